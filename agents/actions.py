@@ -1,0 +1,68 @@
+"""The closed catalogue of what OPPEN can do to the world, and the state that each was decided on.
+
+`graphs/execution.py` matches over `Action` exhaustively: a new member does not type-check until someone has decided how it
+acts, how it is undone, what its risk is (`agents/risks.py`), and which runbook explains it.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from tools.values import Frozen
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Rollback(Frozen):
+    """Give the champion alias and all traffic of `model` back from `from_version` to `to_version`."""
+
+    kind: Literal["rollback"] = "rollback"
+    model: Name
+    from_version: Name
+    to_version: Name
+
+
+class Scale(Frozen):
+    """Let `workers` batches of `model` be computed at once, instead of `from_workers`."""
+
+    kind: Literal["scale"] = "scale"
+    model: Name
+    from_workers: int = Field(ge=1, le=1024)
+    workers: int = Field(ge=1, le=1024)
+
+
+class Notify(Frozen):
+    """Tell the people on `channel`; changes nothing else."""
+
+    kind: Literal["notify"] = "notify"
+    channel: Name
+    title: Annotated[str, Field(min_length=1, max_length=300)]
+    body: Annotated[str, Field(max_length=20_000)]
+
+
+class NoAction(Frozen):
+    """Do nothing, on purpose and on record."""
+
+    kind: Literal["no_action"] = "no_action"
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+Action = Annotated[Rollback | Scale | Notify | NoAction, Field(discriminator="kind")]
+ACTION: TypeAdapter[Rollback | Scale | Notify | NoAction] = TypeAdapter(Action)
+
+
+class Risk(StrEnum):
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class WorldState(Frozen):
+    """What was true of the subject when an action was decided; it is part of the fingerprint, so an approval binds to it."""
+
+    champion: str | None = None
+    route_generation: int | None = None
+    weights: dict[str, int] = Field(default_factory=dict)
+    workers: int | None = None

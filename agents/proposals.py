@@ -1,0 +1,93 @@
+"""An action with its reasons, what a person said about it, and what came of it."""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agents.actions import Action, Risk, WorldState
+from agents.evidence import Finding
+from tools.values import Frozen, Instant
+
+
+def fingerprint(action: Action, state: WorldState) -> str:
+    """SHA-256 (hex) of the canonical JSON of exactly what will be done, on exactly which state."""
+    content = {"action": action.model_dump(mode="json"), "state": state.model_dump(mode="json")}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Impact(Frozen):
+    """What doing it means, for the person who decides."""
+
+    risk: Risk
+    blast_radius: str
+    expected_effect: str
+    undo: str
+    runbook: str
+    """Name of a page in `docs/runbooks/`."""
+
+
+class Proposal(Frozen):
+    id: str
+    """`{run}/{attempt}`: the key under which the action is carried out at most once."""
+    run_id: str
+    incident_id: str
+    requested_by: str
+    """Principal behind the proposal: `agent:incident`, or the person who asked."""
+    title: str
+    action: Action
+    state: WorldState
+    finding: Finding
+    impact: Impact
+    undo_of: str | None = None
+    """The proposal whose action this one takes back."""
+    proposed_at: Instant
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.action, self.state)
+
+
+class Approve(Frozen):
+    type: Literal["approve"] = "approve"
+
+
+class Edit(Frozen):
+    type: Literal["edit"] = "edit"
+    action: Action
+    """Replaces the proposed action whole; judged again like any other."""
+
+
+class Reject(Frozen):
+    type: Literal["reject"] = "reject"
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+Decision = Annotated[Approve | Edit | Reject, Field(discriminator="type")]
+
+
+class Verdict(Frozen):
+    """What was decided, by whom, on exactly what. Expiry is a verdict too: `decided_by` is then `policy:expiry`."""
+
+    decision: Decision
+    fingerprint: str
+    decided_by: tuple[str, ...]
+    decided_at: Instant
+
+    def covers(self, proposal: Proposal) -> bool:
+        """Approved, and this very content."""
+        return isinstance(self.decision, Approve) and self.fingerprint == proposal.fingerprint
+
+
+class Receipt(Frozen):
+    """What the action did. `undo` is the action that takes it back, None where there is nothing to take back."""
+
+    key: str
+    action: Action
+    before: WorldState
+    after: WorldState
+    undo: Action | None
+    started_at: Instant
+    finished_at: Instant

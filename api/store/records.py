@@ -1,0 +1,270 @@
+"""The tables. SQL is the truth about incidents, runs, approvals and what was done; LangGraph's checkpoints are only a cursor.
+
+Ids are `{prefix}_{uuid7 hex}`: they sort by time. Times are UTC and written by the platform's clock, never by the database's.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware in, aware out; SQLite keeps no zone, so UTC is stored and put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone reached the store")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar = {datetime: UtcDateTime(), dict[str, Any]: Json, list[Any]: Json}
+
+
+class IncidentRecord(Base):
+    """Status: debouncing, investigating, awaiting_approval, acting, verifying; closed: resolved, escalated, self_resolved."""
+
+    __tablename__ = "incidents"
+    __table_args__ = (
+        # One open investigation per subject, also when two deliveries arrive at once.
+        Index(
+            "incidents_open_subject",
+            "subject",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index("incidents_status", "status", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(300))
+    """`model:{name}` or `component:{name}`."""
+    model: Mapped[str | None] = mapped_column(String(200))
+    title: Mapped[str] = mapped_column(Text)
+    severity: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(32))
+    cause: Mapped[str | None] = mapped_column(String(32))
+    summary: Mapped[str | None] = mapped_column(Text)
+    report: Mapped[dict[str, Any] | None]
+    """Narrative, finding, receipt and verification of the last run, as JSON."""
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class AlertRecord(Base):
+    __tablename__ = "alerts"
+    __table_args__ = (
+        UniqueConstraint("source", "fingerprint", "starts_at", name="alerts_identity"),
+        Index("alerts_incident", "incident_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    incident_id: Mapped[str | None] = mapped_column(ForeignKey("incidents.id"))
+    """None: a resolved alert that we had never seen firing."""
+    source: Mapped[str] = mapped_column(String(100))
+    fingerprint: Mapped[str] = mapped_column(String(128))
+    status: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(300))
+    severity: Mapped[str] = mapped_column(String(16))
+    labels: Mapped[dict[str, Any]]
+    annotations: Mapped[dict[str, Any]]
+    group_key: Mapped[str] = mapped_column(Text)
+    link: Mapped[str] = mapped_column(Text)
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    deliveries: Mapped[int] = mapped_column(default=1)
+
+
+class RunRecord(Base):
+    """Status: queued, running, waiting (on a person or a time), completed, failed, cancelled."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("runs_due", "status", "due_at"), Index("runs_incident", "incident_id"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    incident_id: Mapped[str] = mapped_column(ForeignKey("incidents.id"))
+    subject: Mapped[str] = mapped_column(String(300))
+    """Partition of the queue: one run per subject moves at a time."""
+    status: Mapped[str] = mapped_column(String(16))
+    due_at: Mapped[datetime | None]
+    """queued: not before this (debounce). waiting on a time: wake then. Otherwise None."""
+    event: Mapped[str] = mapped_column(String(200), default="start")
+    """Id of the event that moves it on next; `advance(run, event)` is keyed by both."""
+    interrupt_id: Mapped[str | None] = mapped_column(String(100))
+    """The LangGraph interrupt it waits on."""
+    outcome: Mapped[str | None] = mapped_column(String(32))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class EventRecord(Base):
+    """The timeline of an incident; `seq` is the SSE event id."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("events_incident", "incident_id", "seq"),
+        UniqueConstraint("key", name="events_key"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    incident_id: Mapped[str] = mapped_column(String(64))
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(100))
+    key: Mapped[str | None] = mapped_column(String(300))
+    """Set where a step may run again: the same key is one event."""
+    data: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class ApprovalRecord(Base):
+    """Status: pending, approved, rejected, edited (replaced by a new one), expired, superseded (the world moved)."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (
+        UniqueConstraint("run_id", "interrupt_id", name="approvals_interrupt"),
+        Index("approvals_status", "status", "id"),
+        Index("approvals_incident", "incident_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    incident_id: Mapped[str] = mapped_column(ForeignKey("incidents.id"))
+    interrupt_id: Mapped[str] = mapped_column(String(100))
+    proposal: Mapped[dict[str, Any]]
+    """`agents.proposals.Proposal` as JSON."""
+    request: Mapped[dict[str, Any]]
+    """LangChain's HITL request, for stock clients."""
+    narrative: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    nonce: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))
+    quorum: Mapped[int]
+    requested_by: Mapped[str] = mapped_column(String(200))
+    policy_version: Mapped[str] = mapped_column(String(64))
+    replaces: Mapped[str | None] = mapped_column(String(64))
+    """The approval whose proposal was edited into this one; the original stays."""
+    verdict: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+
+
+class VoteRecord(Base):
+    """One person's word on one approval; the approval is decided when the quorum of approvals, or one other word, is there."""
+
+    __tablename__ = "votes"
+
+    approval_id: Mapped[str] = mapped_column(ForeignKey("approvals.id"), primary_key=True)
+    principal: Mapped[str] = mapped_column(String(200), primary_key=True)
+    decision: Mapped[dict[str, Any]]
+    comment: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class ActionRecord(Base):
+    """The ledger of what was meant and what was done. State: intended, done, failed."""
+
+    __tablename__ = "actions"
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    incident_id: Mapped[str] = mapped_column(String(64), index=True)
+    proposal: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    before: Mapped[dict[str, Any]]
+    """The world when it was first intended, so that a repeated attempt records the true 'before'."""
+    receipt: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    intended_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class AuditRecord(Base):
+    """Append-only, hash-chained: `hash` = SHA-256 over the previous hash and the canonical JSON of this line."""
+
+    __tablename__ = "audit"
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    action: Mapped[str] = mapped_column(String(100))
+    subject: Mapped[str] = mapped_column(String(300))
+    key: Mapped[str | None] = mapped_column(String(300), unique=True)
+    data: Mapped[dict[str, Any]]
+    previous: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class ApiKeyRecord(Base):
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Public part of the key; shown in listings."""
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    """The principal: what approvals and the audit log call its holder."""
+    role: Mapped[str] = mapped_column(String(16))
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class AutonomyRecord(Base):
+    """Every change of the mode; the newest row holds."""
+
+    __tablename__ = "autonomy"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    mode: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str] = mapped_column(String(200))
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class IdempotencyRecord(Base):
+    """The answer that was given to a write with an `Idempotency-Key`, by principal and route."""
+
+    __tablename__ = "idempotency"
+
+    principal: Mapped[str] = mapped_column(String(200), primary_key=True)
+    route: Mapped[str] = mapped_column(String(300), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int]
+    body: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class NotificationRecord(Base):
+    """Messages that were handed over, by key, so that none is sent twice."""
+
+    __tablename__ = "notifications"
+
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(100))
+    message: Mapped[dict[str, Any]]
+    sent_at: Mapped[datetime]

@@ -1,0 +1,40 @@
+"""What a run carries with it: LangGraph's runtime context. Never checkpointed, handed in again on every resume."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agents.actions import WorldState
+from agents.policies import Mode, Policies
+from agents.proposals import Proposal, Receipt
+from tools.clock import Clock
+from tools.toolbox import Toolbox
+
+
+class Ledger(Protocol):
+    """The record of intents and receipts; what makes an action happen once."""
+
+    async def intend(self, proposal: Proposal, before: WorldState) -> tuple[WorldState, Receipt | None]:
+        """Write the intent, or find it: the `before` that was first recorded, and the receipt if it is already done."""
+        ...
+
+    async def complete(self, receipt: Receipt) -> None: ...
+
+    async def fail(self, key: str, error: str) -> None: ...
+
+
+class Journal(Protocol):
+    """The incident's timeline. The same `key` is one event, however often a step runs."""
+
+    async def record(self, name: str, key: str, data: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    tools: Toolbox
+    ledger: Ledger
+    journal: Journal
+    policies: Policies
+    mode: Callable[[], Awaitable[Mode]]
+    """The autonomy in force now; asked again right before acting, because the kill switch may have been thrown."""
+    clock: Clock

@@ -1,0 +1,27 @@
+"""Two words decide what happens after a failure.
+
+Adapters translate vendor errors at the door: a `TemporaryError` is retried by policy on the node, a `PermanentError` ends the
+step and is shown to the operator. Nothing else leaves an adapter, so nobody above needs to catch `Exception`.
+"""
+
+from datetime import timedelta
+
+
+class PortError(Exception):
+    """Base of what a port may raise; catch one of the two below."""
+
+
+class TemporaryError(PortError):
+    """The same call may succeed later: a timeout, a refused connection, a lock held by somebody else."""
+
+    def __init__(self, message: str, *, retry_after: timedelta = timedelta(seconds=1)) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PermanentError(PortError):
+    """Repeating the call cannot help: it does not exist, is not allowed, or was malformed."""
+
+
+class Conflict(PermanentError):
+    """The world is not in the state the caller expected (a generation or an alias has moved on)."""

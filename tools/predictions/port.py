@@ -1,0 +1,122 @@
+"""What the platform asks of the prediction store. Every answer is a small aggregate: rows never leave the store."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from tools.values import Frozen, Window
+
+
+class VersionWindow(Frozen):
+    """How one version did in one window. Rates are shares of 1; latencies are milliseconds at the gateway."""
+
+    model: str
+    version: str
+    window: Window
+    count: int
+    errors: int
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    latency_p99_ms: float | None
+    outputs: dict[str, int]
+    """Predicted class -> how often (classification)."""
+    mean_score: float | None
+    labelled: int
+    """Predictions of this window whose label has arrived by now."""
+    correct: int | None
+    """Of the labelled, how many were right (classification)."""
+    mean_absolute_error: float | None
+    """Over the labelled (regression)."""
+    last_label_at: datetime | None
+
+    @property
+    def error_rate(self) -> float | None:
+        return self.errors / self.count if self.count else None
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.correct / self.labelled if self.correct is not None and self.labelled else None
+
+
+class FeatureProfile(Frozen):
+    """The distribution of one feature in one window. `counts` has one entry per bin or category; nulls are apart."""
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    count: int
+    nulls: int
+    mean: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    edges: tuple[float, ...] = ()
+    """Numeric: inner bin edges, ascending; bin i is `edges[i-1] <= x < edges[i]`, so there is one bin more than edges."""
+    categories: tuple[str, ...] = ()
+    """Categorical: the most frequent values first; the last count is 'every other value'."""
+    counts: tuple[int, ...] = ()
+
+    @property
+    def null_rate(self) -> float | None:
+        return self.nulls / self.count if self.count else None
+
+
+class Slice(Frozen):
+    """Accuracy on the labelled predictions for which `feature` had `value`."""
+
+    feature: str
+    value: str
+    labelled: int
+    correct: int
+
+
+class Volume(Frozen):
+    start: datetime
+    count: int
+    errors: int
+
+
+class Lag(Frozen):
+    """What has been written by the gateway but is not in the store yet, and what had to be given up."""
+
+    segments: int
+    bytes: int
+    oldest: datetime | None
+
+
+@runtime_checkable
+class PredictionReader(Protocol):
+    async def ping(self) -> None: ...
+
+    async def models(self) -> tuple[str, ...]: ...
+
+    async def versions(self, model: str, window: Window) -> tuple[VersionWindow, ...]:
+        """One entry per version that answered in the window, ordered by version; empty when none did."""
+        ...
+
+    async def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
+        """Requests per step, empty steps included."""
+        ...
+
+    async def feature_profiles(
+        self,
+        model: str,
+        window: Window,
+        *,
+        version: str | None = None,
+        like: Sequence[FeatureProfile] = (),
+    ) -> tuple[FeatureProfile, ...]:
+        """Profiles of all features; with `like`, on those profiles' bins and categories, so that the two compare."""
+        ...
+
+    async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
+        """Accuracy by each categorical feature's frequent values."""
+        ...
+
+
+@runtime_checkable
+class PredictionStore(PredictionReader, Protocol):
+    async def load(self, segment: Path) -> int:
+        """Load a complete segment; returns its records. The same segment twice (also after a crash) is once."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,109 @@
+"""What the platform needs from a model registry: versions, the two aliases, and who moved them when."""
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from tools.values import Frozen, Instant
+
+
+class Alias(StrEnum):
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+
+
+ArtifactFormat = Literal["pt2", "onnx", "pickle", "unknown"]
+
+
+class ModelVersion(Frozen):
+    model: str
+    version: str
+    created_at: Instant
+    run_id: str | None
+    status: str
+    format: ArtifactFormat
+    tags: dict[str, str]
+
+
+class TrainingRun(Frozen):
+    """The job that made a version, as the registry's tracking half knows it."""
+
+    run_id: str
+    status: str
+    started_at: Instant
+    ended_at: Instant | None
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+
+
+class AliasChange(Frozen):
+    """One move of an alias. `origin` is `external` when somebody moved it behind our back and we noticed."""
+
+    model: str
+    alias: Alias
+    before: str | None
+    after: str | None
+    at: Instant
+    actor: str
+    reason: str
+    key: str
+    origin: Literal["oppen", "external"]
+
+
+class ModelFiles(Frozen):
+    """A version's files on local disk. `folder` holds the model file and `serving.json` (see `tools.registry.serving_spec`)."""
+
+    model: str
+    version: str
+    folder: Path
+    format: ArtifactFormat
+
+
+@runtime_checkable
+class RegistryReader(Protocol):
+    async def ping(self) -> None:
+        """Cheap proof that the registry answers; loads no heavy library. Raises TemporaryError when it does not."""
+        ...
+
+    async def models(self) -> tuple[str, ...]: ...
+
+    async def versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """Newest first; empty when the model is unknown."""
+        ...
+
+    async def version(self, model: str, version: str) -> ModelVersion:
+        """Raises PermanentError when there is no such version."""
+        ...
+
+    async def alias(self, model: str, alias: Alias) -> str | None:
+        """The version that carries the alias now, straight from the registry."""
+        ...
+
+    async def history(self, model: str, *, since: datetime | None = None) -> tuple[AliasChange, ...]:
+        """Oldest first, after noticing (and recording) moves made by others."""
+        ...
+
+    async def alias_at(self, model: str, alias: Alias, at: datetime) -> str | None:
+        """Which version carried the alias at that moment."""
+        ...
+
+    async def training_run(self, model: str, version: str) -> TrainingRun | None: ...
+
+    async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
+        """Copy the version's files to `into/{model}/{version}`; a complete copy there is reused."""
+        ...
+
+
+@runtime_checkable
+class Registry(RegistryReader, Protocol):
+    async def set_alias(
+        self, model: str, alias: Alias, version: str, *, expected: str | None, key: str, actor: str, reason: str
+    ) -> AliasChange:
+        """Move the alias from `expected` (None: nobody carries it) to `version`.
+
+        Repeating a `key` is a no-op that returns the first change, also after a crash in between. Raises Conflict when the
+        alias is neither on `expected` nor, by this key, on `version` already.
+        """
+        ...

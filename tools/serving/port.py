@@ -1,0 +1,54 @@
+"""What the platform asks of the serving layer: which versions get which share of the traffic, and with how many workers."""
+
+from typing import Literal, Protocol, runtime_checkable
+
+from tools.values import Frozen
+
+
+class Route(Frozen):
+    """Weights in percent over versions, adding up to 100. `generation` grows by one with every change."""
+
+    model: str
+    generation: int
+    weights: dict[str, int]
+
+
+class ServedVersion(Frozen):
+    version: str
+    state: Literal["loading", "ready", "unloading", "failed"]
+    detail: str = ""
+
+
+class Capacity(Frozen):
+    """How many batches of a model are computed at once, how many may be, and how busy they were over the last minute."""
+
+    workers: int
+    limit: int
+    utilisation: float
+
+
+@runtime_checkable
+class ServingReader(Protocol):
+    async def ping(self) -> None: ...
+
+    async def models(self) -> tuple[str, ...]: ...
+
+    async def route(self, model: str) -> Route:
+        """Raises PermanentError when the model is not served."""
+        ...
+
+    async def served(self, model: str) -> tuple[ServedVersion, ...]: ...
+
+    async def capacity(self, model: str) -> Capacity: ...
+
+
+@runtime_checkable
+class Serving(ServingReader, Protocol):
+    async def set_weights(self, model: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+        """Load and warm what is new, then switch. Repeating a `key` returns the route it made; Conflict when the
+        generation has moved on by somebody else."""
+        ...
+
+    async def scale(self, model: str, workers: int, *, key: str) -> Capacity:
+        """Repeating a `key` is a no-op."""
+        ...

@@ -1,0 +1,30 @@
+"""All ports in one value. `Readers` is what evidence and the language model may use; only execution gets the `Toolbox`."""
+
+from dataclasses import dataclass
+
+from tools.notify.port import Notifier
+from tools.predictions.port import PredictionReader
+from tools.registry.port import Registry, RegistryReader
+from tools.serving.port import Serving, ServingReader
+from tools.telemetry.port import Telemetry
+
+
+@dataclass(frozen=True)
+class Readers:
+    registry: RegistryReader
+    serving: ServingReader
+    predictions: PredictionReader
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    registry: Registry
+    serving: Serving
+    predictions: PredictionReader
+    telemetry: Telemetry
+    notify: Notifier
+
+    @property
+    def readers(self) -> Readers:
+        return Readers(self.registry, self.serving, self.predictions, self.telemetry)

@@ -1,0 +1,42 @@
+"""Values that several ports share. Frozen, so that what was measured or agreed cannot change afterwards."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs a zone: write it as RFC 3339, e.g. 2026-01-31T12:00:00Z")
+    return value
+
+
+Instant = Annotated[datetime, AfterValidator(_aware)]
+"""A moment with its zone."""
+
+
+class Frozen(BaseModel):
+    """Base of every value: immutable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Window(Frozen):
+    """Half-open stretch of time: `start <= t < end`."""
+
+    start: Instant
+    end: Instant
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError("a window ends after it starts")
+        return self
+
+    @property
+    def length(self) -> timedelta:
+        return self.end - self.start
+
+    def shifted(self, by: timedelta) -> "Window":
+        return Window(start=self.start + by, end=self.end + by)
