@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from agents.actions import WorldState
 from agents.policies import Mode, Policies
@@ -23,17 +23,10 @@ class Ledger(Protocol):
     async def fail(self, key: str, error: str) -> None: ...
 
 
-class Journal(Protocol):
-    """The incident's timeline. The same `key` is one event, however often a step runs."""
-
-    async def record(self, name: str, key: str, data: dict[str, Any]) -> None: ...
-
-
 @dataclass(frozen=True)
 class Context:
     tools: Toolbox
     ledger: Ledger
-    journal: Journal
     policies: Policies
     mode: Callable[[], Awaitable[Mode]]
     """The autonomy in force now; asked again right before acting, because the kill switch may have been thrown."""

@@ -1,0 +1,90 @@
+"""The durable engine: DBOS, and the only module that knows it.
+
+`advance(run, event)` is one workflow whose id is made of its arguments. A double click, a re-delivered webhook and a restarted
+process all lead to the same workflow, and one that was killed half-way is run again at the next start. The workflow itself is
+re-entrant (`api/work/runner.py`), so it has no steps: what must happen once is guarded where it happens.
+
+Workflows are started directly, not polled from a queue (docs/adr/0003): a subject has at most one open incident by a unique
+index, and a run takes one event at a time by compare-and-set, so there is nothing left for a queue to keep apart.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+import structlog
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+from sqlalchemy.engine import make_url
+
+from tools.errors import TemporaryError
+
+log = structlog.get_logger()
+
+Advance = Callable[[str, str], Awaitable[None]]
+
+# DBOS finds workflows by name in module scope, and there is one engine to a process.
+_advance: Advance | None = None
+_slots: asyncio.Semaphore | None = None
+
+
+@DBOS.workflow(name="oppen.advance")
+async def _workflow(run_id: str, event: str) -> None:
+    if _advance is None or _slots is None:
+        raise RuntimeError("the engine was stopped")
+    async with _slots:
+        while True:
+            try:
+                await _advance(run_id, event)
+            except TemporaryError as error:
+                # A store that is away for a while must not end the run: it goes on when the store is back.
+                log.warning("run.delayed", run_id=run_id, run_event=event, reason=str(error))
+                await asyncio.sleep(error.retry_after.total_seconds())
+            else:
+                return
+
+
+class Engine:
+    """`url`: where DBOS keeps its own tables, `sqlite:///PATH` or `postgresql://...`. `concurrency`: runs that move at once."""
+
+    def __init__(self, url: str, advance: Advance, *, concurrency: int = 16, executor: str = "local") -> None:
+        self._url = url
+        self._advance = advance
+        self._concurrency = concurrency
+        self._executor = executor
+
+    async def start(self) -> None:
+        """Open the store and go on with every workflow that a killed process left behind."""
+        global _advance, _slots  # noqa: PLW0603
+        _advance, _slots = self._advance, asyncio.Semaphore(self._concurrency)
+        _prepare(self._url)
+        config: DBOSConfig = {
+            "name": "oppen",
+            "system_database_url": self._url,
+            "run_admin_server": False,
+            # A fixed version: a workflow left by yesterday's build is finished by today's.
+            "application_version": "1",
+            "executor_id": self._executor,
+            "log_level": "WARNING",
+        }
+        DBOS(config=config)
+        DBOS.launch()
+
+    async def dispatch(self, run_id: str, event: str) -> None:
+        """Have `advance(run_id, event)` happen; repeating it is free."""
+        with SetWorkflowID(f"{run_id}:{event}"):
+            await DBOS.start_workflow_async(_workflow, run_id, event)
+
+    async def stop(self) -> None:
+        """Let running workflows reach their end for a moment; what does not is taken up at the next start."""
+        global _advance  # noqa: PLW0603
+        await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=5)
+        _advance = None
+
+
+def _prepare(url: str) -> None:
+    """DBOS opens SQLite with a rollback journal; write-ahead logging lets readers and the writer pass each other."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        with contextlib.closing(sqlite3.connect(parsed.database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")

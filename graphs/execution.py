@@ -1,0 +1,94 @@
+"""The one place that changes the world.
+
+Every action goes through `execute`: its intent is in the ledger before the first call, every call carries a key derived from
+the proposal's, and the receipt ends it. Killed at any instant and run again, the action has happened once.
+"""
+
+from typing import assert_never
+
+from agents.actions import Action, NoAction, Notify, Rollback, Scale, WorldState
+from agents.proposals import Proposal, Receipt
+from graphs.context import Context
+from graphs.world import read_state
+from tools.errors import Conflict, PermanentError
+from tools.notify.port import Message
+from tools.registry.port import Alias
+
+
+async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
+    """Carry the proposal out, in the name of `actor`; repeating it returns the first receipt.
+
+    Raises TemporaryError when it may be tried again as it is, PermanentError when it cannot be done: then nothing of it is left
+    in the world, or the message says what is.
+    """
+    started = context.clock.now()
+    before, done = await context.ledger.intend(proposal, await read_state(proposal.action, context.tools.readers))
+    if done is not None:
+        return done
+    undo = await _perform(proposal, before, actor, context)
+    receipt = Receipt(
+        key=proposal.id,
+        action=proposal.action,
+        before=before,
+        after=await read_state(proposal.action, context.tools.readers),
+        undo=undo,
+        started_at=started,
+        finished_at=context.clock.now(),
+    )
+    await context.ledger.complete(receipt)
+    return receipt
+
+
+async def announce(channel: str, message: Message, key: str, context: Context) -> None:
+    """Tell people what a run is doing; the same key is said once."""
+    await context.tools.notify.send(channel, message, key=key)
+
+
+async def _perform(proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action | None:
+    """Do it, and return what takes it back."""
+    match proposal.action:
+        case Rollback() as rollback:
+            return await _roll_back(rollback, proposal, before, actor, context)
+        case Scale(model=model, workers=workers):
+            await context.tools.serving.scale(model, workers, key=proposal.id)
+            if before.workers is None:
+                raise PermanentError(f"the capacity of {model} before the change is not on record")
+            return Scale(model=model, from_workers=workers, workers=before.workers)
+        case Notify(channel=channel, title=title, body=body):
+            await context.tools.notify.send(channel, Message(title=title, body=body, severity="warning"), key=proposal.id)
+            return None
+        case NoAction():
+            return None
+        case unknown:
+            assert_never(unknown)
+
+
+async def _roll_back(action: Rollback, proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action:
+    """Routes first, alias second.
+
+    The traffic is what hurts, and the gateway loads and warms the old version before it switches, so no moment leaves requests
+    on nothing. Interrupted between the two, the repetition finds the route by its key and goes on with the alias.
+    """
+    tools = context.tools
+    if before.champion != action.from_version or before.route_generation is None:
+        raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
+    moved = await tools.serving.set_weights(
+        action.model, {action.to_version: 100}, expected_generation=before.route_generation, key=f"{proposal.id}/route"
+    )
+    try:
+        await tools.registry.set_alias(
+            action.model,
+            Alias.CHAMPION,
+            action.to_version,
+            expected=action.from_version,
+            key=f"{proposal.id}/alias",
+            actor=actor,
+            reason=proposal.finding.summary,
+        )
+    except PermanentError as error:
+        # Somebody else moved the alias meanwhile: theirs stands, and our half is taken back.
+        await tools.serving.set_weights(
+            action.model, before.weights, expected_generation=moved.generation, key=f"{proposal.id}/route-back"
+        )
+        raise PermanentError(f"the alias could not be moved, the weights are back on {before.weights}: {error}") from error
+    return Rollback(model=action.model, from_version=action.to_version, to_version=action.from_version)

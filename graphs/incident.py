@@ -1,0 +1,54 @@
+"""The incident specialist: gather what the platform knows, assess it, recommend one action."""
+
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import RetryPolicy
+from typing_extensions import TypedDict
+
+from agents.alerts import Alert
+from agents.evidence import Recommendation
+from agents.incident.assess import assess
+from agents.incident.observations import Observations
+from agents.incident.recommend import recommend
+from graphs.context import Context
+from graphs.gathering import observe
+from tools.errors import TemporaryError
+
+
+class Case(TypedDict):
+    alerts: tuple[Alert, ...]
+
+
+class Gathered(TypedDict):
+    observations: Observations
+
+
+class Concluded(TypedDict):
+    recommendation: Recommendation
+
+
+class IncidentState(Case, Gathered, Concluded): ...
+
+
+async def gather(state: Case, runtime: Runtime[Context]) -> Gathered:
+    context = runtime.context
+    return {"observations": await observe(state["alerts"], context.tools.readers, context.policies, context.clock.now())}
+
+
+async def conclude(state: Gathered, runtime: Runtime[Context]) -> Concluded:
+    observations, policies, now = state["observations"], runtime.context.policies, runtime.context.clock.now()
+    finding = assess(observations, policies, now)
+    return {"recommendation": recommend(finding, observations, policies, now)}
+
+
+def build() -> Any:
+    """The subgraph; what it gathered stays inside, only the recommendation leaves it."""
+    graph = StateGraph(IncidentState, context_schema=Context, input_schema=Case, output_schema=Concluded)
+    graph.add_node("gather", gather, retry_policy=RetryPolicy(retry_on=TemporaryError))
+    graph.add_node("conclude", conclude)
+    graph.add_edge(START, "gather")
+    graph.add_edge("gather", "conclude")
+    graph.add_edge("conclude", END)
+    return graph.compile()

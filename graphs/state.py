@@ -1,0 +1,105 @@
+"""What the supervisor graph carries from node to node. Each node declares the part it writes by its return type."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from typing_extensions import TypedDict
+
+from agents.alerts import Alert
+from agents.evidence import Recommendation
+from agents.guard import Ask, Auto, Deny
+from agents.proposals import Proposal, Receipt, Verdict
+from agents.routing import Specialist
+from agents.verification import Verification
+
+
+class Outcome(StrEnum):
+    """How a run ended. The first two close their incident as resolved, the others hand it to people."""
+
+    RESOLVED = "resolved"
+    """The action was carried out and its effect verified."""
+    NO_ACTION = "no_action"
+    """The finding is that nothing needs to be done."""
+    NOTIFIED = "notified"
+    """There was nothing for OPPEN to do but to tell people."""
+    DECLINED = "declined"
+    """A person rejected the proposal, or nobody decided in time."""
+    DENIED = "denied"
+    """Policy or the autonomy mode forbids it."""
+    FAILED = "failed"
+    """The action could not be carried out; the reason says what is left of it."""
+    UNVERIFIED = "unverified"
+    """Carried out, but the effect did not come, and there is nothing to take back."""
+    UNDONE = "undone"
+    """Carried out without effect, and taken back."""
+
+
+class Started(TypedDict):
+    run_id: str
+    incident_id: str
+    alerts: tuple[Alert, ...]
+
+
+class Routed(TypedDict):
+    specialist: Specialist
+
+
+class Advised(TypedDict):
+    """A recommendation, and on whose behalf it is proposed."""
+
+    recommendation: Recommendation
+    requested_by: str
+    undo_of: str | None
+
+
+class Proposed(TypedDict):
+    proposal: Proposal
+    attempt: int
+    verdict: Verdict | None
+    receipt: Receipt | None
+    verification: Verification | None
+
+
+class Judged(TypedDict):
+    judgement: Auto | Ask | Deny
+
+
+class Asked(TypedDict):
+    proposal: Proposal
+    judgement: Auto | Ask | Deny
+
+
+class Answer(TypedDict):
+    verdict: Verdict
+
+
+class Acted(TypedDict):
+    receipt: Receipt
+    wake_at: datetime
+
+
+class Verified(TypedDict):
+    verification: Verification
+    wake_at: datetime
+
+
+class Ended(TypedDict):
+    outcome: Outcome
+    reason: str
+
+
+class RunState(Started, total=False):
+    specialist: Specialist
+    recommendation: Recommendation
+    requested_by: str
+    undo_of: str | None
+    attempt: int
+    moves: int
+    proposal: Proposal
+    judgement: Auto | Ask | Deny
+    verdict: Verdict | None
+    receipt: Receipt | None
+    verification: Verification | None
+    wake_at: datetime
+    outcome: Outcome
+    reason: str

@@ -1,0 +1,219 @@
+"""The supervisor: triage to a specialist, then the tail that all share.
+
+    triage -> specialist -> propose -> judge -> ask -> recheck -> act -> wait -> verify -> report
+                 ^             ^                 |        |                ^       |  |
+                 |             +---- revise -----+        |                +-------+  |  not yet
+                 +---------------- the world moved -------+                           |
+                               ^                                                      |
+                               +------------------- take back ------------------------+  it did not help
+"""
+
+from typing import Any
+
+from langgraph.errors import NodeError
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command, RetryPolicy
+
+from agents import guard
+from agents.actions import NoAction, Notify
+from agents.evidence import Recommendation
+from agents.guard import Ask, Auto, Deny
+from agents.narrative import closing, title
+from agents.proposals import Edit, Proposal, Reject
+from agents.risks import impact
+from agents.routing import route
+from agents.verification import Status, verify
+from graphs import incident
+from graphs.approval import ask
+from graphs.context import Context
+from graphs.execution import announce, execute
+from graphs.gathering import observe_since
+from graphs.state import Acted, Advised, Asked, Ended, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
+from graphs.waiting import wait
+from graphs.world import read_state
+from tools.errors import PortError, TemporaryError
+
+MAX_MOVES = 3
+"""How often a proposal is made anew because the world moved, before people are told that it does not hold still."""
+
+RETRY = RetryPolicy(retry_on=TemporaryError, max_attempts=5, initial_interval=0.5, backoff_factor=2.0)
+
+
+async def triage(state: Started) -> Routed:
+    return {"specialist": route(state["alerts"])}
+
+
+async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
+    """Bind what is recommended to the state of the world that it is about to change."""
+    recommendation, attempt = state["recommendation"], state.get("attempt", 0) + 1
+    proposal = Proposal(
+        id=f"{state['run_id']}/{attempt}",
+        run_id=state["run_id"],
+        incident_id=state["incident_id"],
+        requested_by=state.get("requested_by") or f"agent:{state['specialist'].value}",
+        title=title(recommendation.action),
+        action=recommendation.action,
+        state=await read_state(recommendation.action, runtime.context.tools.readers),
+        finding=recommendation.finding,
+        impact=impact(recommendation.action, recommendation.finding),
+        undo_of=state.get("undo_of"),
+        proposed_at=runtime.context.clock.now(),
+    )
+    # What belonged to the attempt before says nothing about this one.
+    return {"proposal": proposal, "attempt": attempt, "verdict": None, "receipt": None, "verification": None}
+
+
+async def judge(state: Proposed, runtime: Runtime[Context]) -> Judged:
+    context = runtime.context
+    return {"judgement": guard.judge(state["proposal"], context.policies, await context.mode(), context.clock.now())}
+
+
+async def recheck(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    """Judge again, on the state of now, right before acting."""
+    context, proposal = runtime.context, state["proposal"]
+    world = await read_state(proposal.action, context.tools.readers)
+    match guard.recheck(proposal, world, context.policies, await context.mode(), context.clock.now()):
+        case guard.Holds():
+            return Command(goto="act")
+        case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
+            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "reason": reason}
+            return Command(goto=state["specialist"].value, update=fresh)
+        case guard.Moved(reason=reason):
+            return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+        case guard.Denied(reason=reason):
+            return Command(goto="report", update=Ended(outcome=Outcome.DENIED, reason=reason))
+
+
+async def act(state: RunState, runtime: Runtime[Context]) -> Acted:
+    verdict = state.get("verdict")
+    actor = ", ".join(verdict.decided_by) if verdict is not None else "policy:automatic"
+    receipt = await execute(state["proposal"], actor, runtime.context)
+    return {"receipt": receipt, "wake_at": receipt.finished_at + runtime.context.policies.verification.settle}
+
+
+async def check(state: RunState, runtime: Runtime[Context]) -> Verified:
+    """Has it helped? Looked at on the traffic since the change only."""
+    context, proposal, receipt = runtime.context, state["proposal"], state["receipt"]
+    if receipt is None:
+        raise TypeError("nothing was carried out that could be verified")
+    now = context.clock.now()
+    observations = await observe_since(receipt.finished_at, proposal, context.tools.readers, context.policies, now)
+    verification = verify(proposal, receipt, observations, context.policies, now)
+    return {"verification": verification, "wake_at": now + context.policies.verification.recheck}
+
+
+async def revise(state: RunState) -> Advised:
+    """A person edited the action: theirs is proposed, on their behalf, and judged like any other."""
+    verdict = state["verdict"]
+    if verdict is None or not isinstance(verdict.decision, Edit):
+        raise TypeError("only an edit is revised")
+    editor, finding = verdict.decided_by[-1], state["recommendation"].finding
+    edited = Recommendation(finding=finding, action=verdict.decision.action, reason=f"edited by {editor}")
+    return {"recommendation": edited, "requested_by": editor, "undo_of": state.get("undo_of")}
+
+
+async def take_back(state: RunState) -> Advised:
+    """What did not help is proposed to be undone."""
+    receipt, verification = state["receipt"], state["verification"]
+    if receipt is None or receipt.undo is None or verification is None:
+        raise TypeError("there is nothing to take back")
+    back = Recommendation(finding=state["recommendation"].finding, action=receipt.undo, reason=verification.reason)
+    return {"recommendation": back, "requested_by": "", "undo_of": receipt.key}
+
+
+async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
+    """Say how it ended, to the incident's people and to the record."""
+    ended = _ended(state)
+    message = closing(state["proposal"], ended["outcome"].value, ended["reason"], state.get("verification"))
+    await announce(runtime.context.policies.notify_channel, message, f"{state['run_id']}/closing", runtime.context)
+    return ended
+
+
+async def give_up(state: RunState, error: NodeError, runtime: Runtime[Context]) -> Command[Any]:
+    """A step failed for good. The thread ends here: trying again is a new proposal, which a person sees first."""
+    reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
+    if error.node == "act":
+        await runtime.context.ledger.fail(state["proposal"].id, reason)
+    return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+
+
+def _ended(state: RunState) -> Ended:
+    if "outcome" in state:
+        return {"outcome": state["outcome"], "reason": state.get("reason", "")}
+    judgement, verdict, verification = state["judgement"], state.get("verdict"), state.get("verification")
+    if isinstance(judgement, Deny):
+        return {"outcome": Outcome.DENIED, "reason": judgement.reason}
+    if verdict is not None and isinstance(verdict.decision, Reject):
+        return {"outcome": Outcome.DECLINED, "reason": verdict.decision.reason}
+    if isinstance(state["proposal"].action, NoAction):
+        return {"outcome": Outcome.NO_ACTION, "reason": state["proposal"].action.reason}
+    if isinstance(state["proposal"].action, Notify):
+        return {"outcome": Outcome.NOTIFIED, "reason": state["recommendation"].reason}
+    if verification is not None and state.get("undo_of") is not None:
+        return {"outcome": Outcome.UNDONE, "reason": verification.reason}
+    if verification is not None and verification.status is Status.HOLDS:
+        return {"outcome": Outcome.RESOLVED, "reason": verification.reason}
+    return {"outcome": Outcome.UNVERIFIED, "reason": verification.reason if verification else "never verified"}
+
+
+def _after_judgement(state: Judged) -> str:
+    match state["judgement"]:
+        case Auto():
+            return "recheck"
+        case Ask():
+            return "ask"
+        case Deny():
+            return "report"
+
+
+def _after_answer(state: RunState) -> str:
+    verdict = state["verdict"]
+    if verdict is not None and verdict.covers(state["proposal"]):
+        return "recheck"
+    return "revise" if verdict is not None and isinstance(verdict.decision, Edit) else "report"
+
+
+def _after_action(state: RunState) -> str:
+    return "report" if isinstance(state["proposal"].action, NoAction | Notify) else "wait"
+
+
+def _after_verification(state: RunState) -> str:
+    verification, receipt = state["verification"], state["receipt"]
+    if verification is None or receipt is None or verification.status is Status.HOLDS:
+        return "report"
+    if verification.status is Status.WAITING:
+        return "wait"
+    # What takes something back is not itself taken back: people look at it then.
+    return "take_back" if receipt.undo is not None and state.get("undo_of") is None else "report"
+
+
+def build(checkpointer: Any) -> Any:
+    """The compiled graph. One thread per run, id = the run's."""
+    graph = StateGraph(RunState, context_schema=Context, input_schema=Started)
+    graph.add_node("triage", triage)
+    graph.add_node("incident", incident.build())
+    graph.add_node("propose", propose, retry_policy=RETRY, error_handler=give_up)
+    graph.add_node("judge", judge)
+    graph.add_node("ask", ask, input_schema=Asked)
+    graph.add_node("revise", revise)
+    graph.add_node("recheck", recheck, retry_policy=RETRY, error_handler=give_up, destinations=("act", "incident", "report"))
+    graph.add_node("act", act, retry_policy=RETRY, error_handler=give_up)
+    graph.add_node("wait", wait)
+    graph.add_node("verify", check, retry_policy=RETRY)
+    graph.add_node("take_back", take_back)
+    graph.add_node("report", report, retry_policy=RETRY)
+
+    graph.add_edge(START, "triage")
+    graph.add_conditional_edges("triage", lambda state: state["specialist"].value, ["incident"])
+    graph.add_edge("incident", "propose")
+    graph.add_edge("propose", "judge")
+    graph.add_conditional_edges("judge", _after_judgement, ["recheck", "ask", "report"])
+    graph.add_conditional_edges("ask", _after_answer, ["recheck", "revise", "report"])
+    graph.add_edge("revise", "propose")
+    graph.add_conditional_edges("act", _after_action, ["wait", "report"])
+    graph.add_edge("wait", "verify")
+    graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
+    graph.add_edge("take_back", "propose")
+    graph.add_edge("report", END)
+    return graph.compile(checkpointer=checkpointer, name="supervisor")
