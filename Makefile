@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TORCH := $(if $(PIP_FIND_LINKS),,--torch-backend cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint types chaos bench clean
+.PHONY: help setup lock demo serve test lint types imports check chaos bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,3 +19,38 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet 'uv>=0.9,<1'
 	@UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) -c constraints.txt -e '.[demo,test]'
 	@touch $@
+
+lock: ## Resolve the dependencies anew into constraints.txt (no GPU libraries)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra test pyproject.toml \
+	  --no-header --no-annotate | grep -vE '^(nvidia|cuda|triton)' > constraints.txt
+
+demo: $(STAMP) ## A model goes bad in production: noticed, explained, approved, rolled back, verified
+	@if [ -t 0 ]; then $(BIN)/oppen demo incident; else $(BIN)/oppen demo incident --approve; fi
+
+serve: $(STAMP) ## Run the service on its embedded defaults (state in .oppen)
+	@$(BIN)/oppen serve
+
+test: $(STAMP) ## Every test
+	@$(BIN)/pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports
+
+check: lint types imports test ## Format, lint, strict types, import contracts, tests
+
+chaos: $(STAMP) ## Kill the worker at every store boundary, on SQLite and on PostgreSQL (minutes)
+	@$(BIN)/python -m simulations.chaos
+
+bench: $(STAMP) ## All benchmarks, one after the other, each printing JSON (minutes)
+	@$(BIN)/python -m benchmarks.intake --alerts 10000 --json
+	@$(BIN)/python -m benchmarks.decision --json
+	@$(BIN)/python -m benchmarks.gateway --json
+
+clean: ## Remove .venv and every cache
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

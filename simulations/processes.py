@@ -1,0 +1,102 @@
+"""Programs of the platform as child processes: started, waited for by a state and not by time, and ended again."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+
+class Failed(Exception):
+    """A program ended, or did not get ready in time; the message holds the end of its log."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """One child process, its output in `log`."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self._log = log
+        self._output = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env={**os.environ, **environment},
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def wait_ready(self, url: str, limit_s: float, headers: Mapping[str, str] | None = None) -> float:
+        """Until `url` answers 200; returns the seconds it took."""
+        started = time.perf_counter()
+        with httpx.Client(timeout=2, headers=dict(headers or {})) as client:
+            while time.perf_counter() - started < limit_s:
+                if self.process.poll() is not None:
+                    raise Failed(f"{self.name} ended with code {self.process.returncode}:\n{self.tail()}")
+                with contextlib.suppress(httpx.HTTPError):
+                    if client.get(url).status_code == httpx.codes.OK:
+                        return time.perf_counter() - started
+                time.sleep(0.05)
+        raise Failed(f"{self.name} was not ready within {limit_s:.0f} s:\n{self.tail()}")
+
+    def wait_done(self, limit_s: float) -> None:
+        try:
+            code = self.process.wait(limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"{self.name} did not end within {limit_s:.0f} s:\n{self.tail()}") from error
+        if code:
+            raise Failed(f"{self.name} ended with code {code}:\n{self.tail()}")
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, limit_s: float = 15) -> None:
+        """Ask to end, and insist after `limit_s`."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._output.close()
+
+    def tail(self, lines: int = 25) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Programs:
+    """Ends what it started, in reverse order, however the block is left."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+
+    def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Program:
+        program = Program(name, arguments, environment, log)
+        self._stack.callback(program.stop)
+        return program
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
