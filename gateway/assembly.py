@@ -1,0 +1,103 @@
+"""The composition root: settings and a registry become a running gateway, and a running gateway becomes a clean stop."""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
+from pydantic import SecretStr
+
+from gateway.access import Access
+from gateway.app import App
+from gateway.batching import BatchLimits
+from gateway.fleet import Fleet
+from gateway.inference import Inference
+from gateway.metrics import Metrics, counter, gauge
+from gateway.models import ServingLimits
+from gateway.routes import RouteFiles
+from gateway.segments import LogLimits, SegmentLog
+from gateway.settings import Settings
+from gateway.versions import Loader
+from tools.clock import clock_from
+from tools.registry.port import RegistryReader
+
+
+class HomeInUse(Exception):
+    """Another gateway writes to this home."""
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterator[App]:
+    """The app, its models loading in the background. On the way out in-flight requests end and segments are completed.
+
+    Raises HomeInUse.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with _locked(settings.home):
+        metrics = Metrics()
+        clock = clock_from(settings.clock)
+        limits = LogLimits(
+            records=settings.log_records,
+            segment_bytes=settings.segment_bytes,
+            segment_age_s=settings.segment_age_s,
+            flush_s=settings.log_flush_s,
+            backlog_bytes=settings.backlog_bytes,
+        )
+        predictions = SegmentLog(settings.home / "segments", "predictions", limits, clock)
+        labels = SegmentLog(settings.home / "segments", "labels", limits, clock)
+        loader = Loader(
+            registry=registry,
+            cache=settings.home / "models",
+            allow_pickle=frozenset(settings.allow_pickle),
+            limits=BatchLimits(settings.batch_rows, settings.queue_rows),
+            metrics=metrics,
+        )
+        fleet = Fleet(RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s))
+        metrics.read(fleet.metrics)
+        metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels))))
+        for log in (predictions, labels):
+            await asyncio.to_thread(log.start)
+        try:
+            fleet.start(settings.models)
+            inference = Inference(fleet, predictions, labels, clock, max_rows=settings.max_rows)
+            access = Access(_secret(settings.token), _secret(settings.inference_token))
+            yield App(fleet, inference, metrics, access, max_body=settings.max_body_bytes)
+        finally:
+            await fleet.close()
+            for log in (predictions, labels):
+                await asyncio.to_thread(log.close)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """The kernel lets go of the lock when the process dies, however it dies."""
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HomeInUse(f"another gateway is at work in {home}") from error
+        yield
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
+
+
+def _log_metrics(logs: tuple[tuple[str, SegmentLog], ...]) -> Iterator[Metric]:
+    backlogs = [(kind, log.backlog()) for kind, log in logs]
+    label = ("kind",)
+    yield gauge("log_pending", "Records in memory or reserved", label, [((k,), log.pending) for k, log in logs])
+    yield gauge("log_capacity", "Records that memory may hold", label, [((k,), log.capacity) for k, log in logs])
+    yield gauge("log_segments", "Complete segments not loaded yet", label, [((k,), b.segments) for k, b in backlogs])
+    yield gauge("log_bytes", "Bytes in them", label, [((k,), b.bytes) for k, b in backlogs])
+    yield gauge(
+        "log_oldest_timestamp_seconds",
+        "When the oldest of them was completed",
+        label,
+        [((k,), b.oldest_at) for k, b in backlogs if b.oldest_at is not None],
+    )
+    yield counter("log_completed_segments", "Segments completed", label, [((k,), log.completed) for k, log in logs])
+    yield counter("log_write_errors", "Failed writes, tried again", label, [((k,), log.write_errors) for k, log in logs])
+    yield counter("log_cut_lines", "Lines that a crash had cut off", label, [((k,), log.cut_lines) for k, log in logs])

@@ -1,0 +1,157 @@
+"""All models of this gateway: those with a route on disk, those named at start, and those that get a route while it runs."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+
+import structlog
+from prometheus_client.metrics_core import Metric
+
+from gateway.metrics import gauge
+from gateway.models import Model, ServingLimits
+from gateway.refusals import Clash, NotFound, Refused, Unservable
+from gateway.routes import RouteFiles, StoredRoute
+from gateway.versions import Loader
+from tools.errors import TemporaryError
+from tools.registry.port import Alias
+from tools.serving.port import Capacity, Route
+
+log = structlog.get_logger()
+
+_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,200}")
+_RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Pauses between tries at start; the last one repeats."""
+
+
+class Fleet:
+    def __init__(self, files: RouteFiles, loader: Loader, limits: ServingLimits) -> None:
+        self._files = files
+        self._loader = loader
+        self._limits = limits
+        self._models: dict[str, Model] = {}
+        self._starting: set[asyncio.Task[None]] = set()
+
+    def start(self, models: Iterable[str]) -> None:
+        """Begin to load, in the background, every stored route, and the champion of each of `models` that has none."""
+        stored = {route.model: route for route in self._files.read_all()}
+        for route in stored.values():
+            self._begin(self._restore(self._add(route)))
+        for name in models:
+            if name not in stored:
+                self._begin(self._adopt(self._add(StoredRoute(name))))
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that is to be served can answer."""
+        return all(model.ready for model in self._models.values())
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def serves(self, name: str) -> bool:
+        return name in self._models
+
+    def model(self, name: str) -> Model:
+        found = self._models.get(name)
+        if found is None:
+            raise NotFound(f"no model {name!r} is served here")
+        return found
+
+    async def set_weights(self, name: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+        """Like `Model.set_weights`; a model that is new here starts at generation 0, and is forgotten if this fails."""
+        for part in (name, *weights):
+            # They become names of files and folders.
+            if not _NAME.fullmatch(part):
+                raise Refused(f"{part!r} cannot be the name of a model or version")
+        if name in self._models:
+            return await self._models[name].set_weights(weights, expected_generation=expected_generation, key=key)
+        model = self._add(StoredRoute(name))
+        try:
+            return await model.set_weights(weights, expected_generation=expected_generation, key=key)
+        finally:
+            if not model.route.weights:
+                del self._models[name]
+                model.workers.close()
+
+    async def scale(self, name: str, workers: int, *, key: str) -> Capacity:
+        return await self.model(name).scale(workers, key=key)
+
+    async def close(self) -> None:
+        for task in self._starting:
+            task.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        for model in self._models.values():
+            await model.close()
+
+    def metrics(self) -> Iterator[Metric]:
+        models = list(self)
+        yield gauge("route_generation", "Changes of the route so far", ("model",), _of(models, lambda m: m.route.generation))
+        yield gauge(
+            "route_weight",
+            "Share of the traffic in percent",
+            ("model", "version"),
+            [((m.name, version), weight) for m in models for version, weight in m.route.weights.items()],
+        )
+        yield gauge(
+            "queue_rows",
+            "Rows waiting for a worker",
+            ("model", "version"),
+            [((m.name, v.version), v.batcher.queued_rows) for m in models for v in m.versions if v.state == "ready"],
+        )
+        yield gauge("workers", "Batches that may be computed at once", ("model",), _of(models, lambda m: m.capacity.workers))
+        yield gauge(
+            "utilisation",
+            "Share of the last minute in which the workers were busy",
+            ("model",),
+            _of(models, lambda m: m.capacity.utilisation),
+        )
+        yield gauge(
+            "version_ready",
+            "1 for a version that can answer",
+            ("model", "version"),
+            [((m.name, v.version), v.state == "ready") for m in models for v in m.versions],
+        )
+
+    def _add(self, route: StoredRoute) -> Model:
+        model = self._models[route.model] = Model(route, self._files, self._loader, self._limits)
+        return model
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _restore(self, model: Model) -> None:
+        for attempt in itertools.count():
+            try:
+                return await model.restore()
+            except TemporaryError as error:
+                log.warning("model.not_restored", model=model.name, error=str(error))
+            except Refused as error:
+                # It stays `failed` and not ready until somebody gives the model another route.
+                log.error("model.not_servable", model=model.name, error=str(error))
+                return None
+            await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+        return None
+
+    async def _adopt(self, model: Model) -> None:
+        """All traffic to the champion, as soon as the registry answers and there is one, unless a route is set before."""
+        for attempt in itertools.count():
+            if model.route.generation:
+                return
+            try:
+                champion = await self._loader.registry.alias(model.name, Alias.CHAMPION)
+                if champion is not None:
+                    await model.set_weights({champion: 100}, expected_generation=0, key=f"start/{champion}")
+                    return
+                log.warning("model.no_champion", model=model.name)
+            except Clash:
+                return
+            except (TemporaryError, Unservable) as error:
+                log.warning("model.not_adopted", model=model.name, error=str(error))
+            await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+
+
+def _of(models: Iterable[Model], value: Callable[[Model], float]) -> list[tuple[tuple[str, ...], float]]:
+    return [((model.name,), value(model)) for model in models]

@@ -1,0 +1,186 @@
+"""A served model: its route, its versions in memory, and how one route follows another without a request noticing.
+
+A change of route loads and warms what is new, writes the route to disk, and only then switches, in one step of the loop. What
+no route needs any more stays for a grace (a rollback is then instant), and leaves when its last request has been answered.
+Changes of one model come one after the other; requests never wait for them.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.compute import Workers
+from gateway.refusals import Clash, NotFound, NotReady, Refused
+from gateway.routes import Change, RouteFiles, StoredRoute
+from gateway.routing import any_slot, assign, check_weights, slot
+from gateway.versions import Loader, Version
+from tools.errors import TemporaryError
+from tools.serving.port import Capacity, Route, ServedVersion
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ServingLimits:
+    workers: int
+    """Most workers that a model may be given."""
+    grace_s: float
+
+
+class Model:
+    def __init__(self, stored: StoredRoute, files: RouteFiles, loader: Loader, limits: ServingLimits) -> None:
+        self.name = stored.model
+        self._stored = stored
+        self._files = files
+        self._loader = loader
+        self._limits = limits
+        self._versions: dict[str, Version] = {}
+        self._change = asyncio.Lock()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self.workers = Workers(min(stored.workers, limits.workers), limits.workers)
+
+    @property
+    def route(self) -> Route:
+        return Route(model=self.name, generation=self._stored.generation, weights=self._stored.weights)
+
+    @property
+    def capacity(self) -> Capacity:
+        workers = self.workers
+        return Capacity(workers=workers.workers, limit=workers.limit, utilisation=workers.utilisation())
+
+    @property
+    def versions(self) -> list[Version]:
+        return [self._versions[version] for version in sorted(self._versions)]
+
+    def served(self) -> tuple[ServedVersion, ...]:
+        return tuple(ServedVersion(version=v.version, state=v.state, detail=v.detail) for v in self.versions)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every version that the route names can answer."""
+        states = {name: version.state for name, version in self._versions.items()}
+        return bool(self._stored.slots) and all(states.get(name) == "ready" for name in self._routed())
+
+    @property
+    def main(self) -> Version:
+        """The version with the most traffic. Raises NotReady."""
+        weights = self._stored.weights
+        if not weights:
+            raise NotReady(f"{self.name} has no route yet")
+        return self._loaded(max(sorted(weights), key=lambda version: weights[version]))
+
+    def pick(self, entity: str | None) -> Version:
+        """Who answers this entity. Raises NotReady."""
+        slots = self._stored.slots
+        if not slots:
+            raise NotReady(f"{self.name} has no route yet")
+        version = self._loaded(slots[slot(self.name, entity) if entity is not None else any_slot()])
+        version.require_ready()
+        return version
+
+    def pinned(self, version: str) -> Version:
+        """Raises NotFound when it is not in memory, NotReady when it cannot answer."""
+        found = self._versions.get(version)
+        if found is None:
+            raise NotFound(f"{self.name} {version} is not served here")
+        found.require_ready()
+        return found
+
+    async def restore(self) -> None:
+        """Load what the stored route names. Raises TemporaryError or Unservable for the first version that cannot be had."""
+        async with self._change:
+            await self._load(self._routed())
+
+    async def set_weights(self, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+        """Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was."""
+        if problem := check_weights(weights):
+            raise Refused(problem)
+        async with self._change:
+            if change := self._stored.changes.get(key):
+                return self._repeated(change, weights)
+            if expected_generation != self._stored.generation:
+                raise Clash(
+                    f"expected_generation: the route of {self.name} is at generation {self._stored.generation}, "
+                    f"not {expected_generation}"
+                )
+            await self._load({version for version, weight in weights.items() if weight})
+            stored = self._stored.changed(weights, assign(self._stored.slots, weights), key)
+            await asyncio.to_thread(self._files.write, stored)
+            self._stored = stored
+            self._let_go()
+            log.info("route.changed", model=self.name, generation=stored.generation, weights=weights)
+            return self.route
+
+    async def scale(self, workers: int, *, key: str) -> Capacity:
+        if not 1 <= workers <= self._limits.workers:
+            raise Refused(f"workers: {workers} is not between 1 and {self._limits.workers}")
+        async with self._change:
+            known = self._stored.scalings.get(key)
+            if known is not None:
+                if known != workers:
+                    raise Clash(f"key: {key!r} has already asked for {known} workers")
+                return self.capacity
+            stored = self._stored.scaled(workers, key)
+            await asyncio.to_thread(self._files.write, stored)
+            self._stored = stored
+            self.workers.resize(workers)
+            log.info("workers.changed", model=self.name, workers=workers)
+            return self.capacity
+
+    async def close(self) -> None:
+        """Wait for what is in flight, then stop the workers."""
+        for task in self._leaving.values():
+            task.cancel()
+        for version in self._versions.values():
+            await version.idle.wait()
+        self.workers.close()
+
+    def _routed(self) -> set[str]:
+        return set(self._stored.slots)
+
+    def _loaded(self, version: str) -> Version:
+        found = self._versions.get(version)
+        if found is None:
+            raise NotReady(f"{self.name} {version} is not loaded yet")
+        return found
+
+    def _repeated(self, change: Change, weights: dict[str, int]) -> Route:
+        if change.weights != weights:
+            raise Clash("key: it has already set other weights")
+        return Route(model=self.name, generation=change.generation, weights=change.weights)
+
+    async def _load(self, wanted: set[str]) -> None:
+        for name in sorted(wanted):
+            if leaving := self._leaving.pop(name, None):
+                leaving.cancel()
+            present = self._versions.get(name)
+            if present is not None and present.state == "ready":
+                continue
+            version = self._versions[name] = Version(self.name, name)
+            try:
+                await version.load(self._loader, self.workers)
+            except TemporaryError as error:
+                version.state, version.detail = "failed", str(error)
+                self._let_go()
+                raise
+            except Refused:
+                self._let_go()
+                raise
+
+    def _let_go(self) -> None:
+        """Start the grace of every ready version that the route does not name."""
+        routed = self._routed()
+        for name, version in self._versions.items():
+            if name not in routed and name not in self._leaving and version.state == "ready":
+                self._leaving[name] = asyncio.create_task(self._unload(version))
+
+    async def _unload(self, version: Version) -> None:
+        await asyncio.sleep(self._limits.grace_s)
+        version.state = "unloading"
+        del self._leaving[version.version]
+        await version.idle.wait()
+        # A new copy may have been loaded under the same name meanwhile.
+        if self._versions.get(version.version) is version:
+            del self._versions[version.version]
+        log.info("version.unloaded", model=self.name, version=version.version)

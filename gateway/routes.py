@@ -1,0 +1,87 @@
+"""The routes on disk: one small JSON file per model, replaced whole, so that a restart serves what was last agreed.
+
+A change counts from the moment its file is renamed into place; the key that made it lies in the same file, so a repeated call
+after a crash finds either both or neither.
+"""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from gateway.routing import Slots
+
+T = TypeVar("T")
+
+_REMEMBERED_KEYS = 1000
+"""Retries come within minutes; a thousand changes of one model take months."""
+
+
+class Change(Struct, frozen=True):
+    """What a key did, to be given back when the key comes again."""
+
+    generation: int
+    weights: dict[str, int]
+
+
+class StoredRoute(Struct, frozen=True):
+    model: str
+    generation: int = 0
+    weights: dict[str, int] = {}
+    slots: Slots = ()
+    workers: int = 1
+    changes: dict[str, Change] = {}
+    """By key, oldest first."""
+    scalings: dict[str, int] = {}
+    """By key, oldest first: the workers it asked for."""
+
+    def changed(self, weights: dict[str, int], slots: Slots, key: str) -> "StoredRoute":
+        change = Change(self.generation + 1, weights)
+        return msgspec.structs.replace(
+            self,
+            generation=change.generation,
+            weights=weights,
+            slots=slots,
+            changes=_remember(self.changes, key, change),
+        )
+
+    def scaled(self, workers: int, key: str) -> "StoredRoute":
+        return msgspec.structs.replace(self, workers=workers, scalings=_remember(self.scalings, key, workers))
+
+
+def _remember(known: dict[str, T], key: str, value: T) -> dict[str, T]:
+    return dict([*known.items(), (key, value)][-_REMEMBERED_KEYS:])
+
+
+class RouteFiles:
+    """Blocking: call `write` from a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read_all(self) -> list[StoredRoute]:
+        """Raises msgspec.ValidationError for a file that somebody else has written to."""
+        return [msgspec.json.decode(path.read_bytes(), type=StoredRoute) for path in sorted(self._folder.glob("*.json"))]
+
+    def write(self, route: StoredRoute) -> None:
+        path = self._folder / f"{quote(route.model, safe='')}.json"
+        fresh = path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(route))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_folder(self._folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename survives a power cut only when its folder is on disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""The routing law: which version answers whom.
+
+A model's traffic is a hundred slots, each owned by one version. An entity's slot is a hash of model and entity, so it is the
+same in every process and after every restart. When weights change, a version that shrinks gives up its highest slots and a
+version that grows takes them; nobody else is touched. Hence the law (proved in `tests/gateway/test_routing.py`):
+
+- a version owns as many slots as its weight says;
+- an entity leaves its version only if that version's weight fell: while a challenger only grows, its customers stay with it;
+- no more slots change hands than the weights demand.
+
+Cumulative intervals, the usual way, break the second point as soon as there are three versions: the middle interval slides.
+"""
+
+import random
+from collections import Counter
+from hashlib import blake2b
+
+SLOTS = 100
+
+Slots = tuple[str, ...]
+"""`SLOTS` versions; empty when the model has no route yet."""
+
+
+def assign(slots: Slots, weights: dict[str, int]) -> Slots:
+    """The slots after a change to `weights` (percent, adding up to 100), moving as few as possible."""
+    kept: Counter[str] = Counter()
+    fresh: list[str | None] = []
+    for version in slots or (None,) * SLOTS:
+        if version is not None and kept[version] < weights.get(version, 0):
+            kept[version] += 1
+            fresh.append(version)
+        else:
+            fresh.append(None)
+    due = iter([version for version, weight in sorted(weights.items()) for _ in range(weight - kept[version])])
+    return tuple(version if version is not None else next(due) for version in fresh)
+
+
+def slot(model: str, entity: str) -> int:
+    """Stable and even over [0, SLOTS). The model is hashed too, so that two models do not try out on the same customers."""
+    digest = blake2b(f"{model}\0{entity}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % SLOTS
+
+
+def any_slot() -> int:
+    """For requests that name no entity."""
+    return random.randrange(SLOTS)
+
+
+def check_weights(weights: dict[str, int]) -> str | None:
+    """What is wrong with them, or None."""
+    if not weights:
+        return "weights: at least one version is needed"
+    for version, weight in weights.items():
+        if not 0 <= weight <= SLOTS:
+            return f"weights.{version}: {weight} is not a percentage"
+    if sum(weights.values()) != SLOTS:
+        return f"weights: they add up to {sum(weights.values())}, not 100"
+    return None

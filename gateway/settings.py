@@ -1,0 +1,81 @@
+"""Where the gateway listens, keeps its state and finds the registry, and how much it takes on.
+
+Read from `OPPEN_GATEWAY_*` (the clock and the registry also from `OPPEN_*`, which all programs share); a flag of the same name
+wins, e.g. `--max-workers 4`. Lists are JSON in the environment and repeated flags (`--model a --model b`) on the command line.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_REPEATED = {"models": "--model", "allow_pickle": "--allow-pickle"}
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="OPPEN_GATEWAY_", frozen=True, populate_by_name=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    """0: any free one; the log says which."""
+    home: Path = Path(".oppen/gateway")
+    """Routes, segments and model files. One gateway at a time."""
+    models: tuple[str, ...] = ()
+    """Models that get a route to their champion if they have none yet."""
+    tracking_uri: str = Field(
+        default="sqlite:///.oppen/mlflow.db",
+        validation_alias=AliasChoices("OPPEN_GATEWAY_TRACKING_URI", "OPPEN_TRACKING_URI"),
+    )
+    clock: str = Field(default="system", validation_alias=AliasChoices("OPPEN_GATEWAY_CLOCK", "OPPEN_CLOCK"))
+    token: SecretStr | None = None
+    """For admin calls. May be left out on loopback only."""
+    inference_token: SecretStr | None = None
+    """For inference and feedback; none: anybody who reaches the port."""
+    allow_pickle: tuple[str, ...] = ()
+    """Models whose pickles may be loaded, as policy says. A pickle runs its author's code here."""
+
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
+    max_rows: int = Field(default=4096, ge=1)
+    """Rows, or labels, per request."""
+    batch_rows: int = Field(default=64, ge=1)
+    queue_rows: int = Field(default=1024, ge=1)
+    """Rows waiting per version; beyond it 503."""
+    max_workers: int = Field(default=8, ge=1, le=1024)
+    grace_s: float = Field(default=60.0, ge=0)
+    """How long a version stays in memory after it lost its traffic; a rollback within it is instant."""
+    drain_s: float = Field(default=1.0, ge=0)
+    """How long the gateway goes on answering after SIGTERM while it says that it is not ready."""
+
+    log_records: int = Field(default=50_000, ge=1)
+    """Predictions in memory that are not written yet; beyond it 503."""
+    log_flush_s: float = Field(default=0.02, gt=0)
+    """A line is with the operating system this much after its answer at most."""
+    segment_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    segment_age_s: float = Field(default=10.0, gt=0)
+    """Predictions can be seen in the store about this long after they were made, at the latest."""
+    backlog_bytes: int = Field(default=8 * 1024**3, ge=1024)
+    """Complete segments waiting for the loader; beyond it 503."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.token is None and self.host not in _LOOPBACK:
+            raise ValueError(f"token: set OPPEN_GATEWAY_TOKEN to listen on {self.host}; only loopback goes without")
+        return self
+
+
+def read(arguments: Sequence[str]) -> Settings:
+    """Raises pydantic's ValidationError; exits with 2 on an unknown flag."""
+    parser = argparse.ArgumentParser("python -m gateway", description="Serve versions of models from the registry.")
+    for name, field in Settings.model_fields.items():
+        if name in ("token", "inference_token"):
+            continue  # every process of the machine can read a command line
+        if name in _REPEATED:
+            parser.add_argument(_REPEATED[name], dest=name, action="append", metavar="MODEL")
+        else:
+            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"default: {field.default}")
+    given: dict[str, Any] = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    return Settings(**given)
