@@ -52,11 +52,20 @@ Action = Annotated[Rollback | Scale | Notify | NoAction, Field(discriminator="ki
 ACTION: TypeAdapter[Rollback | Scale | Notify | NoAction] = TypeAdapter(Action)
 
 
+CHANGES_NOTHING = (Notify, NoAction)
+"""What leaves the serving of models as it is, and so is allowed in every mode."""
+
+
 class Risk(StrEnum):
     NONE = "none"
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """For comparing: as strings, `high` would come before `low`."""
+        return tuple(Risk).index(self)
 
 
 class WorldState(Frozen):

@@ -6,16 +6,35 @@ judgement, so that it can be told later under which rules something was allowed.
 """
 
 import hashlib
-from datetime import timedelta
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from agents.actions import Risk
 from tools.values import Frozen, Instant
 
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _duration(value: object) -> object:
+    """`90s`, `15m`, `1h30m`, `7d`; what is written otherwise is left to pydantic (ISO 8601). A bare number has no unit."""
+    if isinstance(value, int | float):
+        raise ValueError("a duration needs its unit: write 90s, 15m, 24h or 7d")
+    if isinstance(value, str) and re.fullmatch(r"(\d{1,6}[smhdw])+", value):
+        return timedelta(**{_UNITS[unit]: int(size) for size, unit in re.findall(r"(\d+)([smhdw])", value)})
+    return value
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=366))]
+# A set has no order of its own, and that of strings differs from process to process: unsorted, so would the hash.
+Models = Annotated[frozenset[str], PlainSerializer(sorted, when_used="json")]
+Risks = Annotated[frozenset[Risk], PlainSerializer(sorted, when_used="json")]
 
 
 class Mode(StrEnum):
@@ -36,16 +55,21 @@ class Slo(Frozen):
 
 
 class Intake(Frozen):
-    debounce: timedelta = timedelta(seconds=15)
+    debounce: Duration = timedelta(seconds=15)
     """An alert that resolves itself within this time opens no investigation; below it, most flapping we saw had ended."""
-    debounce_critical: timedelta = timedelta(0)
+    debounce_critical: Duration = timedelta(0)
     """Critical alerts are looked at straight away."""
+    model_labels: tuple[str, ...] = ("model", "model_name", "registered_model")
+    """Labels (then annotations) that name the model an alert speaks of; the first that is there counts."""
+    version_labels: tuple[str, ...] = ("version", "model_version")
+    component_labels: tuple[str, ...] = ("component", "service", "job", "instance")
+    """What an alert without a model speaks of."""
 
 
 class Investigation(Frozen):
-    window: timedelta = timedelta(hours=6)
+    window: Duration = timedelta(hours=6)
     """How far back 'now' reaches."""
-    season: timedelta = timedelta(days=1)
+    season: Duration = timedelta(days=1)
     """'Before' is the same hours this much earlier, so that the daily rhythm cancels out."""
     min_predictions: int = Field(default=100, ge=1)
     """Below it a rate or a distribution is not compared."""
@@ -55,25 +79,43 @@ class Investigation(Frozen):
     """Two-sided level at which a difference of two shares counts, beside its size."""
     min_accuracy_drop: Share = 0.02
     """Smaller drops are not worth waking anyone."""
+    min_error_rise: Share = 0.01
+    """Smaller rises of the error rate are noise of clients and networks."""
     min_psi: Annotated[float, Field(gt=0)] = 0.2
     """The usual reading of the population stability index: above 0.2 the population has moved."""
+    usual_factor: Annotated[float, Field(ge=1)] = 1.5
+    """An input that moves from one season to the next anyway (weather does) has to move this many times more than that."""
     min_null_rise: Share = 0.05
+    """Rise of the share of nulls, or of values never seen before, that is a fault of the data."""
     latency_factor: Annotated[float, Field(gt=1)] = 1.5
     volume_factor: Annotated[float, Field(gt=1)] = 2.0
+    high_utilisation: Share = 0.85
+    """Above it, waiting for a free worker makes up most of the latency."""
+    min_score: Share = 0.4
+    """A leading hypothesis below it is not supported: the finding says `unresolved`."""
     min_separation: Share = 0.15
     """Two leading hypotheses closer than this are not told apart: the finding says `unresolved`."""
 
 
+_QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}
+
+
 class Approval(Frozen):
-    expires_after: timedelta = timedelta(hours=1)
+    expires_after: Duration = timedelta(hours=1)
     """An unanswered question grows stale: the world it was asked about has moved."""
-    quorum: dict[Risk, Annotated[int, Field(ge=1, le=10)]] = Field(
-        default_factory=lambda: {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}
-    )
-    automatic: frozenset[Risk] = frozenset({Risk.NONE})
+    quorum: dict[Risk, Annotated[int, Field(ge=1, le=10)]] = Field(default_factory=lambda: dict(_QUORUM))
+    """How many people must say yes; a risk that is left out keeps its default."""
+    automatic: Risks = frozenset({Risk.NONE})
     """Risks that are carried out without asking in mode `act`."""
     four_eyes: bool = True
     """Whoever asked for an action, or edited it, does not approve it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_quorum(cls, given: object) -> object:
+        if isinstance(given, dict) and isinstance(given.get("quorum"), dict):
+            return {**given, "quorum": {**{risk.value: count for risk, count in _QUORUM.items()}, **given["quorum"]}}
+        return given
 
 
 class Freeze(Frozen):
@@ -82,9 +124,12 @@ class Freeze(Frozen):
     name: str
     start: Instant
     end: Instant
-    models: frozenset[str] = frozenset()
+    models: Models = frozenset()
     """Empty: all."""
     except_up_to: Risk = Risk.NONE
+
+    def holds(self, model: str, now: datetime) -> bool:
+        return self.start <= now < self.end and (not self.models or model in self.models)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -94,15 +139,15 @@ class Freeze(Frozen):
 
 
 class Verification(Frozen):
-    settle: timedelta = timedelta(minutes=5)
+    settle: Duration = timedelta(minutes=5)
     """Traffic right after a change is not judged."""
-    deadline: timedelta = timedelta(hours=24)
+    deadline: Duration = timedelta(hours=24)
     """When the SLO is not confirmed by then, the undo is proposed. Labels of a day's traffic have come by then."""
-    recheck: timedelta = timedelta(minutes=15)
+    recheck: Duration = timedelta(minutes=15)
     """How often it is looked at until then."""
     min_labels: int = Field(default=100, ge=1)
     min_predictions: int = Field(default=50, ge=1)
-    hold: timedelta = timedelta(minutes=30)
+    hold: Duration = timedelta(minutes=30)
     """Operational SLOs (errors, latency) must have held this long."""
 
 
@@ -112,6 +157,7 @@ class ModelPolicy(Frozen):
     slo: Slo | None = None
     allow_pickle: bool = False
     owners: tuple[str, ...] = ()
+    """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
 
 
@@ -129,7 +175,9 @@ class Policies(Frozen):
 
     @property
     def version(self) -> str:
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        """The same content has the same version, in whatever order it was written and in whichever process."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def slo_of(self, model: str) -> Slo:
         own = self.models.get(model)
@@ -137,3 +185,28 @@ class Policies(Frozen):
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())
+
+
+class PolicyError(Exception):
+    """Policies that cannot be read; `errors` has the path of each bad field and what is wrong with it."""
+
+    def __init__(self, errors: tuple[tuple[str, str], ...]) -> None:
+        super().__init__("; ".join(f"{field}: {what}" for field, what in errors))
+        self.errors = errors
+
+
+def parse_policies(raw: Mapping[str, object]) -> Policies:
+    """What is left out keeps its default; an unknown key is refused. Raises PolicyError."""
+    try:
+        return Policies.model_validate(dict(raw))
+    except ValidationError as error:
+        raise PolicyError(tuple((_path(each["loc"]), _what(each["type"], each["msg"])) for each in error.errors())) from error
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).removeprefix(".") or "(top)"
+
+
+def _what(kind: str, message: str) -> str:
+    return "there is no such policy" if kind == "extra_forbidden" else message.removeprefix("Value error, ")

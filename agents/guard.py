@@ -1,0 +1,148 @@
+"""What policy says about a proposal: do it, ask people, or leave it. Judged once when proposed and again right before acting.
+
+Nothing here looks at how good an idea is: that is the finding's. What is not clearly allowed is denied.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, assert_never
+
+from pydantic import Field
+
+from agents.actions import CHANGES_NOTHING, Risk, Rollback, Scale, WorldState
+from agents.policies import Mode, Policies
+from agents.proposals import Proposal, Verdict
+from agents.risks import impact
+from agents.wording import moment
+from tools.values import Frozen, Instant
+
+
+class Auto(Frozen):
+    """Carried out without asking."""
+
+    kind: Literal["auto"] = "auto"
+    reason: str = ""
+
+
+class Ask(Frozen):
+    """`quorum` different people must approve before `expires_at`."""
+
+    kind: Literal["ask"] = "ask"
+    quorum: int = Field(ge=1)
+    expires_at: Instant
+    reason: str = ""
+
+
+class Deny(Frozen):
+    kind: Literal["deny"] = "deny"
+    reason: str
+
+
+class Holds(Frozen):
+    """What was judged is still so."""
+
+    kind: Literal["holds"] = "holds"
+
+
+class Moved(Frozen):
+    """The world is no longer the one that the proposal was made for."""
+
+    kind: Literal["moved"] = "moved"
+    reason: str
+
+
+class Denied(Frozen):
+    """It is not allowed any more."""
+
+    kind: Literal["denied"] = "denied"
+    reason: str
+
+
+class Bar(StrEnum):
+    """Why somebody may not decide on a proposal."""
+
+    OWN_REQUEST = "own_request"
+    NOT_AN_OWNER = "not_an_owner"
+
+
+def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> Auto | Ask | Deny:
+    action = proposal.action
+    if isinstance(action, CHANGES_NOTHING):
+        return Auto(reason="it changes nothing")
+    if mode is Mode.OBSERVE:
+        return Deny(reason="the autonomy mode is observe: nothing is changed")
+    if flaw := _flaw(action, proposal.state, policies):
+        return Deny(reason=flaw)
+    # A proposal may carry a higher risk than its action has by itself, never a lower one.
+    risk = max(proposal.impact.risk, impact(action, proposal.finding).risk, key=lambda each: each.rank)
+    freezes = [freeze for freeze in policies.freezes if freeze.holds(action.model, now)]
+    for freeze in freezes:
+        if risk.rank > freeze.except_up_to.rank:
+            return Deny(reason=f"change freeze {freeze.name!r} until {moment(freeze.end)}")
+    if mode is Mode.ACT and risk in policies.approval.automatic and not freezes:
+        return Auto(reason=f"policy lets risk {risk.value} act by itself")
+    return Ask(
+        quorum=policies.approval.quorum[risk],
+        expires_at=now + policies.approval.expires_after,
+        reason=_why_asked(mode, risk, frozen=bool(freezes)),
+    )
+
+
+def recheck(
+    proposal: Proposal, state: WorldState, policies: Policies, mode: Mode, now: datetime, *, verdict: Verdict | None
+) -> Holds | Moved | Denied:
+    """Judge again, on `state` of now. `verdict` is None where policy had let it act by itself: if it is to be asked about by
+    now, or by more people than have said yes, it is not carried out."""
+    match judge(proposal, policies, mode, now):
+        case Deny(reason=reason):
+            return Denied(reason=reason)
+        case Ask(quorum=quorum):
+            approved = verdict is not None and verdict.covers(proposal)
+            if verdict is None or not approved or len(set(verdict.decided_by)) < quorum:
+                return Denied(reason=f"it needs the approval of {quorum} by now")
+        case Auto():
+            pass
+    if state != proposal.state:
+        return Moved(reason=f"the world has moved: {_differences(proposal.state, state)}")
+    return Holds()
+
+
+def may_decide(principal: str, proposal: Proposal, policies: Policies) -> Bar | None:
+    """None: yes. Roles are checked at the door; this is about this very proposal."""
+    if policies.approval.four_eyes and principal == proposal.requested_by:
+        return Bar.OWN_REQUEST
+    owners = () if isinstance(proposal.action, CHANGES_NOTHING) else policies.model(proposal.action.model).owners
+    return Bar.NOT_AN_OWNER if owners and principal not in owners else None
+
+
+def _flaw(action: Rollback | Scale, state: WorldState, policies: Policies) -> str | None:
+    """Why the action cannot be meant, whoever asks for it."""
+    match action:
+        case Rollback(model=model, from_version=bad, to_version=good):
+            if bad == good:
+                return f"version {good} cannot be rolled back to itself"
+            if state.champion != bad:
+                return f"the champion of {model} is {state.champion or 'not set'}, not version {bad}"
+            if state.route_generation is None:
+                return f"the route of {model} is not known, so it could not be put back"
+        case Scale(model=model, from_workers=current, workers=wanted):
+            if wanted == current:
+                return f"{model} has {current} workers already"
+            if state.workers != current:
+                return f"{model} has {state.workers or 'an unknown number of'} workers, not {current}"
+            if wanted > (limit := policies.model(model).max_workers):
+                return f"{wanted} workers are more than the {limit} that policy allows {model}"
+        case unknown:
+            assert_never(unknown)
+    return None
+
+
+def _why_asked(mode: Mode, risk: Risk, *, frozen: bool) -> str:
+    if frozen:
+        return f"during a change freeze even risk {risk.value} is asked about"
+    return "the autonomy mode is propose" if mode is Mode.PROPOSE else f"risk {risk.value} is asked about"
+
+
+def _differences(then: WorldState, now: WorldState) -> str:
+    before, after = then.model_dump(), now.model_dump()
+    return ", ".join(f"{name} was {before[name]} and is {after[name]}" for name in before if before[name] != after[name])

@@ -1,0 +1,182 @@
+"""Findings and proposals as text for people: the approval card, notifications, the incident report.
+
+Every number comes from a value that was measured. Text that came from outside (names, labels, annotations) is shown and never
+rendered: control characters are replaced and markup is escaped, so that an alert cannot forge a heading, hide a line or plant a
+link in what an approver reads. The result is Markdown that also reads as plain text.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import assert_never
+
+from agents.actions import NoAction, Notify, Rollback, Scale, WorldState
+from agents.alerts import Alert
+from agents.evidence import Evidence, Finding, Hypothesis
+from agents.proposals import Proposal, Receipt
+from agents.verification import Verification
+from agents.wording import counted, moment
+from tools.notify.port import Message
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+"""Unicode categories that show nothing or steer how the rest is shown: control, format, surrogate, private, unassigned."""
+_MARKUP = re.compile(r"[\\`*<>\[\]|~]|(?<!\w)_|_(?!\w)|^(?:[#+>=-]|\d+[.)])")
+_MAX_ALERTS = 10
+
+
+def plain(text: str, limit: int = 1_000) -> str:
+    """One line of visible characters, cut at `limit`."""
+    seen = "".join(" " if each.isspace() else "\ufffd" if unicodedata.category(each) in _UNSEEN else each for each in text)
+    line = " ".join(seen.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def escaped(text: str, limit: int = 1_000) -> str:
+    """`plain`, with what Markdown or HTML would act on taken literally."""
+    return _MARKUP.sub(lambda match: "\\" + match.group(), plain(text, limit))
+
+
+def quoted(text: str, limit: int = 300) -> str:
+    """`plain` in a code span: not even an address in it becomes a link."""
+    return "`" + (plain(text, limit).replace("`", "'") or " ") + "`"
+
+
+def title(action: Rollback | Scale | Notify | NoAction) -> str:
+    """One line of plain text."""
+    match action:
+        case Rollback(model=model, from_version=bad, to_version=good):
+            return plain(f"Roll {model} back from version {bad} to version {good}", 300)
+        case Scale(model=model, from_workers=current, workers=wanted):
+            return plain(f"Scale {model} from {counted(current, 'worker')} to {wanted}", 300)
+        case Notify(channel=channel, title=subject):
+            return plain(f"Tell {channel}: {subject}", 300)
+        case NoAction(reason=reason):
+            return plain(f"Do nothing: {reason}", 300)
+        case unknown:
+            assert_never(unknown)
+
+
+def card(proposal: Proposal) -> str:
+    """What an approver reads, in Markdown."""
+    impact = proposal.impact
+    lines = [
+        f"## {escaped(proposal.title, 300)}",
+        "",
+        *_finding(proposal.finding),
+        "",
+        "**If approved**",
+        "",
+        f"- Effect: {escaped(impact.expected_effect)}",
+        f"- Touches: {escaped(impact.blast_radius)}",
+        f"- Risk: {impact.risk.value}",
+        f"- Undo: {escaped(impact.undo)}",
+        f"- Decided on: {_state(proposal.state)}",
+        f"- Runbook: docs/runbooks/{impact.runbook}.md",
+        "",
+        f"Asked for by {quoted(proposal.requested_by)} at {moment(proposal.proposed_at)}. Fingerprint `{proposal.fingerprint}`.",
+    ]
+    if proposal.undo_of is not None:
+        lines.append(f"It takes back {quoted(proposal.undo_of)}.")
+    return "\n".join(lines)
+
+
+def request(proposal: Proposal, quorum: int, expires_at: datetime, link: str = "") -> Message:
+    """The notification that somebody has to decide."""
+    needed = "your approval" if quorum == 1 else f"the approval of {quorum} people"
+    body = f"{card(proposal)}\n\nIt needs {needed} before {moment(expires_at)}."
+    return Message(title=f"Approve? {plain(proposal.title, 280)}", body=body, severity="warning", link=link)
+
+
+def closing(proposal: Proposal, outcome: str, reason: str, verification: Verification | None) -> Message:
+    """The notification that a run has ended."""
+    lines = [f"{plain(proposal.title, 300)}: {outcome.replace('_', ' ')}.", "", escaped(reason), ""]
+    lines += [f"Cause: {_cause(proposal.finding)}. {escaped(proposal.finding.summary)}"]
+    if verification is not None:
+        lines += ["", *_measures(verification)]
+    settled = outcome in {"resolved", "no_action"}
+    subject = proposal.finding.model or proposal.title
+    return Message(
+        title=plain(f"{subject}: {outcome.replace('_', ' ')}", 300),
+        body="\n".join(lines),
+        severity="info" if settled else "warning",
+    )
+
+
+def report(
+    alerts: Sequence[Alert],
+    proposal: Proposal,
+    outcome: str,
+    reason: str,
+    receipt: Receipt | None = None,
+    verification: Verification | None = None,
+) -> str:
+    """The incident from alert to outcome, in Markdown."""
+    lines = ["## Alerts", ""]
+    for alert in alerts[:_MAX_ALERTS]:
+        said = alert.annotations.get("summary") or alert.annotations.get("description") or ""
+        lines.append(
+            f"- {quoted(alert.name)}, {alert.severity}, since {moment(alert.starts_at)}" + (said and f": {quoted(said)}")
+        )
+    if len(alerts) > _MAX_ALERTS:
+        lines.append(f"- and {len(alerts) - _MAX_ALERTS} more")
+    lines += ["", "## Finding", "", *_finding(proposal.finding), "", "## Action", "", escaped(proposal.title, 300)]
+    if receipt is not None:
+        lines += ["", f"Done between {moment(receipt.started_at)} and {moment(receipt.finished_at)}."]
+        lines += [f"Before: {_state(receipt.before)}. After: {_state(receipt.after)}."]
+        lines += [f"Undo: {escaped(title(receipt.undo))}." if receipt.undo is not None else "There is nothing to undo."]
+    lines += ["", "## Outcome", "", f"{outcome.replace('_', ' ').capitalize()}. {escaped(reason)}"]
+    if verification is not None:
+        lines += ["", *_measures(verification)]
+    return "\n".join(lines)
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    known = {each.id: each for each in finding.evidence}
+    yield f"**Cause: {_cause(finding)}.** {escaped(finding.summary)}"
+    for place, hypothesis in enumerate(finding.hypotheses[:2]):
+        name = hypothesis.cause.value.replace("_", " ")
+        yield ""
+        yield f"**{'Leading' if place == 0 else 'Next'}: {name}** (score {hypothesis.score:.2f}). {escaped(hypothesis.reason)}"
+        yield from _references(hypothesis, known)
+    rest = [f"{each.cause.value.replace('_', ' ')} {each.score:.2f}" for each in finding.hypotheses[2:]]
+    if rest:
+        yield ""
+        yield f"Less likely: {', '.join(rest)}."
+    for missing in finding.missing:
+        yield ""
+        yield f"Not read: {quoted(missing.source)}, {escaped(missing.reason)}"
+
+
+def _references(hypothesis: Hypothesis, known: dict[str, Evidence]) -> Iterator[str]:
+    for word, ids in (("for", hypothesis.supporting), ("against", hypothesis.against)):
+        for each in ids:
+            if each in known:
+                yield f"- {word}: {escaped(known[each].statement)}"
+
+
+def _cause(finding: Finding) -> str:
+    return finding.cause.value.replace("_", " ")
+
+
+def _state(state: WorldState) -> str:
+    parts = []
+    if state.champion is not None:
+        parts.append(f"champion {quoted(state.champion)}")
+    if state.weights:
+        parts.append("traffic " + ", ".join(f"{weight} % on {quoted(each)}" for each, weight in sorted(state.weights.items())))
+    if state.route_generation is not None:
+        parts.append(f"route generation {state.route_generation}")
+    if state.workers is not None:
+        parts.append(counted(state.workers, "worker"))
+    return ", ".join(parts) or "nothing in particular"
+
+
+def _measures(verification: Verification) -> Iterator[str]:
+    for each in verification.measures:
+        if each.value is None:
+            continue
+        unit = f" {each.unit}" if each.unit else ""
+        limit = f", limit {each.limit:g}{unit}" if each.limit is not None else ""
+        size = f", {each.sample_size} samples" if each.sample_size is not None else ""
+        yield f"- {each.name.replace('_', ' ')}: {each.value:.4g}{unit}{limit}{size}"

@@ -1,0 +1,56 @@
+"""What doing an action means: its risk, whom it touches, what should come of it and what takes it back.
+
+Exhaustive over the catalogue: an action without an answer here does not type-check.
+"""
+
+from typing import assert_never
+
+from agents.actions import NoAction, Notify, Risk, Rollback, Scale
+from agents.evidence import Finding
+from agents.proposals import Impact
+
+
+def impact(action: Rollback | Scale | Notify | NoAction, finding: Finding) -> Impact:
+    match action:
+        case Rollback(model=model, from_version=bad, to_version=good):
+            return Impact(
+                # Everyone's traffic moves at once, but to a version that has served it before, and back as quickly.
+                risk=Risk.MEDIUM if _known(action, finding) else Risk.HIGH,
+                blast_radius=f"all traffic of {model}",
+                expected_effect=f"version {good} answers again, as it did before version {bad}",
+                undo=f"give champion and traffic back to version {bad}",
+                runbook="rollback",
+            )
+        case Scale(model=model, from_workers=current, workers=wanted):
+            fewer = wanted < current
+            return Impact(
+                risk=Risk.MEDIUM if fewer else Risk.LOW,
+                blast_radius=f"the inference workers of {model}: {current} now, {wanted} then",
+                expected_effect="less memory and processor time are used" if fewer else "requests wait less for a worker",
+                undo=f"scale back to {current}",
+                runbook="scale",
+            )
+        case Notify(channel=channel):
+            return Impact(
+                risk=Risk.NONE,
+                blast_radius=f"the people on channel {channel}",
+                expected_effect="people know, and take over",
+                undo="none: what was said stays said",
+                runbook="notify",
+            )
+        case NoAction():
+            return Impact(
+                risk=Risk.NONE,
+                blast_radius="nothing",
+                expected_effect="everything stays as it is",
+                undo="none needed",
+                runbook="no-action",
+            )
+        case unknown:
+            assert_never(unknown)
+
+
+def _known(action: Rollback, finding: Finding) -> bool:
+    """Whether it is the change that the evidence was weighed for, in either direction; anything else is a jump in the dark."""
+    weighed = {finding.version, finding.previous_version}
+    return finding.model == action.model and {action.from_version, action.to_version} == weighed

@@ -1,0 +1,111 @@
+"""The few tests that tell a difference from chance, written out so that `agents` needs no numeric library.
+
+Each names its source. All are two-sided where that applies; none decides by itself: a difference counts only when it is also
+large enough to matter, which is policy.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+_SMOOTHING = 0.5
+"""Added to every bin before logarithms are taken, so that an empty one does not make a population infinitely far away."""
+
+_PRECISION = 1e-14
+_MAX_TERMS = 1_000
+
+
+def normal_tail(z: float) -> float:
+    """P(|Z| >= |z|) for a standard normal Z. Abramowitz and Stegun, 7.1.2 and 26.2.3."""
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
+def two_proportions(hits: int, total: int, other_hits: int, other_total: int) -> float:
+    """p-value for two shares being one, by the pooled z-test.
+
+    Fleiss, Levin and Paik, Statistical Methods for Rates and Proportions, 3rd ed., 3.1, without continuity correction. 1.0 when
+    there is nothing to tell apart: an empty side, or no variation at all.
+    """
+    if not total or not other_total:
+        return 1.0
+    pooled = (hits + other_hits) / (total + other_total)
+    variance = pooled * (1 - pooled) * (1 / total + 1 / other_total)
+    if variance <= 0:
+        return 1.0
+    return normal_tail((hits / total - other_hits / other_total) / math.sqrt(variance))
+
+
+def wilson(hits: int, total: int, significance: float) -> tuple[float, float]:
+    """Score interval of a share at the level `1 - significance`; (0, 1) without observations.
+
+    Wilson (1927); Agresti and Coull (1998), The American Statistician 52(2).
+    """
+    if not total:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(1 - significance / 2)
+    share, correction = hits / total, z * z / total
+    centre = (share + correction / 2) / (1 + correction)
+    half = z * math.sqrt(share * (1 - share) / total + correction / (4 * total)) / (1 + correction)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def chi_square_tail(x: float, degrees: int) -> float:
+    """P(X >= x) for a chi-square X: the upper regularised incomplete gamma function Q(degrees / 2, x / 2).
+
+    Abramowitz and Stegun, 6.5.29 (series) and 6.5.31 (continued fraction, by Lentz's method as in Numerical Recipes 6.2).
+    """
+    if degrees < 1:
+        raise ValueError("chi-square has at least one degree of freedom")
+    if x <= 0:
+        return 1.0
+    a, y = degrees / 2, x / 2
+    scale = math.exp(a * math.log(y) - y - math.lgamma(a))
+    return max(0.0, 1.0 - scale * _series(a, y)) if y < a + 1 else min(1.0, scale * _fraction(a, y))
+
+
+def _series(a: float, y: float) -> float:
+    term = total = 1 / a
+    for n in range(1, _MAX_TERMS):
+        term *= y / (a + n)
+        total += term
+        if term < total * _PRECISION:
+            break
+    return total
+
+
+def _fraction(a: float, y: float) -> float:
+    tiny = 1e-300
+    b = y + 1 - a
+    c, d = 1 / tiny, 1 / b
+    value = d
+    for n in range(1, _MAX_TERMS):
+        step = -n * (n - a)
+        b += 2
+        d = 1 / (step * d + b or tiny)
+        c = b + step / c or tiny
+        value *= c * d
+        if abs(c * d - 1) < _PRECISION:
+            break
+    return value
+
+
+def population_stability(counts: Sequence[int], other: Sequence[int]) -> tuple[float, float, float]:
+    """(PSI, the PSI that chance alone explains, p-value) of two histograms on the same bins.
+
+    Without any change, PSI is distributed as (1/n + 1/m) times chi-square with bins - 1 degrees of freedom (Yurdakul, 2018,
+    Statistical Properties of Population Stability Index), so its mean is (bins - 1) (1/n + 1/m): at 100 against 100 in ten bins
+    0.18, close to the usual threshold of 0.2. Bins that are empty on both sides do not count. (0, 0, 1) where nothing compares.
+    """
+    if len(counts) != len(other):
+        raise ValueError(f"histograms on different bins: {len(counts)} and {len(other)}")
+    pairs = [(a, b) for a, b in zip(counts, other, strict=True) if a or b]
+    total, other_total = sum(counts), sum(other)
+    if len(pairs) < 2 or not total or not other_total:
+        return 0.0, 0.0, 1.0
+    padded, other_padded = total + _SMOOTHING * len(pairs), other_total + _SMOOTHING * len(pairs)
+    index = 0.0
+    for a, b in pairs:
+        share, other_share = (a + _SMOOTHING) / padded, (b + _SMOOTHING) / other_padded
+        index += (share - other_share) * math.log(share / other_share)
+    unit = 1 / total + 1 / other_total
+    return index, (len(pairs) - 1) * unit, chi_square_tail(index / unit, len(pairs) - 1)
