@@ -3,12 +3,28 @@
 Ids are `{prefix}_{uuid7 hex}`: they sort by time. Times are UTC and written by the platform's clock, never by the database's.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from api.store.chain import canonical
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -31,7 +47,24 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-Json = JSON().with_variant(JSONB(), "postgresql")
+class CanonicalJson(TypeDecorator[dict[str, Any]]):
+    """The very text that was hashed. A JSON column would give back equal values in other words: JSONB makes 1e5 an integer."""
+
+    impl = Text()
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else canonical(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:  # noqa: ARG002
+        return None if value is None else json.loads(value)
+
+
+# None is NULL, not the JSON word null, so that "is there a verdict" can be asked in SQL.
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+# Only an INTEGER primary key counts by itself in SQLite, where it has 64 bits anyway.
+Sequence = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -129,7 +162,7 @@ class EventRecord(Base):
         {"sqlite_autoincrement": True},
     )
 
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
     incident_id: Mapped[str] = mapped_column(String(64))
     run_id: Mapped[str | None] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(100))
@@ -203,17 +236,21 @@ class ActionRecord(Base):
 
 
 class AuditRecord(Base):
-    """Append-only, hash-chained: `hash` = SHA-256 over the previous hash and the canonical JSON of this line."""
+    """Append-only, hash-chained: `hash` = SHA-256 over the previous hash and the canonical JSON of this line.
+
+    Triggers refuse UPDATE and DELETE; `seq` has no gaps.
+    """
 
     __tablename__ = "audit"
+    __table_args__ = (Index("audit_subject", "subject", "seq"),)
 
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=False)
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(200))
     action: Mapped[str] = mapped_column(String(100))
     subject: Mapped[str] = mapped_column(String(300))
     key: Mapped[str | None] = mapped_column(String(300), unique=True)
-    data: Mapped[dict[str, Any]]
+    data: Mapped[dict[str, Any]] = mapped_column(CanonicalJson)
     previous: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
 
@@ -238,7 +275,7 @@ class AutonomyRecord(Base):
     __tablename__ = "autonomy"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
     mode: Mapped[str] = mapped_column(String(16))
     actor: Mapped[str] = mapped_column(String(200))
     reason: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,106 @@
+"""The ledger of actions (`graphs.context.Ledger`): what was meant before the first call, what was done after the last."""
+
+from sqlalchemy import select, update
+
+from agents.actions import WorldState
+from agents.proposals import Proposal, Receipt
+from api.store import audit, events
+from api.store.database import Database
+from api.store.records import ActionRecord
+from api.store.sessions import ReadSession, Transaction
+from api.store.statements import insert
+from tools.clock import Clock
+from tools.errors import PermanentError
+
+
+class ActionLedger:
+    """An action's key is its proposal's id. Its state goes from `intended` to `done` or to `failed`, once."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def intend(self, proposal: Proposal, before: WorldState) -> tuple[WorldState, Receipt | None]:
+        """Write the intent, or find it: the `before` that was first recorded, and the receipt if it is already done.
+
+        Raises PermanentError when the key stands for another proposal, or for an action that was given up: what was once
+        declared failed is not done after all.
+        """
+        async with self._database.begin() as transaction:
+            if await self._note(transaction, proposal, before):
+                return before, None
+            record = await transaction.get_one(ActionRecord, proposal.id)
+        if Proposal.model_validate(record.proposal).fingerprint != proposal.fingerprint:
+            raise PermanentError(f"{proposal.id} stands for another action")
+        if record.state == "failed":
+            raise PermanentError(f"{proposal.id} was given up: {record.error}")
+        receipt = None if record.receipt is None else Receipt.model_validate(record.receipt)
+        return WorldState.model_validate(record.before), receipt
+
+    async def complete(self, receipt: Receipt) -> None:
+        """Repeating it is a no-op. Raises PermanentError for what was never intended, or was given up."""
+        content = receipt.model_dump(mode="json")
+        async with self._database.begin() as transaction:
+            if await self._end(transaction, receipt.key, state="done", receipt=content):
+                return
+            record = await transaction.get(ActionRecord, receipt.key)
+        if record is None or record.state != "done":
+            raise PermanentError(f"{receipt.key} cannot be done: it {'was given up' if record else 'was never intended'}")
+
+    async def fail(self, key: str, error: str) -> None:
+        """Give it up; a no-op for what is done, was given up before, or was never intended."""
+        async with self._database.begin() as transaction:
+            await self._end(transaction, key, state="failed", error=error)
+
+    async def _note(self, transaction: Transaction, proposal: Proposal, before: WorldState) -> bool:
+        now = self._clock.now()
+        content = proposal.model_dump(mode="json")
+        statement = (
+            insert(transaction, ActionRecord)
+            .values(
+                key=proposal.id,
+                run_id=proposal.run_id,
+                incident_id=proposal.incident_id,
+                proposal=content,
+                state="intended",
+                before=before.model_dump(mode="json"),
+                intended_at=now,
+            )
+            .on_conflict_do_nothing(index_elements=["key"])
+            .returning(ActionRecord.key)
+        )
+        if (await transaction.execute(statement)).first() is None:
+            return False
+        told = {"action": content["action"], "fingerprint": proposal.fingerprint, "key": proposal.id}
+        events.append(transaction, proposal.incident_id, "action.intended", told, at=now, run_id=proposal.run_id)
+        audit.append(transaction, at=now, actor="engine", action="action.intended", subject=proposal.incident_id, data=told)
+        return True
+
+    async def _end(self, transaction: Transaction, key: str, **values: object) -> bool:
+        now = self._clock.now()
+        ended = await transaction.execute(
+            update(ActionRecord)
+            .where(ActionRecord.key == key, ActionRecord.state == "intended")
+            .values(finished_at=now, **values)
+            .returning(ActionRecord.run_id, ActionRecord.incident_id)
+        )
+        row = ended.first()
+        if row is None:
+            return False
+        name = f"action.{values['state']}"
+        told = {"key": key} | {word: values[word] for word in ("receipt", "error") if word in values}
+        events.append(transaction, row.incident_id, name, told, at=now, run_id=row.run_id)
+        audit.append(transaction, at=now, actor="engine", action=name, subject=row.incident_id, data=told)
+        return True
+
+
+async def of_run(session: ReadSession, run_id: str) -> list[ActionRecord]:
+    """In the order in which they were intended."""
+    statement = select(ActionRecord).where(ActionRecord.run_id == run_id)
+    return list(await session.scalars(statement.order_by(ActionRecord.intended_at, ActionRecord.key)))
+
+
+async def of_incident(session: ReadSession, incident_id: str) -> list[ActionRecord]:
+    """In the order in which they were intended."""
+    statement = select(ActionRecord).where(ActionRecord.incident_id == incident_id)
+    return list(await session.scalars(statement.order_by(ActionRecord.intended_at, ActionRecord.key)))

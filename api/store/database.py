@@ -1,0 +1,137 @@
+"""The door to SQL: one database, SQLite in a file or PostgreSQL by URL, behind the same four verbs.
+
+SQLite has one writer at a time. Instead of letting transactions fight over the file's lock, this process has one writing
+connection and hands it out in order of asking; readers have their own connections and are never in the way (write-ahead log).
+`synchronous=FULL` means that a commit that returned survives a power cut.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from api.store import journal, schema
+from api.store.failures import translated
+from api.store.sessions import ReadSession, Transaction
+from api.store.signals import Signals
+
+_BUSY_TIMEOUT_S = 10
+"""How long a lock held by another process is waited for, before it is a TemporaryError."""
+
+
+class Database:
+    """`url`: `sqlite:///PATH` or `postgresql://...`; the asynchronous driver is chosen here."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        match parsed.get_backend_name():
+            case "sqlite":
+                self._writing, self._reading = _sqlite(parsed)
+                self._turn: contextlib.AbstractAsyncContextManager[Any] = asyncio.Lock()
+            case "postgresql":
+                self._writing, self._reading = _postgresql(parsed)
+                self._turn = contextlib.nullcontext()
+            case other:
+                raise ValueError(f"{other} is not supported: use sqlite:///PATH or postgresql://...")
+        self._transactions = async_sessionmaker(self._writing, class_=Transaction, expire_on_commit=False)
+        self._reads = async_sessionmaker(self._reading, class_=ReadSession, expire_on_commit=False)
+        self._inside: set[asyncio.Task[Any] | None] = set()
+        self.signals = Signals()
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[Transaction]:
+        """One transaction, committed when the block is left and rolled back when it raises.
+
+        Raises TemporaryError when it may be tried again as a whole, Conflict when a constraint forbids it.
+        """
+        task = asyncio.current_task()
+        if task in self._inside:
+            # On SQLite it would wait for itself for ever; on PostgreSQL it would pass, and commit half of a whole.
+            raise RuntimeError("a transaction was begun within a transaction")
+        self._inside.add(task)
+        try:
+            with translated():
+                async with self._turn, self._transactions() as transaction:
+                    yield transaction
+                    await journal.write(transaction)
+                    await transaction.commit()
+        finally:
+            self._inside.discard(task)
+        self.signals.wake({draft.incident_id for draft in transaction.journal.events})
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[ReadSession]:
+        with translated():
+            async with self._reads() as session:
+                yield session
+
+    async def ping(self) -> None:
+        """Raises TemporaryError when the database does not answer."""
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def migrate(self) -> bool:
+        """Bring the schema up to date; whether there was anything to do. Cheap when there was not: every start asks."""
+        with translated():
+            return await schema.upgrade(self._writing)
+
+    async def close(self) -> None:
+        await self._reading.dispose()
+        await self._writing.dispose()
+
+
+def _sqlite(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
+    if not url.database or url.database == ":memory:":
+        raise ValueError("SQLite needs a file: sqlite:///PATH")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    url = url.set(drivername="sqlite+aiosqlite")
+    arguments = {"timeout": float(str(url.query.get("timeout", _BUSY_TIMEOUT_S))), "isolation_level": None}
+    options: dict[str, Any] = {"connect_args": arguments}
+    writing = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, **options)
+    reading = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=4, max_overflow=0, **options)
+
+    @event.listens_for(writing.sync_engine, "connect")
+    def _prepare_writer(connection: Any, _record: object) -> None:
+        _pragmas(connection, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+    @event.listens_for(writing.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        # Taken at the start: a transaction that reads first and writes later could not be upgraded while another one writes.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @event.listens_for(reading.sync_engine, "connect")
+    def _prepare_reader(connection: Any, _record: object) -> None:
+        _pragmas(connection, "query_only=ON")
+
+    return writing, reading
+
+
+def _pragmas(connection: Any, *pragmas: str) -> None:
+    cursor = connection.cursor()
+    for pragma in pragmas:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _postgresql(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
+    url = url.set(drivername="postgresql+psycopg")
+    # UTC, or a time near the edge of the calendar cannot be shown in the server's zone; no lock is waited for without end.
+    settings = f"-c timezone=UTC -c lock_timeout={_BUSY_TIMEOUT_S}s"
+    common: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": _BUSY_TIMEOUT_S, "pool_size": 5, "max_overflow": 5}
+    writing = create_async_engine(url, connect_args=_connect(settings), **common)
+    reading = create_async_engine(
+        url,
+        connect_args=_connect(f"{settings} -c default_transaction_read_only=on"),
+        isolation_level="AUTOCOMMIT",
+        **common,
+    )
+    return writing, reading
+
+
+def _connect(settings: str) -> dict[str, Any]:
+    return {"options": settings, "application_name": "oppen", "connect_timeout": 5}

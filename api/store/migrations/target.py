@@ -1,0 +1,5 @@
+"""Everything that one database of the platform holds: the service's tables and the registry's history of aliases."""
+
+from api.store.records import Base
+
+METADATA = [Base.metadata]
