@@ -74,7 +74,8 @@ def card(proposal: Proposal) -> str:
         f"- Decided on: {_state(proposal.state)}",
         f"- Runbook: docs/runbooks/{impact.runbook}.md",
         "",
-        f"Asked for by {quoted(proposal.requested_by)} at {moment(proposal.proposed_at)}. Fingerprint `{proposal.fingerprint}`.",
+        f"Asked for by {quoted(proposal.requested_by)} at {moment(proposal.proposed_at)}.",
+        f"Fingerprint `{proposal.fingerprint}`.",
     ]
     if proposal.undo_of is not None:
         lines.append(f"It takes back {quoted(proposal.undo_of)}.")

@@ -1,0 +1,52 @@
+"""What an alert speaks of. Alerts on one subject make one incident."""
+
+import hashlib
+from typing import Literal
+
+from pydantic import Field
+
+from agents.alerts import Alert
+from agents.policies import Intake
+from tools.values import Frozen
+
+MAX_NAME = 200
+"""The longest name a registry or the incident table takes."""
+
+
+class Subject(Frozen):
+    kind: Literal["model", "component"]
+    name: str = Field(min_length=1, max_length=MAX_NAME)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+def model_of(alert: Alert, intake: Intake) -> str | None:
+    return _named(alert, intake.model_labels)
+
+
+def version_of(alert: Alert, intake: Intake) -> str | None:
+    return _named(alert, intake.version_labels)
+
+
+def subject_of(alert: Alert, intake: Intake) -> Subject:
+    """The model; without one the component; without that the alert's own name, so that its repeats still meet."""
+    if (model := model_of(alert, intake)) is not None:
+        return Subject(kind="model", name=model)
+    return Subject(kind="component", name=_named(alert, intake.component_labels) or _fitting(alert.name) or "unnamed")
+
+
+def _named(alert: Alert, keys: tuple[str, ...]) -> str | None:
+    for source in (alert.labels, alert.annotations):
+        for key in keys:
+            if name := _fitting(source.get(key, "")):
+                return name
+    return None
+
+
+def _fitting(name: str) -> str:
+    """Longer names end in a digest, so that two of them with the same beginning stay two."""
+    name = name.strip()
+    if len(name) <= MAX_NAME:
+        return name
+    return f"{name[: MAX_NAME - 13]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
