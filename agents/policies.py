@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
@@ -100,6 +100,16 @@ class Investigation(Frozen):
 _QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}
 
 
+class Metric(Frozen):
+    """A number that an investigation asks the metrics system for; `$model` in the query stands for the model's name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    promql: Annotated[str, Field(min_length=1, max_length=2_000)]
+    kind: Literal["saturation", "other"] = "other"
+    """Saturation: a share of 1 of something that runs out (CPU, memory, a queue's length of its limit)."""
+    unit: str = ""
+
+
 class Approval(Frozen):
     expires_after: Duration = timedelta(hours=1)
     """An unanswered question grows stale: the world it was asked about has moved."""
@@ -171,6 +181,8 @@ class Policies(Frozen):
     freezes: tuple[Freeze, ...] = ()
     slo: Slo = Slo()
     models: dict[str, ModelPolicy] = Field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+    """None by default: which exporters run beside a model is known to its installation only."""
     notify_channel: str = "ops"
 
     @property
