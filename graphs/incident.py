@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from agents.incident.assess import assess
+from agents.incident.recommend import recommend
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import RetryPolicy
@@ -9,9 +11,7 @@ from typing_extensions import TypedDict
 
 from agents.alerts import Alert
 from agents.evidence import Recommendation
-from agents.incident.assess import assess
 from agents.incident.observations import Observations
-from agents.incident.recommend import recommend
 from graphs.context import Context
 from graphs.gathering import observe
 from tools.errors import TemporaryError

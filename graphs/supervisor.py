@@ -1,11 +1,11 @@
 """The supervisor: triage to a specialist, then the tail that all share.
 
-    triage -> specialist -> propose -> judge -> ask -> recheck -> act -> wait -> verify -> report
-                 ^             ^                 |        |                ^       |  |
-                 |             +---- revise -----+        |                +-------+  |  not yet
-                 +---------------- the world moved -------+                           |
-                               ^                                                      |
-                               +------------------- take back ------------------------+  it did not help
+triage -> specialist -> propose -> judge -> ask -> recheck -> act -> wait -> verify -> report
+             ^             ^                 |        |                ^       |  |
+             |             +---- revise -----+        |                +-------+  |  not yet
+             +---------------- the world moved -------+                           |
+                           ^                                                      |
+                           +------------------- take back ------------------------+  it did not help
 """
 
 from typing import Any
@@ -33,6 +33,7 @@ from graphs.state import Acted, Advised, Asked, Ended, Judged, Outcome, Proposed
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import PortError, TemporaryError
+from tools.notify.port import Message
 
 MAX_MOVES = 3
 """How often a proposal is made anew because the world moved, before people are told that it does not hold still."""
@@ -73,7 +74,8 @@ async def recheck(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """Judge again, on the state of now, right before acting."""
     context, proposal = runtime.context, state["proposal"]
     world = await read_state(proposal.action, context.tools.readers)
-    match guard.recheck(proposal, world, context.policies, await context.mode(), context.clock.now()):
+    mode, verdict = await context.mode(), state.get("verdict")
+    match guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict):
         case guard.Holds():
             return Command(goto="act")
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
@@ -125,7 +127,10 @@ async def take_back(state: RunState) -> Advised:
 async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
     """Say how it ended, to the incident's people and to the record."""
     ended = _ended(state)
-    message = closing(state["proposal"], ended["outcome"].value, ended["reason"], state.get("verification"))
+    if "proposal" in state:
+        message = closing(state["proposal"], ended["outcome"].value, ended["reason"], state.get("verification"))
+    else:
+        message = Message(title=f"{state['incident_id']}: {ended['outcome'].value}", body=ended["reason"], severity="warning")
     await announce(runtime.context.policies.notify_channel, message, f"{state['run_id']}/closing", runtime.context)
     return ended
 

@@ -12,9 +12,7 @@ async def read_state(action: Rollback | Scale | Notify | NoAction, readers: Read
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
         case Rollback(model=model):
-            champion, route = await asyncio.gather(
-                readers.registry.alias(model, Alias.CHAMPION), readers.serving.route(model)
-            )
+            champion, route = await asyncio.gather(readers.registry.alias(model, Alias.CHAMPION), readers.serving.route(model))
             return WorldState(champion=champion, route_generation=route.generation, weights=route.weights)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)

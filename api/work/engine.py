@@ -55,13 +55,12 @@ class Engine:
 
     async def start(self) -> None:
         """Open the store and go on with every workflow that a killed process left behind."""
-        global _advance, _slots  # noqa: PLW0603
+        global _advance, _slots
         _advance, _slots = self._advance, asyncio.Semaphore(self._concurrency)
         _prepare(self._url)
         config: DBOSConfig = {
             "name": "oppen",
             "system_database_url": self._url,
-            "run_admin_server": False,
             # A fixed version: a workflow left by yesterday's build is finished by today's.
             "application_version": "1",
             "executor_id": self._executor,

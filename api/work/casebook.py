@@ -1,0 +1,197 @@
+"""Which incident an alert belongs to, decided in memory over the rows at hand. No SQL: `api/work/intake.py` reads before, writes after.
+
+The rules:
+- An alert is known by source, fingerprint and start. Each further delivery of it is a repeat.
+- A firing alert joins the open incident of its subject, or opens one. It stays open until the fix is verified.
+- `resolved` ends an alert for good: a `firing` of the same identity that comes later was under way for too long.
+- A resolved alert that was never seen firing is kept, without an incident.
+- An alert that still fires some time after its incident was closed opens another one, which says what it recurs from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from agents.alerts import Alert, Severity
+from agents.policies import Policies
+from agents.subjects import Subject
+from api.store import ids
+from api.store.alerts import Identity
+from api.store.records import AlertRecord, IncidentRecord
+
+_RANK: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
+
+
+@dataclass
+class Entry:
+    """An alert: the row it has, or is to have, and what this batch does to it."""
+
+    id: str
+    alert: Alert
+    fresh: bool
+    status: str
+    ends_at: datetime | None
+    incident_id: str | None
+    more: int = 0
+    """Deliveries in this batch."""
+
+
+@dataclass
+class Case:
+    """An open incident."""
+
+    id: str
+    subject: Subject
+    title: str
+    severity: Severity
+    debouncing: bool
+    run_id: str | None = None
+    """Set when it is opened here."""
+    due_at: datetime | None = None
+    """When its run is to start at the latest; None when nothing here says so."""
+    recurs_from: str | None = None
+    raised: bool = False
+    """A more severe alert has joined."""
+    calmed: bool = False
+    """An alert of it has resolved."""
+
+
+@dataclass
+class Changes:
+    """What one delivery did to one case."""
+
+    opened: bool = False
+    joined: list[Entry] = field(default_factory=list)
+    resolved: list[Entry] = field(default_factory=list)
+
+
+@dataclass
+class Delivery:
+    """One call of `accept`, and what came of it."""
+
+    alerts: list[tuple[Identity, Subject, Alert]]
+    actor: str
+    truncated: int
+    new: int = 0
+    repeated: int = 0
+    resolved: int = 0
+    changes: dict[str, Changes] = field(default_factory=dict)
+    """By incident, also those that it only repeated."""
+
+    def of(self, incident_id: str) -> Changes:
+        return self.changes.setdefault(incident_id, Changes())
+
+
+class Casebook:
+    """`known`: the alerts of this batch that have rows. `open_`: open incidents of its subjects. `others`: further incidents that
+    the known alerts belong to."""
+
+    def __init__(
+        self,
+        now: datetime,
+        policies: Policies,
+        known: Mapping[Identity, AlertRecord],
+        open_: Mapping[str, IncidentRecord],
+        others: Mapping[str, IncidentRecord],
+    ) -> None:
+        self._now = now
+        self._policies = policies
+        self._known = known
+        self._others = others
+        self.entries: dict[Identity, Entry] = {}
+        self.cases = {subject: _case(record) for subject, record in open_.items()}
+        self._by_id = {case.id: case for case in self.cases.values()}
+
+    def enter(self, delivery: Delivery) -> None:
+        for identity, subject, alert in delivery.alerts:
+            entry = self.entries.get(identity) or self._recall(identity, alert)
+            if entry is None:
+                self._first(delivery, identity, subject, alert)
+                continue
+            entry.more += 1
+            if alert.status == "resolved" and entry.status == "firing":
+                self._resolve(delivery, entry, alert)
+            else:
+                self._repeat(delivery, entry, subject, alert)
+
+    def _recall(self, identity: Identity, alert: Alert) -> Entry | None:
+        record = self._known.get(identity)
+        if record is None:
+            return None
+        entry = Entry(
+            record.id, alert, fresh=False, status=record.status, ends_at=record.ends_at, incident_id=record.incident_id
+        )
+        self.entries[identity] = entry
+        return entry
+
+    def _first(self, delivery: Delivery, identity: Identity, subject: Subject, alert: Alert) -> None:
+        entry = Entry(
+            ids.new("alr", self._now), alert, fresh=True, status=alert.status, ends_at=alert.ends_at, incident_id=None, more=1
+        )
+        self.entries[identity] = entry
+        if alert.status == "resolved":
+            entry.ends_at = alert.ends_at or self._now
+            delivery.resolved += 1
+            return
+        delivery.new += 1
+        self._join(delivery, entry, subject, recurs_from=None)
+
+    def _resolve(self, delivery: Delivery, entry: Entry, alert: Alert) -> None:
+        entry.status, entry.ends_at = "resolved", alert.ends_at or self._now
+        delivery.resolved += 1
+        if entry.incident_id is None:
+            return
+        case = self._by_id.get(entry.incident_id)
+        if case is not None:
+            case.calmed = True
+            delivery.of(case.id).resolved.append(entry)
+
+    def _repeat(self, delivery: Delivery, entry: Entry, subject: Subject, alert: Alert) -> None:
+        delivery.repeated += 1
+        if alert.status == "resolved" or entry.status == "resolved" or entry.incident_id is None:
+            return
+        if entry.incident_id in self._by_id:
+            delivery.of(entry.incident_id)
+            return
+        closed_at = self._others[entry.incident_id].closed_at
+        if closed_at is not None and self._now - closed_at > self._policies.verification.settle:
+            self._join(delivery, entry, subject, recurs_from=entry.incident_id)
+
+    def _join(self, delivery: Delivery, entry: Entry, subject: Subject, recurs_from: str | None) -> None:
+        severity = entry.alert.severity
+        due_at = self._now + self._patience(severity)
+        case = self.cases.get(subject.key)
+        if case is None:
+            case = Case(
+                ids.new("inc", self._now),
+                subject,
+                _title(entry.alert),
+                severity,
+                debouncing=True,
+                run_id=ids.new("run", self._now),
+                due_at=due_at,
+                recurs_from=recurs_from,
+            )
+            self.cases[subject.key] = self._by_id[case.id] = case
+            delivery.of(case.id).opened = True
+        elif _RANK[severity] > _RANK[case.severity]:
+            case.severity, case.raised = severity, True
+            if case.debouncing:
+                case.due_at = due_at if case.due_at is None else min(case.due_at, due_at)
+        entry.incident_id = case.id
+        delivery.of(case.id).joined.append(entry)
+
+    def _patience(self, severity: Severity) -> timedelta:
+        intake = self._policies.intake
+        return intake.debounce_critical if severity == "critical" else intake.debounce
+
+
+def _case(record: IncidentRecord) -> Case:
+    severity: Severity = "critical" if record.severity == "critical" else "info" if record.severity == "info" else "warning"
+    subject = Subject.of_key(record.subject)
+    return Case(record.id, subject, record.title, severity, debouncing=record.status == "debouncing")
+
+
+def _title(alert: Alert) -> str:
+    """What people see in lists: the sender's own summary, bounded, or the alert's name."""
+    return (alert.annotations.get("summary") or alert.name)[:300]

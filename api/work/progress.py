@@ -1,0 +1,127 @@
+"""How a run stands, in SQL: what the runner reads before a move and writes after it, one transaction each."""
+
+from datetime import datetime
+from typing import Any
+
+from agents.alerts import Alert
+from api.store import alerts, approvals, audit, events, incidents, runs
+from api.store.database import Database
+from api.store.records import RunRecord
+from api.work.approvals import Approvals
+from api.work.timeline import tell
+from graphs.state import Outcome, RunState
+from tools.clock import Clock
+
+_OVER = frozenset({"completed", "failed", "cancelled"})
+_MAX_ALERTS = 100
+"""Alerts of an incident that an investigation reads; a storm repeats itself."""
+
+
+class Progress:
+    def __init__(self, database: Database, questions: Approvals, clock: Clock) -> None:
+        self._database = database
+        self._questions = questions
+        self._clock = clock
+
+    async def claim(self, run_id: str, event: str) -> RunRecord | None:
+        """The run, if this event is the one that moves it; None when it has moved on.
+
+        A run that waits, or is over, under this very event was left by a process that died right after recording so: what was
+        to follow that record (people to be told, a thread to be deleted) is still to be done.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as transaction:
+            if await runs.take(transaction, run_id, event, at=now):
+                run = await runs.get(transaction, run_id)
+                if run is not None and event == runs.START:
+                    await incidents.move(transaction, run.incident_id, "investigating", at=now)
+                    events.append(
+                        transaction, run.incident_id, "run.started", {}, at=now, run_id=run_id, key=f"{run_id}/started"
+                    )
+                return run
+            run = await runs.get(transaction, run_id)
+        return run if run is not None and run.event == event else None
+
+    async def is_over(self, run_id: str) -> bool:
+        async with self._database.read() as session:
+            run = await runs.get(session, run_id)
+        return run is None or run.status in _OVER
+
+    async def alerts(self, run: RunRecord) -> tuple[Alert, ...]:
+        async with self._database.read() as session:
+            records = await alerts.of_incident(session, run.incident_id, limit=_MAX_ALERTS)
+        return tuple(alerts.to_alert(record) for record in records)
+
+    async def verdict(self, run: RunRecord, interrupt_id: str) -> dict[str, Any] | None:
+        """What was decided on the question of this interrupt; None while it is open."""
+        async with self._database.read() as session:
+            approval = await approvals.of_interrupt(session, run.id, interrupt_id)
+        return approval.verdict if approval is not None else None
+
+    async def await_time(self, run: RunRecord, interrupt_id: str, until: datetime, values: RunState) -> None:
+        now = self._clock.now()
+        async with self._database.begin() as transaction:
+            tell(transaction, run, values, now)
+            if await runs.wait_until(transaction, run.id, interrupt_id, until, at=now):
+                await incidents.move(transaction, run.incident_id, "verifying", at=now)
+
+    async def finish(self, run: RunRecord, values: RunState) -> None:
+        """The run is over: its incident is closed with the report, or handed to people."""
+        now, outcome = self._clock.now(), values["outcome"]
+        solved = outcome in (Outcome.RESOLVED, Outcome.NO_ACTION)
+        async with self._database.begin() as transaction:
+            tell(transaction, run, values, now)
+            if not await runs.end(transaction, run.id, "completed", at=now, outcome=outcome.value):
+                return
+            finding = values["proposal"].finding if "proposal" in values else None
+            await incidents.close(
+                transaction,
+                run.incident_id,
+                "resolved" if solved else "escalated",
+                at=now,
+                cause=finding.cause.value if finding else None,
+                summary=finding.summary if finding else None,
+                report=_report(values),
+            )
+            data = {"outcome": outcome.value, "reason": values["reason"]}
+            events.append(transaction, run.incident_id, "run.completed", data, at=now, run_id=run.id, key=f"{run.id}/over")
+            audit.append(
+                transaction,
+                at=now,
+                actor="engine",
+                action="run.completed",
+                subject=run.incident_id,
+                data=data,
+                key=f"{run.id}/over",
+            )
+
+    async def fail(self, run: RunRecord, error: str) -> None:
+        """The run broke for a reason that nobody foresaw: people get the incident, with the reason."""
+        now = self._clock.now()
+        async with self._database.begin() as transaction:
+            if not await runs.end(transaction, run.id, "failed", at=now, error=error):
+                return
+            await incidents.close(
+                transaction, run.incident_id, "escalated", at=now, summary=f"The investigation failed: {error}"
+            )
+            events.append(
+                transaction, run.incident_id, "run.failed", {"error": error}, at=now, run_id=run.id, key=f"{run.id}/over"
+            )
+            audit.append(
+                transaction,
+                at=now,
+                actor="engine",
+                action="run.failed",
+                subject=run.incident_id,
+                data={"error": error},
+                key=f"{run.id}/over",
+            )
+
+
+def _report(values: RunState) -> dict[str, Any]:
+    """What stays of the run when its thread is deleted."""
+    return {
+        name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        for name in ("proposal", "judgement", "verdict", "receipt", "verification", "outcome", "reason")
+        if (value := values.get(name)) is not None
+    }

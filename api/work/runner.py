@@ -1,0 +1,108 @@
+"""The only caller of the graph.
+
+`advance` looks at two things, the run's row and its LangGraph thread, and does what follows from them: start, resume, go on, or
+record how it stands. It holds nothing between calls, so calling it again, after a crash or by a second dispatch, is the normal
+path: what was done is found done.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+from langgraph.types import Command, Interrupt, StateSnapshot
+
+from agents import narrative
+from agents.proposals import Proposal
+from api.store.records import ApprovalRecord, RunRecord
+from api.work.progress import Progress
+from graphs.context import Context
+from graphs.execution import announce
+from graphs.state import RunState
+from tools.clock import Clock
+from tools.errors import TemporaryError
+
+log = structlog.get_logger()
+
+_STEPS = 200
+"""Upper bound of steps in one move; a verification that looks every quarter of an hour parks in between."""
+
+
+class Runner:
+    """`context` builds the runtime context anew for each move, so that policies and autonomy are those of now."""
+
+    def __init__(self, graph: Any, progress: Progress, context: Callable[[], Context], clock: Clock) -> None:
+        self._graph = graph
+        self._progress = progress
+        self._context = context
+        self._clock = clock
+
+    async def advance(self, run_id: str, event: str) -> None:
+        """Move the run as far as it goes. Raises TemporaryError when a store is away: then it is to be called again."""
+        run = await self._progress.claim(run_id, event)
+        if run is None:
+            return
+        try:
+            values = await self._move(run)
+        except TemporaryError:
+            raise
+        except Exception as error:
+            log.exception("run.failed", run_id=run_id)
+            await self._progress.fail(run, f"{type(error).__name__}: {error}")
+        else:
+            if values is not None:
+                await self._progress.finish(run, values)
+        if await self._progress.is_over(run_id):
+            await self._graph.checkpointer.adelete_thread(run_id)
+
+    async def _move(self, run: RunRecord) -> RunState | None:
+        """The final state when the run has ended, None when it waits."""
+        config = {"configurable": {"thread_id": run.id}, "recursion_limit": _STEPS}
+        snapshot: StateSnapshot = await self._graph.aget_state(config)
+        if snapshot.created_at is None:
+            step: Any = {"run_id": run.id, "incident_id": run.incident_id, "alerts": await self._progress.alerts(run)}
+        elif snapshot.interrupts:
+            step = await self._answer(run, snapshot.interrupts[0])
+            if step is None:
+                await self._park(run, snapshot.interrupts[0], snapshot.values)
+                return None
+        elif snapshot.next:
+            step = None
+        else:
+            return snapshot.values  # type: ignore[return-value]
+        values = await self._graph.ainvoke(step, config, context=self._context(), durability="sync")
+        interrupts = values.pop("__interrupt__", ())
+        if interrupts:
+            await self._park(run, interrupts[0], values)
+            return None
+        return values  # type: ignore[no-any-return]
+
+    async def _answer(self, run: RunRecord, interrupt: Interrupt) -> Command[Any] | None:
+        """What the interrupt was waiting for, if it has come."""
+        match interrupt.value["kind"]:
+            case "approval":
+                verdict = await self._progress.verdict(run, interrupt.id)
+                return None if verdict is None else Command(resume={interrupt.id: verdict})
+            case "wait":
+                now = self._clock.now()
+                due = datetime.fromisoformat(interrupt.value["until"]) <= now
+                return Command(resume={interrupt.id: now.isoformat()}) if due else None
+            case unknown:
+                raise ValueError(f"the graph waits for {unknown!r}, which nobody answers")
+
+    async def _park(self, run: RunRecord, interrupt: Interrupt, values: RunState) -> None:
+        """Record what the run waits for; repeating it changes nothing."""
+        match interrupt.value["kind"]:
+            case "approval":
+                approval = await self._progress.await_approval(run, interrupt.id, interrupt.value, values)
+                await self._ask_people(approval)
+            case "wait":
+                await self._progress.await_time(run, interrupt.id, datetime.fromisoformat(interrupt.value["until"]), values)
+            case unknown:
+                raise ValueError(f"the graph waits for {unknown!r}, which nobody wakes")
+
+    async def _ask_people(self, approval: ApprovalRecord) -> None:
+        context = self._context()
+        proposal = Proposal.model_validate(approval.proposal)
+        message = narrative.request(proposal, approval.quorum, approval.expires_at, link=f"/v1/approvals/{approval.id}")
+        await announce(context.policies.notify_channel, message, f"approval/{approval.id}", context)

@@ -1,0 +1,81 @@
+"""What a run's state has to tell: timeline events and audit lines, each with the key that makes it told once."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from agents.guard import Ask, Auto, Deny
+from api.store import audit, events
+from api.store.records import RunRecord
+from api.store.sessions import Transaction
+from graphs.state import RunState
+
+
+class Told(NamedTuple):
+    name: str
+    key: str
+    data: dict[str, Any]
+    audited: bool = False
+    """Whether it is also a line of the audit log: what was decided, not what was looked at."""
+
+
+def tell(transaction: Transaction, run: RunRecord, values: RunState, at: datetime) -> None:
+    """Everything the run has come to so far. Repeating it adds nothing."""
+    for told in _lines(values):
+        events.append(transaction, run.incident_id, told.name, told.data, at=at, run_id=run.id, key=told.key)
+        if told.audited:
+            audit.append(
+                transaction,
+                at=at,
+                actor=_actor(values),
+                action=told.name,
+                subject=run.incident_id,
+                data=told.data,
+                key=told.key,
+            )
+
+
+def _lines(values: RunState) -> Iterator[Told]:
+    proposal = values.get("proposal")
+    if proposal is None:
+        return
+    finding = proposal.finding
+    yield Told(
+        "finding.made",
+        f"{proposal.run_id}/finding/{finding.assessed_at.isoformat()}",
+        {
+            "cause": finding.cause,
+            "summary": finding.summary,
+            "hypotheses": [{"cause": h.cause, "score": h.score} for h in finding.hypotheses],
+            "evidence": len(finding.evidence),
+            "missing": [missing.source for missing in finding.missing],
+        },
+    )
+    yield Told(
+        "proposal.made",
+        f"{proposal.id}/made",
+        {
+            "proposal": proposal.id,
+            "title": proposal.title,
+            "action": proposal.action.model_dump(mode="json"),
+            "fingerprint": proposal.fingerprint,
+            "requested_by": proposal.requested_by,
+        },
+        audited=True,
+    )
+    if (judgement := values.get("judgement")) is not None:
+        yield Told("proposal.judged", f"{proposal.id}/judged", {"proposal": proposal.id, **_judged(judgement)}, audited=True)
+    if (verification := values.get("verification")) is not None:
+        yield Told(
+            "verification.checked",
+            f"{proposal.id}/checked/{verification.at.isoformat()}",
+            {"proposal": proposal.id, **verification.model_dump(mode="json")},
+        )
+
+
+def _judged(judgement: Auto | Ask | Deny) -> dict[str, Any]:
+    return {"judgement": type(judgement).__name__.lower(), **judgement.model_dump(mode="json")}
+
+
+def _actor(values: RunState) -> str:
+    return values["proposal"].requested_by
