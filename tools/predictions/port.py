@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from pydantic import Field
+
 from tools.values import Frozen, Window
 
 
@@ -26,6 +28,8 @@ class VersionWindow(Frozen):
     """Predictions of this window whose label has arrived by now."""
     correct: int | None
     """Of the labelled, how many were right (classification)."""
+    labels: dict[str, int] = Field(default_factory=dict)
+    """True class -> how often, over the labelled (classification); empty where the backend does not keep it."""
     mean_absolute_error: float | None
     """Over the labelled (regression)."""
     last_label_at: datetime | None
