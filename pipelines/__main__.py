@@ -1,0 +1,124 @@
+"""`python -m pipelines ...`: what runs inside a job. Progress goes to stderr, each result to stdout as one line of JSON.
+
+Exit code 0, 1 (it failed) or 2 (wrong use). Heavy libraries are imported after the arguments were understood.
+"""
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.faults import LostArrivals
+from pipelines.flights import DataMissing, Flights, load
+from pipelines.jobs import train_and_register
+from tools.errors import PortError
+from tools.values import Window
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+_TrackingUri = Annotated[str, typer.Option(help="MLflow: sqlite:////absolute/path/mlflow.db, or a server's URL.")]
+_Model = Annotated[str, typer.Option(help="Registered model that gets the new version.")]
+_From = Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First day of the data, UTC.")]
+_To = Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="The day after its last.")]
+_Seed = Annotated[int, typer.Option(min=0)]
+_Fault = Annotated[
+    str,
+    typer.Option(
+        metavar="lost-arrivals:ORIGIN,...",
+        help="For drills: count every flight from these airports as on time, as if its arrival message had been lost.",
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print each result as one line of JSON.")]
+
+
+class _Report:
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._started = time.perf_counter()
+
+    def progress(self, text: str) -> None:
+        typer.echo(f"{time.perf_counter() - self._started:6.1f} s  {text}", err=True)
+
+    def result(self, result: dict[str, Any]) -> None:
+        """Flushed at once: somebody may wait for this version while the next one is trained."""
+        typer.echo(json.dumps(result) if self._as_json else f"{result['model']} {result['version']}")
+        sys.stdout.flush()
+
+
+@app.callback()
+def jobs() -> None:
+    """Jobs of the platform."""
+
+
+@app.command()
+def train(
+    tracking_uri: _TrackingUri,
+    model: _Model = "flights",
+    start: _From = "2013-01-01",
+    end: _To = "2013-03-01",
+    seed: _Seed = 7,
+    fault: _Fault = "",
+    as_json: _Json = False,
+) -> None:
+    """Train the reference model on a window of flights and register it as a new version."""
+    report = _Report(as_json=as_json)
+    window, spoilt = _window(start, end), _fault(fault)
+    flights = _flights(report)
+    report.result(train_and_register(flights, window, seed, spoilt, tracking_uri, model, report.progress))
+
+
+@app.command()
+def drill(
+    tracking_uri: _TrackingUri,
+    model: _Model = "flights",
+    start: _From = "2013-01-01",
+    end: _To = "2013-03-01",
+    then_start: Annotated[str, typer.Option("--then-from", metavar="YYYY-MM-DD")] = "2013-01-08",
+    then_end: Annotated[str, typer.Option("--then-to", metavar="YYYY-MM-DD")] = "2013-03-08",
+    seed: _Seed = 7,
+    fault: _Fault = "lost-arrivals:JFK,LGA",
+    as_json: _Json = False,
+) -> None:
+    """Register two versions: a good one, and a later one whose retraining had a fault. Each is reported when it is there."""
+    report = _Report(as_json=as_json)
+    good, later, spoilt = _window(start, end), _window(then_start, then_end), _fault(fault)
+    flights = _flights(report)
+    report.result(train_and_register(flights, good, seed, None, tracking_uri, model, report.progress))
+    report.result(train_and_register(flights, later, seed, spoilt, tracking_uri, model, report.progress))
+
+
+def _flights(report: _Report) -> Flights:
+    flights = load()
+    report.progress(f"{len(flights)} flights")
+    return flights
+
+
+def _window(start: str, end: str) -> Window:
+    try:
+        first, after = (datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) for day in (start, end))
+        return Window(start=first, end=after)
+    except ValueError as error:
+        raise typer.BadParameter(f"{start} to {end} is no window: days are YYYY-MM-DD, and it ends after it starts") from error
+
+
+def _fault(text: str) -> LostArrivals | None:
+    try:
+        return LostArrivals.parse(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def main() -> int:
+    try:
+        app()
+    except (DataMissing, ValueError, PortError) as error:
+        typer.echo(f"failed: {error}", err=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Hands a trained model to the registry: the exported file, `serving.json`, parameters, metrics, and where it came from.
+
+Uses MLflow's own interface, as any training job would; only aliases are left alone, which belong to the platform.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.training import TrainedModel
+from tools.registry.library import artifact_location, library
+from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature
+
+
+@dataclass(frozen=True)
+class Registered:
+    model: str
+    version: str
+    run_id: str
+
+
+def register(trained: TrainedModel, *, tracking_uri: str, model: str) -> Registered:
+    """A new version of `model`, in the experiment of that name. Blocking; raises MLflow's exceptions."""
+    mlflow = library()
+    mlflow.set_tracking_uri(tracking_uri)
+    experiment = mlflow.get_experiment_by_name(model)
+    experiment_id = (
+        experiment.experiment_id
+        if experiment is not None
+        else mlflow.create_experiment(model, artifact_location=artifact_location(tracking_uri))
+    )
+    origin = _origin(trained)
+    with mlflow.start_run(experiment_id=experiment_id, tags=origin) as run, tempfile.TemporaryDirectory() as folder:
+        mlflow.log_params(asdict(trained.recipe))
+        mlflow.log_metrics(trained.metrics)
+        spec = Path(folder) / FILE
+        spec.write_text(trained.spec.model_dump_json(indent=1))
+        logged = _log_model(mlflow, trained, spec)
+        version = mlflow.register_model(logged.model_uri, model, tags=origin)
+    return Registered(model=model, version=str(version.version), run_id=run.info.run_id)
+
+
+def _log_model(mlflow: Any, trained: TrainedModel, spec: Path) -> Any:
+    import numpy as np
+    import torch
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    numeric = sum(isinstance(feature, NumericFeature) for feature in trained.spec.features)
+    categorical = sum(isinstance(feature, CategoricalFeature) for feature in trained.spec.features)
+    # The -1 is what makes the exported graph take batches of any size.
+    signature = ModelSignature(
+        inputs=Schema(
+            [
+                TensorSpec(np.dtype("float32"), (-1, numeric), "numeric"),
+                TensorSpec(np.dtype("int64"), (-1, categorical), "categorical"),
+            ]
+        ),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1,), "logit")]),
+    )
+    return mlflow.pytorch.log_model(
+        trained.network,
+        name="model",
+        serialization_format="pt2",
+        input_example=tuple(torch.from_numpy(part) for part in trained.example),
+        signature=signature,
+        extra_files=[str(spec)],
+        # Named, because finding them out means loading the model in an environment of its own: a minute.
+        pip_requirements=[f"torch=={torch.__version__}"],
+    )
+
+
+def _origin(trained: TrainedModel) -> dict[str, str]:
+    """What an investigator will want to know of a version."""
+    tags = {
+        "data.from": trained.window.start.isoformat(),
+        "data.to": trained.window.end.isoformat(),
+        "data.rows": str(int(trained.metrics["rows"])),
+        "features": json.dumps([feature.name for feature in trained.spec.features]),
+    }
+    commit = _commit()
+    return tags | ({"git.commit": commit} if commit else {})
+
+
+def _commit() -> str | None:
+    """Of the checkout that this code runs from; None where there is none."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    if found.returncode:
+        logging.getLogger(__name__).info("no commit to tag the version with: %s", found.stderr.strip())
+        return None
+    return found.stdout.strip()
