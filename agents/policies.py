@@ -75,10 +75,14 @@ class Investigation(Frozen):
     """Below it a rate or a distribution is not compared."""
     min_labels: int = Field(default=100, ge=1)
     """Below it no accuracy is claimed: at 100 labels the standard error is already up to 5 points."""
+    min_slice_labels: int = Field(default=30, ge=1)
+    """The same for one slice of the traffic; all slices together are held to `significance`."""
     significance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Two-sided level at which a difference of two shares counts, beside its size."""
     min_accuracy_drop: Share = 0.02
     """Smaller drops are not worth waking anyone."""
+    min_mae_rise: Annotated[float, Field(gt=0)] = 0.1
+    """The same for regression models: by which share the mean absolute error has to grow."""
     min_error_rise: Share = 0.01
     """Smaller rises of the error rate are noise of clients and networks."""
     min_psi: Annotated[float, Field(gt=0)] = 0.2
@@ -88,6 +92,8 @@ class Investigation(Frozen):
     min_null_rise: Share = 0.05
     """Rise of the share of nulls, or of values never seen before, that is a fault of the data."""
     latency_factor: Annotated[float, Field(gt=1)] = 1.5
+    min_latency_rise_ms: Annotated[float, Field(ge=0)] = 25.0
+    """A smaller rise nobody notices, by whatever factor."""
     volume_factor: Annotated[float, Field(gt=1)] = 2.0
     high_utilisation: Share = 0.85
     """Above it, waiting for a free worker makes up most of the latency."""
