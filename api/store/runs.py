@@ -114,14 +114,12 @@ async def end(
     return await _move(transaction, run_id, where, at, status=status, outcome=outcome, error=error, due_at=None)
 
 
-async def hasten(transaction: Transaction, incident_ids: Collection[str], due_at: datetime, *, at: datetime) -> set[str]:
-    """Let runs that have not started yet start no later than `due_at`; the ids of those that this moved."""
-    if not incident_ids:
-        return set()
+async def hasten(transaction: Transaction, incident_id: str, due_at: datetime, *, at: datetime) -> str | None:
+    """Let the incident's run start no later than `due_at`; its id when that moved it, None when it is earlier or begun."""
     moved = await transaction.execute(
         update(RunRecord)
         .where(
-            RunRecord.incident_id.in_(incident_ids),
+            RunRecord.incident_id == incident_id,
             RunRecord.status == "queued",
             RunRecord.event == START,
             RunRecord.due_at > due_at,
@@ -129,7 +127,8 @@ async def hasten(transaction: Transaction, incident_ids: Collection[str], due_at
         .values(due_at=due_at, updated_at=at)
         .returning(RunRecord.id)
     )
-    return {run_id for (run_id,) in moved}
+    row = moved.first()
+    return None if row is None else row.id
 
 
 async def cancel_unstarted(transaction: Transaction, incident_ids: Collection[str], *, at: datetime) -> set[str]:

@@ -1,4 +1,4 @@
-"""Which incident an alert belongs to, decided in memory over the rows at hand. No SQL: `api/work/intake.py` reads before, writes after.
+"""Which incident an alert belongs to, decided in memory over the rows at hand. SQL is before and after it, in `admission.py`.
 
 The rules:
 - An alert is known by source, fingerprint and start. Each further delivery of it is a repeat.
@@ -41,12 +41,12 @@ class Case:
     """An open incident."""
 
     id: str
-    subject: Subject
     title: str
     severity: Severity
     debouncing: bool
+    subject: Subject | None = None
+    """Set, like `run_id`, when it is opened here."""
     run_id: str | None = None
-    """Set when it is opened here."""
     due_at: datetime | None = None
     """When its run is to start at the latest; None when nothing here says so."""
     recurs_from: str | None = None
@@ -65,13 +65,19 @@ class Changes:
     resolved: list[Entry] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Delivery:
-    """One call of `accept`, and what came of it."""
+    """One call of `accept`."""
 
-    alerts: list[tuple[Identity, Subject, Alert]]
+    alerts: tuple[tuple[Identity, Subject, Alert], ...]
     actor: str
     truncated: int
+
+
+@dataclass
+class Tally:
+    """What came of a delivery."""
+
     new: int = 0
     repeated: int = 0
     resolved: int = 0
@@ -84,7 +90,7 @@ class Delivery:
 
 class Casebook:
     """`known`: the alerts of this batch that have rows. `open_`: open incidents of its subjects. `others`: further incidents that
-    the known alerts belong to."""
+    known alerts belong to."""
 
     def __init__(
         self,
@@ -102,17 +108,19 @@ class Casebook:
         self.cases = {subject: _case(record) for subject, record in open_.items()}
         self._by_id = {case.id: case for case in self.cases.values()}
 
-    def enter(self, delivery: Delivery) -> None:
+    def enter(self, delivery: Delivery) -> Tally:
+        tally = Tally()
         for identity, subject, alert in delivery.alerts:
             entry = self.entries.get(identity) or self._recall(identity, alert)
             if entry is None:
-                self._first(delivery, identity, subject, alert)
+                self._first(tally, identity, subject, alert)
                 continue
             entry.more += 1
             if alert.status == "resolved" and entry.status == "firing":
-                self._resolve(delivery, entry, alert)
+                self._resolve(tally, entry, alert)
             else:
-                self._repeat(delivery, entry, subject, alert)
+                self._repeat(tally, entry, subject, alert)
+        return tally
 
     def _recall(self, identity: Identity, alert: Alert) -> Entry | None:
         record = self._known.get(identity)
@@ -124,62 +132,62 @@ class Casebook:
         self.entries[identity] = entry
         return entry
 
-    def _first(self, delivery: Delivery, identity: Identity, subject: Subject, alert: Alert) -> None:
+    def _first(self, tally: Tally, identity: Identity, subject: Subject, alert: Alert) -> None:
         entry = Entry(
             ids.new("alr", self._now), alert, fresh=True, status=alert.status, ends_at=alert.ends_at, incident_id=None, more=1
         )
         self.entries[identity] = entry
         if alert.status == "resolved":
             entry.ends_at = alert.ends_at or self._now
-            delivery.resolved += 1
+            tally.resolved += 1
             return
-        delivery.new += 1
-        self._join(delivery, entry, subject, recurs_from=None)
+        tally.new += 1
+        self._join(tally, entry, subject, recurs_from=None)
 
-    def _resolve(self, delivery: Delivery, entry: Entry, alert: Alert) -> None:
+    def _resolve(self, tally: Tally, entry: Entry, alert: Alert) -> None:
         entry.status, entry.ends_at = "resolved", alert.ends_at or self._now
-        delivery.resolved += 1
+        tally.resolved += 1
         if entry.incident_id is None:
             return
         case = self._by_id.get(entry.incident_id)
         if case is not None:
             case.calmed = True
-            delivery.of(case.id).resolved.append(entry)
+            tally.of(case.id).resolved.append(entry)
 
-    def _repeat(self, delivery: Delivery, entry: Entry, subject: Subject, alert: Alert) -> None:
-        delivery.repeated += 1
+    def _repeat(self, tally: Tally, entry: Entry, subject: Subject, alert: Alert) -> None:
+        tally.repeated += 1
         if alert.status == "resolved" or entry.status == "resolved" or entry.incident_id is None:
             return
         if entry.incident_id in self._by_id:
-            delivery.of(entry.incident_id)
+            tally.of(entry.incident_id)
             return
         closed_at = self._others[entry.incident_id].closed_at
         if closed_at is not None and self._now - closed_at > self._policies.verification.settle:
-            self._join(delivery, entry, subject, recurs_from=entry.incident_id)
+            self._join(tally, entry, subject, recurs_from=entry.incident_id)
 
-    def _join(self, delivery: Delivery, entry: Entry, subject: Subject, recurs_from: str | None) -> None:
+    def _join(self, tally: Tally, entry: Entry, subject: Subject, recurs_from: str | None) -> None:
         severity = entry.alert.severity
         due_at = self._now + self._patience(severity)
-        case = self.cases.get(subject.key)
+        case = self.cases.get(str(subject))
         if case is None:
             case = Case(
                 ids.new("inc", self._now),
-                subject,
                 _title(entry.alert),
                 severity,
                 debouncing=True,
+                subject=subject,
                 run_id=ids.new("run", self._now),
                 due_at=due_at,
                 recurs_from=recurs_from,
             )
-            self.cases[subject.key] = self._by_id[case.id] = case
-            delivery.of(case.id).opened = True
+            self.cases[str(subject)] = self._by_id[case.id] = case
+            tally.of(case.id).opened = True
         elif _RANK[severity] > _RANK[case.severity]:
             case.severity, case.raised = severity, True
             if case.debouncing:
                 case.due_at = due_at if case.due_at is None else min(case.due_at, due_at)
         entry.incident_id = case.id
-        delivery.of(case.id).joined.append(entry)
+        tally.of(case.id).joined.append(entry)
 
     def _patience(self, severity: Severity) -> timedelta:
         intake = self._policies.intake
@@ -188,8 +196,7 @@ class Casebook:
 
 def _case(record: IncidentRecord) -> Case:
     severity: Severity = "critical" if record.severity == "critical" else "info" if record.severity == "info" else "warning"
-    subject = Subject.of_key(record.subject)
-    return Case(record.id, subject, record.title, severity, debouncing=record.status == "debouncing")
+    return Case(record.id, record.title, severity, debouncing=record.status == "debouncing")
 
 
 def _title(alert: Alert) -> str:
