@@ -82,6 +82,11 @@ def card(proposal: Proposal) -> str:
     return "\n".join(lines)
 
 
+def account(finding: Finding) -> str:
+    """What was found, with the evidence for and against the leading hypotheses, in Markdown."""
+    return "\n".join(_finding(finding))
+
+
 def request(proposal: Proposal, quorum: int, expires_at: datetime, link: str = "") -> Message:
     """The notification that somebody has to decide."""
     needed = "your approval" if quorum == 1 else f"the approval of {quorum} people"

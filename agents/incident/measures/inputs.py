@@ -1,7 +1,7 @@
 """What came in, now and in the same hours before: has the population moved, or is the data itself broken?
 
-A feature counts once. One that is broken (nulls, values out of range, stuck, never seen) has of course also moved; it is a fault
-of the data then, not drift.
+A feature counts once. One that is broken (nulls, values out of range, stuck, never seen) has of course also moved; it is a
+fault of the data then, not drift.
 """
 
 from collections.abc import Iterable

@@ -55,8 +55,8 @@ def _late(observations: Observations, rules: Investigation) -> Shift | None:
     return Shift(
         evidence=_evidence(
             "label_coverage",
-            f"{share(came)} of {now.count:,} predictions have their label; at the lag of before ({span(lag)}) {share(expected)} "
-            f"should. The last label came at {moment(last) if last else 'no time on record'}.",
+            f"{share(came)} of {now.count:,} predictions have their label; at the lag of before ({span(lag)}) "
+            f"{share(expected)} should. The last label came at {moment(last) if last else 'no time on record'}.",
             came,
             expected / 2,
             now.count,

@@ -16,8 +16,8 @@ _RECENT = 4
 
 
 def traffic(observations: Observations, rules: Investigation) -> Shift | None:
-    """How many times more (or fewer) requests than in the same hours before, as a power of two; the larger of the whole window
-    and its last quarter. None where there is nothing to compare."""
+    """How many times more (or fewer) requests than in the same hours before, as a power of two; the larger of the whole
+    window and its last quarter. None where there is nothing to compare."""
     now, before = observations.now, observations.before
     counts = [("over the window", float(now.count), before.count * (now.window.length / before.window.length))]
     if len(now.volume) >= _RECENT and len(now.volume) == len(before.volume):
@@ -26,8 +26,7 @@ def traffic(observations: Observations, rules: Investigation) -> Shift | None:
     if not compared or (not now.versions and not before.versions):
         return None
     when, count, usual = max(compared, key=lambda each: _distance(each[1], each[2]))
-    factor = count / usual if usual else math.inf
-    times = f"{factor:.2g} times as many" if usual else "there were none before"
+    times = f"{count / usual:.2g} times as many" if usual else "none had come before"
     p_value = normal_tail((count - usual) / math.sqrt(count + usual))
     return Shift(
         evidence=Evidence(
@@ -52,7 +51,8 @@ def saturation(observations: Observations, rules: Investigation) -> tuple[Shift,
     """What is nearly used up: the workers, and what the metrics system says about the machines. Fullest first."""
     found: list[Shift] = []
     if (capacity := observations.capacity) is not None:
-        statement = f"{capacity.workers} of at most {capacity.limit} workers were busy {share(capacity.utilisation)} of the last minute."
+        workers = f"{capacity.workers} of at most {capacity.limit} workers"
+        statement = f"{workers} were busy {share(capacity.utilisation)} of the last minute."
         evidence = Evidence(
             id="utilisation",
             statement=statement,
