@@ -89,8 +89,8 @@ class Tally:
 
 
 class Casebook:
-    """`known`: the alerts of this batch that have rows. `open_`: open incidents of its subjects. `others`: further incidents that
-    known alerts belong to."""
+    """`known`: the alerts of this batch that have rows. `open_`: open incidents of its subjects. `others`: the other incidents
+    that known alerts belong to."""
 
     def __init__(
         self,
