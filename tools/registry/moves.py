@@ -30,8 +30,10 @@ class Aliases(Protocol):
         ...
 
     async def put(self, model: str, alias: Alias, version: str, *, expected: str | None) -> str | None:
-        """Look, write, look again; what the alias is on then. Raises Conflict, with nothing written, when it is not on `expected`,
-        PermanentError when there is no such version."""
+        """Look, write, look again; what the alias is on then.
+
+        Raises Conflict, with nothing written, when it is not on `expected`, PermanentError when there is no such version.
+        """
         ...
 
 

@@ -1,0 +1,167 @@
+"""A registry in memory. Aliases move by the same rules as in the real one, over a record in memory."""
+
+import asyncio
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from tools.clock import Clock
+from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.registry.history import Entry
+from tools.registry.moves import Moves
+from tools.registry.port import Alias, AliasChange, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
+from tools.registry.serving_spec import FILE
+
+
+class MemoryHistory:
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self, model: str) -> AsyncIterator[None]:
+        async with self._locks[model]:
+            yield
+
+    async def entries(self, model: str) -> tuple[Entry, ...]:
+        return tuple(e for e in self._entries if e.change.model == model and e.state != "void")
+
+    async def add(self, entry: Entry) -> None:
+        if any(e.change.key == entry.change.key and e.state != "void" for e in self._entries):
+            raise Conflict(f"{entry.change.key} has an entry")
+        self._entries.append(entry)
+
+    async def settle(self, key: str, state: Literal["done", "void"]) -> None:
+        self._entries = [replace(e, state=state) if e.change.key == key and e.state == "intended" else e for e in self._entries]
+
+    async def close(self) -> None:
+        self._entries.clear()
+
+
+class MemoryAliases:
+    """Versions and aliases without history; a test moves aliases here to move them behind the platform's back."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, dict[str, ModelVersion]] = {}
+        self.on: dict[tuple[str, Alias], str] = {}
+        self.down = False
+
+    def answer(self) -> None:
+        if self.down:
+            raise TemporaryError("the registry is down")
+
+    async def carried(self, model: str) -> Mapping[Alias, str]:
+        self.answer()
+        return {alias: version for (name, alias), version in self.on.items() if name == model}
+
+    async def put(self, model: str, alias: Alias, version: str, *, expected: str | None) -> str | None:
+        self.answer()
+        if self.on.get((model, alias)) != expected:
+            raise Conflict(f"{model}@{alias} is not on {expected}")
+        if version not in self.versions.get(model, {}):
+            raise PermanentError(f"{model} has no version {version}")
+        self.on[model, alias] = version
+        return version
+
+
+class TwinRegistry:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._aliases = MemoryAliases()
+        self._moves = Moves(self._aliases, MemoryHistory(), clock)
+        self._runs: dict[str, TrainingRun] = {}
+        self._files: dict[tuple[str, str], dict[str, bytes]] = {}
+
+    # What a test does to it from outside.
+
+    def publish(
+        self,
+        model: str,
+        *,
+        format: ArtifactFormat = "pt2",
+        files: Mapping[str, bytes] | None = None,
+        run: TrainingRun | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """A new version, as a training job would register it; `files` go into the folder that `fetch` makes."""
+        versions = self._aliases.versions.setdefault(model, {})
+        version = str(len(versions) + 1)
+        versions[version] = ModelVersion(
+            model=model,
+            version=version,
+            created_at=self._clock.now(),
+            run_id=run.run_id if run is not None else None,
+            status="READY",
+            format=format,
+            tags=dict(tags or {}),
+        )
+        if run is not None:
+            self._runs[run.run_id] = run
+        self._files[model, version] = dict(files) if files is not None else {f"model.{format}": b"", FILE: b"{}"}
+        return version
+
+    def move_externally(self, model: str, alias: Alias, version: str | None) -> None:
+        if version is None:
+            self._aliases.on.pop((model, alias), None)
+        else:
+            self._aliases.on[model, alias] = version
+
+    def go_down(self) -> None:
+        self._aliases.down = True
+
+    def come_back(self) -> None:
+        self._aliases.down = False
+
+    # The port.
+
+    async def ping(self) -> None:
+        self._aliases.answer()
+
+    async def models(self) -> tuple[str, ...]:
+        self._aliases.answer()
+        return tuple(sorted(self._aliases.versions))
+
+    async def versions(self, model: str) -> tuple[ModelVersion, ...]:
+        self._aliases.answer()
+        return tuple(reversed(self._aliases.versions.get(model, {}).values()))
+
+    async def version(self, model: str, version: str) -> ModelVersion:
+        self._aliases.answer()
+        found = self._aliases.versions.get(model, {}).get(version)
+        if found is None:
+            raise PermanentError(f"{model} has no version {version}")
+        return found
+
+    async def alias(self, model: str, alias: Alias) -> str | None:
+        return (await self._aliases.carried(model)).get(alias)
+
+    async def history(self, model: str, *, since: datetime | None = None) -> tuple[AliasChange, ...]:
+        return tuple(c for c in await self._moves.changes(model) if since is None or c.at >= since)
+
+    async def alias_at(self, model: str, alias: Alias, at: datetime) -> str | None:
+        return await self._moves.at(model, alias, at)
+
+    async def training_run(self, model: str, version: str) -> TrainingRun | None:
+        run_id = (await self.version(model, version)).run_id
+        return self._runs[run_id] if run_id is not None else None
+
+    async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
+        folder = into / model / version
+        if not folder.exists():
+            found = await self.version(model, version)
+            folder.mkdir(parents=True)
+            for name, content in self._files[model, version].items():
+                (folder / name).write_bytes(content)
+            (folder / "origin.json").write_text(json.dumps(found.format))
+        format_: ArtifactFormat = json.loads((folder / "origin.json").read_text())
+        return ModelFiles(model=model, version=version, folder=folder, format=format_)
+
+    async def set_alias(
+        self, model: str, alias: Alias, version: str, *, expected: str | None, key: str, actor: str, reason: str
+    ) -> AliasChange:
+        return await self._moves.move(model, alias, version, expected=expected, key=key, actor=actor, reason=reason)

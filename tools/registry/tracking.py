@@ -1,0 +1,199 @@
+"""MLflow's client, as the adapter uses it: plain blocking functions over plain values.
+
+Runs in a child process (`tools.offload`), because MLflow takes seconds to import, blocks, and holds the interpreter. Only
+values of the port and PortErrors leave it.
+"""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.registry import artifacts
+from tools.registry.library import embedded_database, library
+from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
+
+_HTTP = {
+    # Retrying is the caller's policy; MLflow's own would take minutes to say that a server is down.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+_PAGE = 1000
+_LISTERS = 8
+
+
+class Tracking:
+    def __init__(self, uri: str) -> None:
+        for name, value in _HTTP.items():
+            os.environ.setdefault(name, value)
+        self._uri = uri
+        with translated():
+            mlflow = library()
+            # `mlflow-artifacts:` addresses are looked up at the process's own server.
+            mlflow.set_tracking_uri(uri)
+            self._client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self._formats: dict[tuple[str, str, int], ArtifactFormat] = {}
+        self._listers = ThreadPoolExecutor(_LISTERS)
+
+    def models(self) -> tuple[str, ...]:
+        with translated():
+            return tuple(sorted(model.name for model in _pages(self._client.search_registered_models)))
+
+    def versions(self, model: str) -> tuple[ModelVersion, ...]:
+        artifacts.safe_name("model", model)
+        with translated():
+            found = list(_pages(self._client.search_model_versions, filter_string=f"name = '{model}'"))
+            ordered = sorted(found, key=lambda version: int(version.version), reverse=True)
+            # Formats are looked up once for each version; the first look at a long list is worth doing side by side.
+            return tuple(self._listers.map(self._version, ordered))
+
+    def version(self, model: str, version: str) -> ModelVersion:
+        artifacts.safe_name("model", model)
+        with translated():
+            return self._version(self._client.get_model_version(model, _number(version)))
+
+    def carried(self, model: str) -> dict[Alias, str]:
+        artifacts.safe_name("model", model)
+        with translated():
+            found = _absent_is_none(self._client.get_registered_model, model)
+        aliases: dict[str, Any] = dict(found.aliases) if found is not None else {}
+        return {alias: str(aliases[alias.value]) for alias in Alias if alias.value in aliases}
+
+    def put(self, model: str, alias: Alias, version: str, expected: str | None) -> str | None:
+        """Returns what the alias is on afterwards; see `tools.registry.moves`."""
+        current = self.carried(model).get(alias)
+        if current != expected:
+            raise Conflict(f"{model}@{alias} is on {current or 'no version'}, not on {expected or 'no version'}")
+        with translated():
+            self._client.set_registered_model_alias(model, alias.value, _number(version))
+        return self.carried(model).get(alias)
+
+    def training_run(self, model: str, version: str) -> TrainingRun | None:
+        artifacts.safe_name("model", model)
+        with translated():
+            run_id = self._client.get_model_version(model, _number(version)).run_id
+            run = _absent_is_none(self._client.get_run, run_id) if run_id else None
+        if run is None:
+            return None
+        return TrainingRun(
+            run_id=run.info.run_id,
+            status=run.info.status,
+            started_at=_instant(run.info.start_time),
+            ended_at=_instant(run.info.end_time) if run.info.end_time else None,
+            params=dict(run.data.params),
+            metrics=dict(run.data.metrics),
+            tags=dict(run.data.tags),
+        )
+
+    def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
+        """Reuses a copy of the same version, and any copy while the registry does not answer."""
+        target = into / artifacts.safe_name("model", model) / artifacts.safe_name("version", version)
+        there = (target / artifacts.ORIGIN).is_file()
+        try:
+            with translated():
+                found = self._client.get_model_version(model, _number(version))
+        except TemporaryError:
+            if not there:
+                raise
+            return ModelFiles(model=model, version=version, folder=target, format=artifacts.format_of(target))
+        origin = json.dumps({"source": found.source, "created": found.creation_timestamp})
+        if there and (target / artifacts.ORIGIN).read_text() == origin:
+            return ModelFiles(model=model, version=version, folder=target, format=artifacts.format_of(target))
+        with translated():
+            copied = artifacts.copy(self._repository(found), target, origin)
+        return ModelFiles(model=model, version=version, folder=target, format=copied)
+
+    def _version(self, found: Any) -> ModelVersion:
+        version = str(found.version)
+        return ModelVersion(
+            model=found.name,
+            version=version,
+            created_at=_instant(found.creation_timestamp),
+            run_id=found.run_id or None,
+            status=str(found.status),
+            format=self._format(found),
+            tags=dict(found.tags),
+        )
+
+    def _format(self, found: Any) -> ArtifactFormat:
+        key = (found.name, str(found.version), found.creation_timestamp)
+        if key not in self._formats:
+            try:
+                with translated():
+                    self._formats[key] = artifacts.detect(self._repository(found))
+            except PermanentError:
+                # Its artifacts are gone, or in a place that is not read: such a version can be listed, but not served.
+                self._formats[key] = "unknown"
+        return self._formats[key]
+
+    def _repository(self, found: Any) -> artifacts.Repository:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        address = self._client.get_model_version_download_uri(found.name, str(found.version))
+        local = "://" not in address or address.startswith("file:")
+        if local and embedded_database(self._uri) is None:
+            raise PermanentError(
+                f"{found.name} {found.version} is in a folder of the tracking server's machine, not of this one"
+            )
+        repository: artifacts.Repository = get_artifact_repository(address, tracking_uri=self._uri, registry_uri=self._uri)
+        return repository
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """MLflow's exceptions in our two words, without the passwords that an address may hold."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        message = _clean(str(error))
+        status = error.get_http_status_code()
+        # Its answer to a refused connection and to a locked database is 500, like that to a fault of the server.
+        if status >= 500 or status == 429:
+            raise TemporaryError(f"MLflow does not answer: {message}") from error
+        raise PermanentError(f"MLflow: {message}") from error
+    except OSError as error:
+        raise TemporaryError(f"the registry's files: {_clean(str(error))}") from error
+
+
+def _clean(message: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//", message)[:2000]
+
+
+def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(max_results=_PAGE, page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _absent_is_none(get: Any, name: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _number(version: str) -> str:
+    """MLflow's versions are numbers; anything else does not exist."""
+    if not version.isascii() or not version.isdigit() or len(version) > 9:
+        raise PermanentError(f"there is no version {version!r}: MLflow counts 1, 2, 3")
+    return version
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
