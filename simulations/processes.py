@@ -26,17 +26,18 @@ def free_port() -> int:
 
 
 class Program:
-    """One child process, its output in `log`."""
+    """One child process: what it reports (stderr) in `log`, what it results in (stdout) beside it, in `.out`."""
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = name
+        self.results = log.with_suffix(".out")
         self._log = log
-        self._output = log.open("ab")
+        self._files = (self.results.open("ab"), log.open("ab"))
         self.process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env={**os.environ, **environment},
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
+            stdout=self._files[0],
+            stderr=self._files[1],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -76,7 +77,8 @@ class Program:
                 self.process.wait(limit_s)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._output.close()
+        for file in self._files:
+            file.close()
 
     def tail(self, lines: int = 25) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,85 @@
+"""A whole installation on this machine, for a demo or a drill: its folder, its settings, its programs, and people with keys."""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from simulations.processes import Failed, Program, Programs, free_port
+from tools.registry.port import Registry
+from tools.serving.gateway import GatewayServing
+
+
+class Person:
+    """Somebody with an API key. Raises Failed with the service's own words when it says no."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._key = key
+        self._client = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=15)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        return _body(await self._client.get(path))
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return _body(await self._client.post(path, json=body))
+
+    def curl(self, path: str, body: Mapping[str, Any]) -> str:
+        """The same as a command to copy."""
+        words = [
+            "curl",
+            "-sS",
+            "-X",
+            "POST",
+            f"{self._url}{path}",
+            "-H",
+            f"Authorization: Bearer {self._key}",
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            json.dumps(body),
+        ]
+        return shlex.join(words)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+class Installation:
+    """Everything lies under `home`, but for what `databases` puts elsewhere (settings by name)."""
+
+    def __init__(
+        self, home: Path, *, clock: str = "system", policies: Path | None = None, databases: Mapping[str, str] | None = None
+    ) -> None:
+        self.home = home
+        self.service_url = f"http://127.0.0.1:{free_port()}"
+        self.gateway_url = f"http://127.0.0.1:{free_port()}"
+        self.tracking_uri = f"sqlite:///{home.absolute() / 'mlflow.db'}"
+        self._intake_token = secrets.token_urlsafe(24)
+        self.environment = {
+            "OPPEN_HOME": str(home.absolute()),
+            "OPPEN_PORT": self.service_url.rpartition(":")[2],
+            "OPPEN_GATEWAY_URL": self.gateway_url,
+            "OPPEN_MLFLOW_URI": self.tracking_uri,
+            "OPPEN_CLOCK": clock,
+            "OPPEN_INTAKE": json.dumps({"alertmanager": {"bearer": self._intake_token}}),
+            **({"OPPEN_POLICIES": str(policies)} if policies else {}),
+            **(databases or {}),
+        }
+        self.gateway_environment = {
+            "OPPEN_GATEWAY_HOME": str(home.absolute() / "gateway"),
+            "OPPEN_GATEWAY_PORT": self.gateway_url.rpartition(":")[2],
+            "OPPEN_GATEWAY_TRACKING_URI": self.tracking_uri,
+            "OPPEN_GATEWAY_SEGMENT_AGE_S": "0.2",
+            "OPPEN_CLOCK": clock,
+        }
+
+    def start_service(self, programs: Programs) -> Program:
+        return programs.start("service", ["api.cli", "serve"], self.environment, self.home / "service.log")
