@@ -51,8 +51,7 @@ def model_regression(facts: Facts) -> Hypothesis:
         objections.append(Argument(change.evidence.id, "the alert is older than the change", OBJECTION))
     if not any(each.real and each.same_period for each in facts.against_previous.values()):
         objections += _confounders(facts)
-    for broken in facts.labels.broken:
-        objections.append(_argued(broken, "the labels themselves are in doubt", OBJECTION))
+    objections += _doubtful_labels(facts)
     return weigh(
         Cause.MODEL_REGRESSION,
         direct,
@@ -145,10 +144,10 @@ def labels(facts: Facts) -> Hypothesis:
     elif outputs is not None and outputs.real:
         objections.append(_argued(outputs, "the outputs have moved, so it is not the labels alone", OBJECTION))
     new = facts.against_previous.get("accuracy")
-    if new is not None and new.real:
-        # Labels do not know which version made the prediction that they belong to.
+    if new is not None and new.real and [each.evidence.id for each in facts.labels.broken] == ["label_agreement"]:
+        # Labels do not know which version made the prediction that they belong to; a version that guesses looks like this too.
         said_new = "only the new version is affected" if new.same_period else "it began with a new version"
-        objections.append(_certain(new, said_new, REFUTATION if new.same_period else DOUBT))
+        objections.append(_certain(new, said_new, REFUTATION if new.same_period else OBJECTION))
     return weigh(Cause.LABELS, direct, circumstances, objections, "Labels come and agree with predictions as they used to.")
 
 
@@ -194,15 +193,30 @@ def _only_new(facts: Facts) -> Iterator[Argument]:
         yield _certain(new, f"version {change.previous} met the same inputs and held", REFUTATION)
     elif new.same_period:
         yield _certain(new, f"version {change.previous} met the same inputs and is right more often", OBJECTION)
+    else:
+        yield _certain(new, "the version changed at the same time", DOUBT)
 
 
 def _confounders(facts: Facts) -> Iterator[Argument]:
     """What changed together with the version, where the two versions never met the same period."""
     for shift in (*facts.inputs.faults[:1], *facts.inputs.drifted[:1]):
-        yield _argued(shift, f"{_feature(shift)} moved at the same time", OBJECTION)
+        yield _argued(shift, f"{_feature(shift)} moved at the same time", DOUBT)
     service = [facts.against_previous[metric] for metric in ("errors", "latency") if _real(facts.against_previous, metric)]
     if service and facts.traffic is not None and facts.traffic.real:
-        yield _argued(facts.traffic, "the number of requests changed at the same time", OBJECTION)
+        yield _argued(facts.traffic, "the number of requests changed at the same time", DOUBT)
+
+
+def _doubtful_labels(facts: Facts) -> Iterator[Argument]:
+    """What makes an accuracy, and so its fall, doubtful."""
+    new = facts.against_previous.get("accuracy")
+    if facts.labels.one_class is not None and facts.labels.one_class.real:
+        yield _argued(facts.labels.one_class, "nearly all labels are of one class", OBJECTION)
+    if facts.labels.late is not None and facts.labels.late.real:
+        yield _argued(facts.labels.late, "most labels are still to come", DOUBT)
+    # Where the old version still agrees with its labels, it is not the labels that have come apart.
+    side_by_side = new is not None and new.real and new.same_period
+    if facts.labels.unrelated is not None and facts.labels.unrelated.real and not side_by_side:
+        yield _argued(facts.labels.unrelated, "labels may have nothing to do with the predictions any more", DOUBT)
 
 
 def _real(shifts: dict[Metric, Shift], metric: Metric) -> bool:

@@ -22,16 +22,18 @@ def traffic(observations: Observations, rules: Investigation) -> Shift | None:
     counts = [("over the window", float(now.count), before.count * (now.window.length / before.window.length))]
     if len(now.volume) >= _RECENT and len(now.volume) == len(before.volume):
         counts.append(("in its last quarter", _tail(now.volume), _tail(before.volume)))
-    compared = [each for each in counts if max(each[1], each[2]) > 0]
-    if not compared or (not now.versions and not before.versions):
+    # A model that answered nothing in those hours is new, or was not looked at: there is no usual to depart from.
+    compared = [each for each in counts if each[2] > 0]
+    if not compared:
         return None
     when, count, usual = max(compared, key=lambda each: _distance(each[1], each[2]))
-    times = f"{count / usual:.2g} times as many" if usual else "none had come before"
     p_value = normal_tail((count - usual) / math.sqrt(count + usual))
     return Shift(
         evidence=Evidence(
             id="traffic",
-            statement=f"{count:,.0f} requests came {when}, {usual:,.0f} in the same hours before: {times}.",
+            statement=(
+                f"{count:,.0f} requests came {when}, {usual:,.0f} in the same hours before: {count / usual:.2g} times as many."
+            ),
             source="predictions",
             query=asked("predictions.volume", observations.model, now.window),
             value=count,
