@@ -1,13 +1,14 @@
 """The load: so many keep-alive clients, each sending its next request when the last was answered. A process of its own.
 
-`python -m benchmarks.load` reads a plan (JSON) from stdin and prints what it saw (JSON). HTTP/1.1 by hand over uvloop, because a
-client library would cost more than the servers that it is to measure.
+`python -m benchmarks.load` reads a plan (JSON) from stdin and prints what it saw (JSON). HTTP/1.1 by hand over uvloop, because
+a client library would cost more than the servers that it is to measure.
 """
 
 import asyncio
 import json
 import sys
 import time
+from typing import cast
 
 import msgspec
 import uvloop
@@ -44,11 +45,10 @@ class Client(asyncio.Protocol):
         self.failed = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         self._send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if not self._done.done():
             self.failed += 1
             self._done.set_result(None)

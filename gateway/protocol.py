@@ -16,7 +16,7 @@ Datatype = Literal[
 ]
 
 
-class Tensor(Struct):
+class Tensor(Struct, gc=False):
     """One feature: shape `[n]`, or `[n, 1]` with flat or nested data; null is a missing value."""
 
     name: str
@@ -25,7 +25,7 @@ class Tensor(Struct):
     data: list[Cell | list[Cell]]
 
 
-class RequestParameters(Struct):
+class RequestParameters(Struct, gc=False):
     entity_id: str | list[str] | None = None
     """Whom the rows are about: one for all, or one per row. Decides which version answers."""
 
@@ -34,27 +34,27 @@ class RequestedOutput(Struct):
     name: str
 
 
-class InferRequest(Struct):
+class InferRequest(Struct, gc=False):
     inputs: list[Tensor]
     id: str | None = None
     parameters: RequestParameters | None = None
     outputs: list[RequestedOutput] | None = None
 
 
-class OutputTensor(Struct):
+class OutputTensor(Struct, gc=False):
     name: str
     shape: list[int]
     datatype: str
     data: list[str] | list[float]
 
 
-class AnswerParameters(Struct, omit_defaults=True):
+class AnswerParameters(Struct, omit_defaults=True, gc=False):
     prediction_ids: list[str]
     model_versions: list[str] | None = None
     """One per row, where the rows were served by more than one version."""
 
 
-class InferAnswer(Struct, omit_defaults=True):
+class InferAnswer(Struct, omit_defaults=True, gc=False):
     model_name: str
     id: str
     parameters: AnswerParameters

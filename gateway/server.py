@@ -27,6 +27,7 @@ class DrainingServer(uvicorn.Server):
             http="httptools",
             ws="none",
             lifespan="off",
+            proxy_headers=False,
             access_log=False,
             server_header=False,
             log_level="warning",

@@ -1,6 +1,7 @@
 """One version of a model in memory: fetched, loaded, warmed, serving, and let go of when nobody needs it."""
 
 import asyncio
+import gc
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import structlog
 
 from gateway.batching import Batcher, BatchLimits
 from gateway.compute import Workers
+from gateway.costs import Cost
 from gateway.engines import PLATFORMS, Engine, load, read_spec, warm
 from gateway.features import FeatureEncoder, Rows
 from gateway.metrics import Metrics
@@ -55,7 +57,7 @@ class Version:
             except PermanentError as error:
                 raise Unservable(str(error)) from error
             # In a thread, where reading and building let the loop run on.
-            spec, engine = await asyncio.to_thread(_build, files, loader.allow_pickle, loader.limits.rows)
+            spec, engine, cost = await asyncio.to_thread(_build, files, loader.allow_pickle, loader.limits.rows)
         except Unservable as error:
             self.state, self.detail = "failed", str(error)
             raise
@@ -63,8 +65,10 @@ class Version:
         self.spec = spec
         self.platform = PLATFORMS[files.format]
         self.encoder = FeatureEncoder(spec)
-        self.batcher = Batcher(engine, spec, workers, loader.limits, self.metrics.rows)
+        self.batcher = Batcher(engine, spec, workers, loader.limits, cost, self.metrics.rows)
         self.state = "ready"
+        # Tens of thousands of objects that live as long as the version: the collector need not look at them again and again.
+        gc.freeze()
         log.info("version.ready", model=self.model, version=self.version, format=files.format)
 
     def require_ready(self) -> None:
@@ -83,8 +87,8 @@ class Version:
                 self.idle.set()
 
 
-def _build(files: ModelFiles, allow_pickle: Collection[str], batch_rows: int) -> tuple[ServingSpec, Engine]:
+def _build(files: ModelFiles, allow_pickle: Collection[str], batch_rows: int) -> tuple[ServingSpec, Engine, Cost]:
     spec = read_spec(files)
     engine = load(files, allow_pickle=allow_pickle)
-    warm(engine, spec, sorted({1, 2, batch_rows}), f"{files.model} {files.version}")
-    return spec, engine
+    cost = warm(engine, spec, sorted({1, 2, batch_rows}), f"{files.model} {files.version}")
+    return spec, engine, cost

@@ -22,7 +22,7 @@ REGRESSION = ServingSpec(features=FEATURES, task="regression")
 
 
 class Linear(torch.nn.Module):
-    """A missing wind counts as 0, a missing distance makes the output NaN. `wind` above 1000 breaks on purpose, in the graph."""
+    """A missing wind counts as 0, a missing distance makes the output NaN. A `wind` above 1000 makes it raise."""
 
     def __init__(self, slope: float, bias: float, outputs: int = 1) -> None:
         super().__init__()
