@@ -1,14 +1,19 @@
-"""Migrated databases of both kinds. Migrating takes a third of a second, so it is done once and copied for each test."""
+"""Migrated databases of both kinds. Migrating takes a third of a second, so it is done once for all tests."""
 
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from api.store.database import Database
+from api.store.migrations.target import METADATA
 from tests.postgres import PostgresServer
+
+TABLES = [name for metadata in METADATA for name in metadata.tables]
 
 BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
@@ -27,7 +32,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
+def postgres_migrated(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.create()
     asyncio.run(_migrate(url))
     yield url
@@ -42,10 +47,14 @@ def sqlite_database_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_database_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
-    url = postgres_server.create(postgres_template)
-    yield url
-    postgres_server.drop(url)
+def postgres_database_url(postgres_migrated: str) -> Iterator[str]:
+    """Emptied after each test instead of created for each: that is 20 ms instead of 400."""
+    yield postgres_migrated
+    with psycopg.connect(postgres_migrated, autocommit=True) as connection:
+        # As a replica applies changes: without triggers, which guard the audit log, and without foreign keys.
+        connection.execute("SET session_replication_role = replica")
+        for table in TABLES:
+            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
 
 
 @pytest.fixture(params=BACKENDS)

@@ -205,6 +205,30 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["approval_id"], ["approvals.id"]),
         sa.PrimaryKeyConstraint("approval_id", "principal"),
     )
+    op.create_table(
+        "alias_changes",
+        sa.Column("seq", SEQUENCE, autoincrement=True, nullable=False),
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("alias", sa.String(length=32), nullable=False),
+        sa.Column("before", sa.String(length=64), nullable=True),
+        sa.Column("after", sa.String(length=64), nullable=True),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("actor", sa.String(length=200), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("key", sa.String(length=400), nullable=False),
+        sa.Column("origin", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    op.create_index(
+        "alias_changes_key",
+        "alias_changes",
+        ["key"],
+        unique=True,
+        sqlite_where=sa.text("state <> 'void'"),
+        postgresql_where=sa.text("state <> 'void'"),
+    )
+    op.create_index("alias_changes_model", "alias_changes", ["model", "seq"])
     _make_audit_append_only()
 
 
