@@ -1,7 +1,7 @@
 """From a row that says "to be moved on" to a workflow that moves it.
 
-The runs table is the outbox. Whoever commits a run as `queued` asks for its dispatch right after the commit; the sweep asks again
-for whatever is due. Asking twice is free, so a crash between the commit and the first asking loses nothing.
+The runs table is the outbox. Whoever commits a run as `queued` asks for its dispatch right after the commit; the sweep asks
+again for whatever is due. Asking twice is free, so a crash between the commit and the first asking loses nothing.
 """
 
 import asyncio

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from agents.alerts import Alert
+from agents.narrative import card
 from api.store import alerts, approvals, audit, events, incidents, runs
 from api.store.database import Database
-from api.store.records import RunRecord
+from api.store.records import ApprovalRecord, RunRecord
 from api.work.approvals import Approvals
 from api.work.timeline import tell
 from graphs.state import Outcome, RunState
@@ -57,6 +58,27 @@ class Progress:
         async with self._database.read() as session:
             approval = await approvals.of_interrupt(session, run.id, interrupt_id)
         return approval.verdict if approval is not None else None
+
+    async def await_approval(
+        self, run: RunRecord, interrupt_id: str, question: dict[str, Any], values: RunState
+    ) -> ApprovalRecord:
+        """Put the question to people, once, and let the run wait for their answer."""
+        proposal = values["proposal"]
+        async with self._database.begin() as transaction:
+            tell(transaction, run, values, self._clock.now())
+            finding = proposal.finding
+            await incidents.describe(
+                transaction, run.incident_id, at=self._clock.now(), cause=finding.cause.value, summary=finding.summary
+            )
+            return await self._questions.open(
+                transaction,
+                interrupt_id=interrupt_id,
+                proposal=proposal,
+                request=question["request"],
+                narrative=card(proposal),
+                quorum=question["quorum"],
+                expires_at=datetime.fromisoformat(question["expires_at"]),
+            )
 
     async def await_time(self, run: RunRecord, interrupt_id: str, until: datetime, values: RunState) -> None:
         now = self._clock.now()

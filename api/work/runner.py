@@ -90,7 +90,7 @@ class Runner:
             case unknown:
                 raise ValueError(f"the graph waits for {unknown!r}, which nobody answers")
 
-    async def _park(self, run: RunRecord, interrupt: Interrupt, values: RunState) -> None:
+    async def _park(self, run: RunRecord, interrupt: Interrupt, values: Any) -> None:
         """Record what the run waits for; repeating it changes nothing."""
         match interrupt.value["kind"]:
             case "approval":

@@ -1,0 +1,210 @@
+"""The composition root: reads settings, chooses backends, wires them by hand, and takes them down in reverse order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from agents.policies import Policies, parse_policies
+from api.settings import Settings
+from api.store.actions import ActionLedger
+from api.store.database import Database
+from api.store.notifications import SentMessages
+from api.web.services import Services
+from api.work.approvals import Approvals
+from api.work.autonomy import Autonomy
+from api.work.dispatching import Dispatcher, Sweep, repeat
+from api.work.engine import Engine
+from api.work.intake import Intake
+from api.work.progress import Progress
+from api.work.runner import Runner
+from graphs import supervisor
+from graphs.context import Context
+from tools.clock import Clock, clock_from
+from tools.errors import PortError
+from tools.notify.port import Notifier
+from tools.predictions.loader import Loader
+from tools.predictions.port import PredictionStore
+from tools.registry.port import Registry
+from tools.serving.port import Serving
+from tools.telemetry.port import Telemetry
+from tools.toolbox import Toolbox
+
+log = structlog.get_logger()
+
+_SWEEP = timedelta(milliseconds=500)
+"""How late a run may be woken, or an expired question be closed."""
+_LOAD = timedelta(milliseconds=500)
+"""How often new segments are looked for; the gateway completes one every few seconds."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The ports as this installation has them."""
+
+    registry: Registry
+    serving: Serving
+    predictions: PredictionStore
+    telemetry: Telemetry
+    notify: Notifier
+
+    @property
+    def toolbox(self) -> Toolbox:
+        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
+
+
+Decorate = Callable[[Adapters], Adapters]
+"""For drills that watch or disturb what goes through the ports."""
+
+
+def policies_from(path: Path | None) -> Policies:
+    """Raises PolicyError, or OSError and yaml.YAMLError when the file cannot be read."""
+    if path is None:
+        return Policies()
+    import yaml
+
+    return parse_policies(yaml.safe_load(path.read_text()) or {})
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings, decorate: Decorate = lambda adapters: adapters) -> AsyncIterator[Services]:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    clock, policies = clock_from(settings.clock), policies_from(settings.policies)
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(settings.database)
+        stack.push_async_callback(database.close)
+        await database.migrate()
+        adapters = decorate(await _open_adapters(settings, database, clock, stack))
+
+        def policy() -> Policies:
+            return policies
+
+        approvals = Approvals(database, policy, clock)
+        autonomy = Autonomy(database, policy, clock)
+        toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
+        saver = await _open_checkpoints(settings, stack)
+        runner = Runner(
+            supervisor.build(saver),
+            Progress(database, approvals, clock),
+            lambda: Context(toolbox, ledger, policies, autonomy.mode, clock),
+            clock,
+        )
+        engine = Engine(settings.engine, runner.advance, executor=settings.executor)
+        await engine.start()
+        stack.push_async_callback(engine.stop)
+
+        loader = Loader(adapters.predictions, settings.segment_folder)
+        chores = {
+            "sweep": (Sweep(database, engine, approvals, clock).once, _SWEEP),
+            "load": (loader.sweep, _LOAD),
+        }
+        for name, (chore, every) in chores.items():
+            stack.push_async_callback(_cancel, asyncio.create_task(repeat(name, chore, every), name=name))
+        stack.push_async_callback(_cancel, asyncio.create_task(_warm(adapters), name="warm"))
+
+        yield Services(
+            database=database,
+            intake=Intake(database, policy, clock),
+            approvals=approvals,
+            autonomy=autonomy,
+            policies=policy,
+            clock=clock,
+            dispatch=Dispatcher(database, engine).dispatch,
+            registry=adapters.registry,
+            serving=adapters.serving,
+            checks=_checks(settings, database, adapters),
+            required=frozenset({"database"}),
+            lag=loader.lag,
+            senders=settings.senders,
+            max_body_bytes=settings.max_body_bytes,
+            intake_in_flight=settings.intake_in_flight,
+        )
+
+
+def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    checks = {
+        "database": database.ping,
+        "registry": adapters.registry.ping,
+        "predictions": adapters.predictions.ping,
+        "serving": adapters.serving.ping,
+        "notify": adapters.notify.ping,
+    }
+    return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
+
+
+async def _open_adapters(
+    settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack
+) -> Adapters:
+    from tools.notify.apprise import AppriseNotifier
+    from tools.notify.outbox import OutboxNotifier
+    from tools.predictions.clickhouse import open_store
+    from tools.registry.mlflow import open_registry
+    from tools.serving.gateway import GatewayServing
+    from tools.telemetry.absent import AbsentTelemetry
+    from tools.telemetry.prometheus import PrometheusTelemetry
+
+    registry = await stack.enter_async_context(open_registry(settings.mlflow, settings.database, clock))
+    predictions = open_store(settings.predictions)
+    stack.push_async_callback(predictions.close)
+    token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
+    serving = GatewayServing(settings.gateway_url, token)
+    stack.push_async_callback(serving.close)
+    telemetry: Telemetry = AbsentTelemetry()
+    if settings.prometheus_url:
+        bearer = settings.prometheus_token.get_secret_value() if settings.prometheus_token else None
+        prometheus = PrometheusTelemetry(settings.prometheus_url, bearer)
+        stack.push_async_callback(prometheus.close)
+        telemetry = prometheus
+    sent = SentMessages(database, clock)
+    notify: Notifier = OutboxNotifier(settings.home / "outbox.jsonl", sent, clock)
+    if settings.channels:
+        urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
+        notify = AppriseNotifier(urls, sent)
+    return Adapters(registry, serving, predictions, telemetry, notify)
+
+
+async def _open_checkpoints(settings: Settings, stack: contextlib.AsyncExitStack) -> Any:
+    """A lost last checkpoint is a step that is run again (docs/adr/0002), so SQLite need not wait for the disk here."""
+    if settings.on_sqlite:
+        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+        path = settings.checkpoints.removeprefix("sqlite:///")
+        saver = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(path))
+        await saver.setup()
+        await saver.conn.execute("PRAGMA synchronous=NORMAL")
+        return saver
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+    from psycopg.rows import dict_row
+    from psycopg_pool import AsyncConnectionPool
+
+    pool: Any = AsyncConnectionPool(
+        settings.checkpoints.replace("+psycopg", "", 1),
+        min_size=1,
+        max_size=8,
+        open=False,
+        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+    )
+    await stack.enter_async_context(pool)
+    postgres = AsyncPostgresSaver(pool)
+    await postgres.setup()
+    return postgres
+
+
+async def _warm(adapters: Adapters) -> None:
+    """Have the slow libraries in their child processes before the first investigation asks for them."""
+    for name, first in (("predictions", adapters.predictions.models), ("registry", adapters.registry.models)):
+        try:
+            await first()
+        except PortError as error:
+            log.warning("dependency.unavailable", dependency=name, reason=str(error))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

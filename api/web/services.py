@@ -1,0 +1,37 @@
+"""What the web layer needs of the rest, as one value; `api/container.py` makes it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from agents.policies import Policies
+from api.settings import Sender
+from api.store.database import Database
+from api.work.approvals import Approvals
+from api.work.autonomy import Autonomy
+from api.work.intake import Intake
+from tools.clock import Clock
+from tools.predictions.port import Lag
+from tools.registry.port import RegistryReader
+from tools.serving.port import ServingReader
+
+
+@dataclass(frozen=True)
+class Services:
+    database: Database
+    intake: Intake
+    approvals: Approvals
+    autonomy: Autonomy
+    policies: Callable[[], Policies]
+    clock: Clock
+    dispatch: Callable[[str], Awaitable[None]]
+    """Have a run moved on; called after the commit that queued it."""
+    registry: RegistryReader
+    serving: ServingReader
+    checks: Mapping[str, Callable[[], Awaitable[None]]]
+    """Readiness: each raises PortError when its dependency does not answer."""
+    required: frozenset[str]
+    """Checks without which nothing can be taken in. An investigation does without the others, and says so."""
+    lag: Callable[[], Awaitable[Lag]]
+    senders: Mapping[str, Sender]
+    max_body_bytes: int
+    intake_in_flight: int
