@@ -11,6 +11,7 @@ there and back between two looks leaves no trace. And a process killed while its
 write happen after its lock is gone.
 """
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,8 +46,8 @@ class Moves:
 
     async def changes(self, model: str) -> tuple[AliasChange, ...]:
         """All that took place, oldest first, with what others did noted just now."""
-        entries = await self._history.entries(model)
-        if _settled(entries, await self._aliases.carried(model)):
+        entries, carried = await asyncio.gather(self._history.entries(model), self._aliases.carried(model))
+        if _settled(entries, carried):
             return _done(entries)
         async with self._history.exclusive(model):
             return await self._settle(model)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.registry import artifacts
@@ -39,6 +40,8 @@ class Tracking:
             mlflow.set_tracking_uri(uri)
             self._client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._formats: dict[tuple[str, str, int], ArtifactFormat] = {}
+        self._runs: dict[str, TrainingRun] = {}
+        """Those that have ended: what they did does not change."""
         self._listers = ThreadPoolExecutor(_LISTERS)
 
     def models(self) -> tuple[str, ...]:
@@ -78,10 +81,14 @@ class Tracking:
         artifacts.safe_name("model", model)
         with translated():
             run_id = self._client.get_model_version(model, _number(version)).run_id
-            run = _absent_is_none(self._client.get_run, run_id) if run_id else None
+            if not run_id:
+                return None
+            if run_id in self._runs:
+                return self._runs[run_id]
+            run = _absent_is_none(self._client.get_run, run_id)
         if run is None:
             return None
-        return TrainingRun(
+        found = TrainingRun(
             run_id=run.info.run_id,
             status=run.info.status,
             started_at=_instant(run.info.start_time),
@@ -90,6 +97,9 @@ class Tracking:
             metrics=dict(run.data.metrics),
             tags=dict(run.data.tags),
         )
+        if found.ended_at is not None:
+            self._runs[run_id] = found
+        return found
 
     def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         """Reuses a copy of the same version, and any copy while the registry does not answer."""
@@ -136,8 +146,7 @@ class Tracking:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         address = self._client.get_model_version_download_uri(found.name, str(found.version))
-        local = "://" not in address or address.startswith("file:")
-        if local and embedded_database(self._uri) is None:
+        if urlsplit(address).scheme in ("", "file") and embedded_database(self._uri) is None:
             raise PermanentError(
                 f"{found.name} {found.version} is in a folder of the tracking server's machine, not of this one"
             )

@@ -1,0 +1,214 @@
+"""The registry's port over its backends: the twin, MLflow in a file, and a real MLflow tracking server.
+
+The tests share a backend, so every test has a model of its own in it.
+"""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.contract.registries import Backend, World
+from tests.mlflow import fresh_model
+from tests.twins.clock import SteppedClock
+from tools.errors import Conflict, PermanentError
+from tools.registry.port import Alias, AliasChange, ArtifactFormat, Registry, RegistryReader
+from tools.registry.serving_spec import FILE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CHAMPION, CHALLENGER = Alias.CHAMPION, Alias.CHALLENGER
+
+
+@pytest.fixture(params=["twin", "embedded", pytest.param("server", marks=pytest.mark.slow)])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    backend: Backend = request.getfixturevalue(f"{request.param}_backend")
+    return backend
+
+
+@pytest.fixture
+def registry(backend: Backend) -> Registry:
+    return backend.registry
+
+
+@pytest.fixture
+def world(backend: Backend) -> World:
+    return backend.world
+
+
+@pytest.fixture
+def clock(backend: Backend) -> SteppedClock:
+    backend.clock.pass_(timedelta(hours=1))
+    return backend.clock
+
+
+@pytest.fixture
+def model() -> str:
+    return fresh_model()
+
+
+async def move(
+    registry: Registry, model: str, to: str, *, expected: str | None, key: str, alias: Alias = CHAMPION
+) -> AliasChange:
+    # Keys are the installation's, and the tests share one.
+    return await registry.set_alias(
+        model, alias, to, expected=expected, key=f"{model}/{key}", actor="ann", reason="it is better"
+    )
+
+
+async def test_it_is_a_registry_and_answers(registry: Registry) -> None:
+    assert isinstance(registry, Registry)
+    assert isinstance(registry, RegistryReader)
+    await registry.ping()
+
+
+async def test_an_unknown_model_has_no_versions_no_alias_and_no_history(registry: Registry, model: str) -> None:
+    assert await registry.versions(model) == ()
+    assert await registry.alias(model, CHAMPION) is None
+    assert await registry.history(model) == ()
+
+
+async def test_a_registered_model_is_listed(registry: Registry, world: World, model: str) -> None:
+    assert model not in await registry.models()
+    world.publish(model)
+    assert model in await registry.models()
+
+
+async def test_versions_come_newest_first_with_what_is_known_of_them(registry: Registry, world: World, model: str) -> None:
+    for _ in range(11):
+        world.publish(model, tags={"data.to": "2013-03-01"})
+    versions = await registry.versions(model)
+    assert [version.version for version in versions] == [str(n) for n in range(11, 0, -1)]
+    assert {version.format for version in versions} == {"pt2"}
+    assert versions[0].tags == {"data.to": "2013-03-01"}
+    assert versions[0].created_at >= versions[-1].created_at
+    assert await registry.version(model, "11") == versions[0]
+
+
+@pytest.mark.parametrize("version", ["9", "0", "latest", "../1", ""])
+async def test_a_version_that_does_not_exist_is_a_permanent_error(
+    version: str, registry: Registry, world: World, model: str
+) -> None:
+    world.publish(model)
+    with pytest.raises(PermanentError):
+        await registry.version(model, version)
+
+
+async def test_an_alias_moves_and_the_history_says_who_when_and_why(
+    registry: Registry, world: World, model: str, clock: SteppedClock
+) -> None:
+    first, second = world.publish(model), world.publish(model)
+    one = await move(registry, model, first, expected=None, key="1")
+    clock.pass_(timedelta(minutes=5))
+    two = await move(registry, model, second, expected=first, key="2")
+    assert await registry.alias(model, CHAMPION) == second
+    assert await registry.history(model) == (one, two)
+    assert (two.before, two.after, two.at, two.actor, two.reason) == (first, second, clock.now(), "ann", "it is better")
+    assert await registry.history(model, since=two.at) == (two,)
+
+
+async def test_the_two_aliases_move_apart(registry: Registry, world: World, model: str) -> None:
+    first, second = world.publish(model), world.publish(model)
+    await move(registry, model, first, expected=None, key="1")
+    await move(registry, model, second, expected=None, key="2", alias=CHALLENGER)
+    assert await registry.alias(model, CHAMPION) == first
+    assert await registry.alias(model, CHALLENGER) == second
+
+
+async def test_a_key_acts_once(registry: Registry, world: World, model: str) -> None:
+    first, second = world.publish(model), world.publish(model)
+    one = await move(registry, model, first, expected=None, key="1")
+    await move(registry, model, second, expected=first, key="2")
+    assert await move(registry, model, first, expected=None, key="1") == one
+    assert await registry.alias(model, CHAMPION) == second
+
+
+async def test_an_alias_that_is_elsewhere_is_a_conflict_and_stays(registry: Registry, world: World, model: str) -> None:
+    first, second = world.publish(model), world.publish(model)
+    await move(registry, model, first, expected=None, key="1")
+    with pytest.raises(Conflict):
+        await move(registry, model, second, expected=None, key="2")
+    with pytest.raises(Conflict):
+        await move(registry, model, first, expected=second, key="3")
+    assert await registry.alias(model, CHAMPION) == first
+
+
+async def test_of_moves_at_once_one_wins(registry: Registry, world: World, model: str) -> None:
+    first, second = world.publish(model), world.publish(model)
+    await move(registry, model, first, expected=None, key="0")
+    tried = await asyncio.gather(
+        *(move(registry, model, second, expected=first, key=str(n)) for n in range(1, 6)), return_exceptions=True
+    )
+    assert sum(isinstance(result, Conflict) for result in tried) == 4
+    assert await registry.alias(model, CHAMPION) == second
+    assert len(await registry.history(model)) == 2
+
+
+async def test_an_alias_does_not_move_to_a_version_that_does_not_exist(registry: Registry, world: World, model: str) -> None:
+    world.publish(model)
+    with pytest.raises(PermanentError):
+        await move(registry, model, "9", expected=None, key="1")
+    assert await registry.alias(model, CHAMPION) is None
+    assert await registry.history(model) == ()
+
+
+async def test_moves_by_others_are_noticed_and_kept(registry: Registry, world: World, model: str, clock: SteppedClock) -> None:
+    first, second = world.publish(model), world.publish(model)
+    await move(registry, model, first, expected=None, key="1")
+    clock.pass_(timedelta(minutes=5))
+    world.move_externally(model, CHAMPION, second)
+    (_, noticed) = await registry.history(model)
+    assert (noticed.before, noticed.after, noticed.origin, noticed.at) == (first, second, "external", clock.now())
+    world.move_externally(model, CHAMPION, None)
+    assert [change.after for change in await registry.history(model)] == [first, second, None]
+
+
+async def test_which_version_carried_the_alias_at_a_moment(
+    registry: Registry, world: World, model: str, clock: SteppedClock
+) -> None:
+    first, second = world.publish(model), world.publish(model)
+    before = clock.now()
+    clock.pass_(timedelta(minutes=1))
+    one = await move(registry, model, first, expected=None, key="1")
+    clock.pass_(timedelta(minutes=1))
+    two = await move(registry, model, second, expected=first, key="2")
+    assert await registry.alias_at(model, CHAMPION, before) is None
+    assert await registry.alias_at(model, CHAMPION, one.at) == first
+    assert await registry.alias_at(model, CHAMPION, two.at - timedelta(microseconds=1)) == first
+    assert await registry.alias_at(model, CHAMPION, two.at) == second
+    assert await registry.alias_at(model, CHALLENGER, two.at) is None
+
+
+@pytest.mark.parametrize("format", ["pt2", "onnx", "pickle", "unknown"])
+async def test_a_version_is_fetched_in_its_format(
+    format: ArtifactFormat, registry: Registry, world: World, model: str, tmp_path: Path
+) -> None:
+    version = world.publish(model, format=format)
+    files = await registry.fetch(model, version, tmp_path)
+    assert files.folder == tmp_path / model / version
+    assert files.format == format == (await registry.version(model, version)).format
+    assert (files.folder / FILE).read_text() == "{}"
+    assert await registry.fetch(model, version, tmp_path) == files
+
+
+async def test_versions_are_fetched_side_by_side(registry: Registry, world: World, model: str, tmp_path: Path) -> None:
+    versions = [world.publish(model), world.publish(model, format="onnx")]
+    fetched = await asyncio.gather(*(registry.fetch(model, versions[n % 2], tmp_path) for n in range(6)))
+    assert [files.version for files in fetched] == versions * 3
+    assert sorted(path.name for path in (tmp_path / model).iterdir()) == sorted(versions)
+
+
+async def test_a_version_that_does_not_exist_is_not_fetched(registry: Registry, model: str, tmp_path: Path) -> None:
+    with pytest.raises(PermanentError):
+        await registry.fetch(model, "1", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "version"), [("..", "1"), ("a/b", "1"), ("/etc", "1"), ("model", ".."), ("model", "1/2")])
+async def test_names_that_lead_out_of_the_folder_are_refused(
+    name: str, version: str, registry: Registry, tmp_path: Path
+) -> None:
+    with pytest.raises(PermanentError):
+        await registry.fetch(name, version, tmp_path / "models")
+    assert list(tmp_path.rglob("*")) == []
