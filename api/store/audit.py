@@ -14,8 +14,6 @@ from api.store.records import AuditRecord
 from api.store.sessions import AuditDraft, ReadSession, Transaction
 from api.store.text import storable
 
-_BATCH = 1000
-
 
 @dataclass(frozen=True)
 class AuditVerification:
@@ -60,9 +58,9 @@ async def page(
     return await paging.by_seq(session, statement, AuditRecord.seq, limit=limit, cursor=cursor, newest_first=True)
 
 
-async def verify(session: ReadSession) -> AuditVerification:
-    """Walk the chain from its start, in constant memory, up to its end at the time of the call."""
-    lines, head, position, batch = 0, GENESIS, _BEFORE_ALL, _BATCH
+async def verify(session: ReadSession, *, batch: int = 1000) -> AuditVerification:
+    """Walk the chain from its start to its end, `batch` lines at a time, so in constant memory."""
+    lines, head, position = 0, GENESIS, _BEFORE_ALL
     while True:
         statement = select(*_CONTENT).where(AuditRecord.seq > position).order_by(AuditRecord.seq).limit(batch)
         try:

@@ -62,7 +62,7 @@ class Database:
                     await transaction.commit()
         finally:
             self._inside.discard(task)
-        self.signals.wake({draft.incident_id for draft in transaction.journal.events})
+        self.signals.wake(transaction.journal.touched)
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:

@@ -19,12 +19,16 @@ _LOCK = 0x6F7070656E
 
 
 async def write(transaction: Transaction) -> None:
+    """What is written is no longer in the journal, so that writing twice in a transaction writes nothing twice."""
     journal = transaction.journal
-    if not (journal.events or journal.audit):
+    told, lines = journal.events, journal.audit
+    if not (told or lines):
         return
+    journal.events, journal.audit = [], []
     if not transaction.on_sqlite:
         await transaction.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    if journal.events:
+    if told:
+        journal.touched |= {draft.incident_id for draft in told}
         rows = [
             {
                 "incident_id": draft.incident_id,
@@ -34,11 +38,11 @@ async def write(transaction: Transaction) -> None:
                 "data": draft.data,
                 "at": draft.at,
             }
-            for draft in journal.events
+            for draft in told
         ]
         await transaction.execute(insert(transaction, EventRecord).on_conflict_do_nothing(index_elements=["key"]), rows)
-    if journal.audit:
-        await _extend_chain(transaction, journal.audit)
+    if lines:
+        await _extend_chain(transaction, lines)
 
 
 async def _extend_chain(transaction: Transaction, drafts: list[AuditDraft]) -> None:

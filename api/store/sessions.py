@@ -41,6 +41,8 @@ class Journal:
 
     events: list[EventDraft] = field(default_factory=list)
     audit: list[AuditDraft] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+    """Incidents that events were written for: their readers are woken after the commit."""
 
 
 class Transaction(ReadSession):
