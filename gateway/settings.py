@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     """Models that get a route to their champion if they have none yet."""
     tracking_uri: str = Field(
         default="sqlite:///.oppen/mlflow.db",
-        validation_alias=AliasChoices("OPPEN_GATEWAY_TRACKING_URI", "OPPEN_TRACKING_URI"),
+        validation_alias=AliasChoices("OPPEN_GATEWAY_TRACKING_URI", "OPPEN_MLFLOW_URI"),
     )
     clock: str = Field(default="system", validation_alias=AliasChoices("OPPEN_GATEWAY_CLOCK", "OPPEN_CLOCK"))
     token: SecretStr | None = None

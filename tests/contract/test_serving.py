@@ -1,0 +1,124 @@
+"""The serving port over its backends: the twin, and the gateway behind its HTTP adapter."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.assembly import assembled
+from gateway.settings import Settings
+from tests.gateway.folder_registry import FolderRegistry
+from tests.gateway.model_files import write_pickle, write_pt2
+from tests.twins.serving import TwinServing
+from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.serving.gateway import GatewayServing, open_serving
+from tools.serving.port import Route, Serving
+
+MODEL, BROKEN = "flights", "9"
+
+
+@pytest.fixture(scope="module")
+def model_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("registry")
+    for version in ("1", "2"):
+        write_pt2(root / MODEL / version, float(version))
+    write_pickle(root / MODEL / BROKEN)
+    return root
+
+
+@pytest.fixture(params=["twin", "gateway"])
+async def serving(request: pytest.FixtureRequest, model_root: Path, tmp_path: Path) -> AsyncIterator[Serving]:
+    """Serves nothing yet. Version 9 of the model cannot be loaded."""
+    if request.param == "twin":
+        twin = TwinServing()
+        twin.break_version(MODEL, BROKEN)
+        yield twin
+        return
+    async with (
+        assembled(Settings(home=tmp_path), FolderRegistry(model_root)) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+    ):
+        yield GatewayServing(client)
+
+
+async def test_it_is_a_serving_layer_and_answers(serving: Serving) -> None:
+    assert isinstance(serving, Serving)
+    await serving.ping()
+    assert await serving.models() == ()
+
+
+async def test_a_route_is_made_and_found_again(serving: Serving) -> None:
+    made = await serving.set_weights(MODEL, {"1": 90, "2": 10}, expected_generation=0, key="a")
+    assert made == Route(model=MODEL, generation=1, weights={"1": 90, "2": 10})
+    assert await serving.route(MODEL) == made
+    assert await serving.models() == (MODEL,)
+    assert [(v.version, v.state) for v in await serving.served(MODEL)] == [("1", "ready"), ("2", "ready")]
+
+
+async def test_a_key_acts_once_and_answers_with_the_route_it_made(serving: Serving) -> None:
+    first = await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    second = await serving.set_weights(MODEL, {"2": 100}, expected_generation=1, key="b")
+    assert await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a") == first
+    assert await serving.route(MODEL) == second
+
+
+async def test_a_key_that_comes_back_with_other_weights_is_a_conflict(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    with pytest.raises(Conflict):
+        await serving.set_weights(MODEL, {"2": 100}, expected_generation=1, key="a")
+
+
+async def test_a_generation_that_has_moved_on_is_a_conflict(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    with pytest.raises(Conflict):
+        await serving.set_weights(MODEL, {"2": 100}, expected_generation=0, key="b")
+    assert (await serving.route(MODEL)).weights == {"1": 100}
+
+
+async def test_weights_that_do_not_add_up_are_refused(serving: Serving) -> None:
+    with pytest.raises(PermanentError, match="weights"):
+        await serving.set_weights(MODEL, {"1": 60, "2": 60}, expected_generation=0, key="a")
+
+
+async def test_a_version_that_cannot_be_loaded_leaves_the_route_as_it_was(serving: Serving) -> None:
+    before = await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    with pytest.raises(PermanentError):
+        await serving.set_weights(MODEL, {"1": 50, BROKEN: 50}, expected_generation=1, key="b")
+    assert await serving.route(MODEL) == before
+
+
+async def test_a_model_that_is_not_served_is_named(serving: Serving) -> None:
+    for asked in (serving.route, serving.served, serving.capacity):
+        with pytest.raises(PermanentError, match="nobody"):
+            await asked("nobody")
+    with pytest.raises(PermanentError, match="nobody"):
+        await serving.scale("nobody", 2, key="a")
+
+
+async def test_workers_are_changed_once_per_key(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    assert (await serving.capacity(MODEL)).workers == 1
+    assert (await serving.scale(MODEL, 3, key="b")).workers == 3
+    await serving.scale(MODEL, 2, key="c")
+    assert (await serving.scale(MODEL, 3, key="b")).workers == 2
+    with pytest.raises(Conflict):
+        await serving.scale(MODEL, 4, key="b")
+
+
+async def test_more_workers_than_the_limit_are_refused(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    limit = (await serving.capacity(MODEL)).limit
+    with pytest.raises(PermanentError, match="workers"):
+        await serving.scale(MODEL, limit + 1, key="b")
+    assert 0.0 <= (await serving.capacity(MODEL)).utilisation <= 1.0
+
+
+async def test_a_gateway_that_is_down_is_a_temporary_error() -> None:
+    twin = TwinServing()
+    twin.go_down()
+    # Nothing listens on the discard port.
+    async with open_serving("http://127.0.0.1:9", token=None) as nobody:
+        for serving in (twin, nobody):
+            with pytest.raises(TemporaryError):
+                await serving.ping()

@@ -1,0 +1,87 @@
+"""A serving layer in memory, with the gateway's rules about generations and keys."""
+
+from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.serving.port import Capacity, Route, ServedVersion
+
+LIMIT = 8
+
+
+class TwinServing:
+    def __init__(self) -> None:
+        self._routes: dict[str, Route] = {}
+        self._changes: dict[tuple[str, str], tuple[dict[str, int], Route]] = {}
+        self._workers: dict[str, int] = {}
+        self._scalings: dict[tuple[str, str], int] = {}
+        self._unservable: set[tuple[str, str]] = set()
+        self._down = False
+        self.utilisation = 0.0
+
+    # What a test does to it from outside.
+
+    def break_version(self, model: str, version: str) -> None:
+        """From now on it cannot be loaded."""
+        self._unservable.add((model, version))
+
+    def go_down(self) -> None:
+        self._down = True
+
+    def come_back(self) -> None:
+        self._down = False
+
+    # The port.
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def models(self) -> tuple[str, ...]:
+        self._answer()
+        return tuple(sorted(self._routes))
+
+    async def route(self, model: str) -> Route:
+        self._answer()
+        if model not in self._routes:
+            raise PermanentError(f"no model {model!r} is served here")
+        return self._routes[model]
+
+    async def served(self, model: str) -> tuple[ServedVersion, ...]:
+        weights = (await self.route(model)).weights
+        return tuple(ServedVersion(version=version, state="ready") for version in sorted(weights) if weights[version])
+
+    async def capacity(self, model: str) -> Capacity:
+        await self.route(model)
+        return Capacity(workers=self._workers.get(model, 1), limit=LIMIT, utilisation=self.utilisation)
+
+    async def set_weights(self, model: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+        self._answer()
+        if not weights or sum(weights.values()) != 100 or min(weights.values()) < 0:
+            raise PermanentError("weights: they do not add up to 100")
+        if change := self._changes.get((model, key)):
+            if change[0] != weights:
+                raise Conflict("key: it has already set other weights")
+            return change[1]
+        generation = self._routes[model].generation if model in self._routes else 0
+        if generation != expected_generation:
+            raise Conflict(f"expected_generation: the route of {model} is at generation {generation}")
+        for version, weight in weights.items():
+            if weight and (model, version) in self._unservable:
+                raise PermanentError(f"{model} {version} cannot be loaded")
+        route = Route(model=model, generation=generation + 1, weights=dict(weights))
+        self._routes[model] = route
+        self._changes[model, key] = (dict(weights), route)
+        return route
+
+    async def scale(self, model: str, workers: int, *, key: str) -> Capacity:
+        await self.route(model)
+        if not 1 <= workers <= LIMIT:
+            raise PermanentError(f"workers: {workers} is not between 1 and {LIMIT}")
+        known = self._scalings.get((model, key))
+        if known is not None and known != workers:
+            raise Conflict(f"key: {key!r} has already asked for {known} workers")
+        if known is None:
+            self._scalings[model, key] = workers
+            self._workers[model] = workers
+        return await self.capacity(model)
+
+    def _answer(self) -> None:
+        if self._down:
+            raise TemporaryError("the gateway is down")
