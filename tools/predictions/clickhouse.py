@@ -1,0 +1,80 @@
+"""The prediction store on ClickHouse: the engine, kept away from the event loop."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from tools.offload import ChildProcess
+from tools.predictions.engine import Engine
+from tools.predictions.port import FeatureProfile, Slice, VersionWindow, Volume
+from tools.values import Window
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class _Elsewhere(Protocol):
+    """Where the engine runs."""
+
+    async def call(self, function: Callable[Concatenate[Any, P], T], *arguments: P.args, **options: P.kwargs) -> T: ...
+
+    async def close(self) -> None: ...
+
+
+class _Threads:
+    """A server's client blocks on the network only; it is opened on the first call."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine: Engine | None = None
+        self._opening = asyncio.Lock()
+
+    async def call(self, function: Callable[Concatenate[Any, P], T], *arguments: P.args, **options: P.kwargs) -> T:
+        async with self._opening:
+            if self._engine is None:
+                self._engine = await asyncio.to_thread(Engine, self._url)
+        return await asyncio.to_thread(function, self._engine, *arguments, **options)
+
+    async def close(self) -> None:
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.close)
+
+
+def open_store(url: str) -> "ClickHouseStore":
+    """`url` as for `Engine`. Opens nothing yet."""
+    return ClickHouseStore(ChildProcess("predictions", Engine, url) if url.startswith("chdb://") else _Threads(url))
+
+
+class ClickHouseStore:
+    """`PredictionStore`."""
+
+    def __init__(self, engine: _Elsewhere) -> None:
+        self._engine = engine
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    async def ping(self) -> None:
+        await self._engine.call(Engine.ping)
+
+    async def models(self) -> tuple[str, ...]:
+        return await self._engine.call(Engine.models)
+
+    async def load(self, segment: Path) -> int:
+        return await self._engine.call(Engine.load, segment)
+
+    async def versions(self, model: str, window: Window) -> tuple[VersionWindow, ...]:
+        return await self._engine.call(Engine.versions, model, window)
+
+    async def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
+        return await self._engine.call(Engine.volume, model, window, step)
+
+    async def feature_profiles(
+        self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()
+    ) -> tuple[FeatureProfile, ...]:
+        return await self._engine.call(Engine.feature_profiles, model, window, version, tuple(like))
+
+    async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
+        return await self._engine.call(Engine.slices, model, version, window)
