@@ -56,9 +56,9 @@ def chi_square_tail(x: float, degrees: int) -> float:
     """
     if degrees < 1:
         raise ValueError("chi-square has at least one degree of freedom")
-    if x <= 0:
-        return 1.0
     a, y = degrees / 2, x / 2
+    if y <= 0:
+        return 1.0
     scale = math.exp(a * math.log(y) - y - math.lgamma(a))
     return max(0.0, 1.0 - scale * _series(a, y)) if y < a + 1 else min(1.0, scale * _fraction(a, y))
 
