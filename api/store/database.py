@@ -7,6 +7,7 @@ connection and hands it out in order of asking; readers have their own connectio
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from api.store import journal, schema
 from api.store.failures import translated
 from api.store.sessions import ReadSession, Transaction
 from api.store.signals import Signals
+from tools.errors import TemporaryError
 
 _BUSY_TIMEOUT_S = 10
 """How long a lock held by another process is waited for, before it is a TemporaryError."""
+_RETRY_S = 0.05
 
 
 class Database:
@@ -77,8 +80,17 @@ class Database:
 
     async def migrate(self) -> bool:
         """Bring the schema up to date; whether there was anything to do. Cheap when there was not: every start asks."""
-        with translated():
-            return await schema.upgrade(self._writing)
+        limit = time.monotonic() + _BUSY_TIMEOUT_S
+        while True:
+            try:
+                with translated():
+                    return await schema.upgrade(self._writing)
+            except TemporaryError:
+                # Processes that start at once on a new file: turning the write-ahead log on is the one thing for which SQLite
+                # does not wait for the other's lock. And a server may be starting along with us.
+                if time.monotonic() > limit:
+                    raise
+                await asyncio.sleep(_RETRY_S)
 
     async def close(self) -> None:
         await self._reading.dispose()
