@@ -6,6 +6,7 @@ Exit code 0, 1 (it failed) or 2 (wrong use). Heavy libraries are imported after 
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -111,9 +112,10 @@ def _fault(text: str) -> LostArrivals | None:
         raise typer.BadParameter(str(error)) from error
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     try:
-        app()
+        # Wrong use leaves it by SystemExit(2).
+        app(list(arguments))
     except (DataMissing, ValueError, PortError) as error:
         typer.echo(f"failed: {error}", err=True)
         return 1
@@ -121,4 +123,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ from typing import Any
 from pipelines.training import TrainedModel
 from tools.registry.library import artifact_location, library
 from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature
+from tools.registry.tracking import translated
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,14 @@ class Registered:
 
 
 def register(trained: TrainedModel, *, tracking_uri: str, model: str) -> Registered:
-    """A new version of `model`, in the experiment of that name. Blocking; raises MLflow's exceptions."""
+    """A new version of `model`, in the experiment of that name. Blocking; raises PortError."""
     mlflow = library()
-    mlflow.set_tracking_uri(tracking_uri)
+    with translated():
+        mlflow.set_tracking_uri(tracking_uri)
+        return _registered(mlflow, trained, tracking_uri, model)
+
+
+def _registered(mlflow: Any, trained: TrainedModel, tracking_uri: str, model: str) -> Registered:
     experiment = mlflow.get_experiment_by_name(model)
     experiment_id = (
         experiment.experiment_id
