@@ -137,29 +137,24 @@ def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mappi
     return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
 
 
-async def _open_adapters(
-    settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack
-) -> Adapters:
+async def _open_adapters(settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack) -> Adapters:
     from tools.notify.apprise import AppriseNotifier
     from tools.notify.outbox import OutboxNotifier
     from tools.predictions.clickhouse import open_store
     from tools.registry.mlflow import open_registry
-    from tools.serving.gateway import GatewayServing
+    from tools.serving.gateway import open_serving
     from tools.telemetry.absent import AbsentTelemetry
-    from tools.telemetry.prometheus import PrometheusTelemetry
+    from tools.telemetry.prometheus import open_prometheus
 
     registry = await stack.enter_async_context(open_registry(settings.mlflow, settings.database, clock))
     predictions = open_store(settings.predictions)
     stack.push_async_callback(predictions.close)
     token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
-    serving = GatewayServing(settings.gateway_url, token)
-    stack.push_async_callback(serving.close)
+    serving = await stack.enter_async_context(open_serving(settings.gateway_url, token))
     telemetry: Telemetry = AbsentTelemetry()
     if settings.prometheus_url:
         bearer = settings.prometheus_token.get_secret_value() if settings.prometheus_token else None
-        prometheus = PrometheusTelemetry(settings.prometheus_url, bearer)
-        stack.push_async_callback(prometheus.close)
-        telemetry = prometheus
+        telemetry = await stack.enter_async_context(open_prometheus(settings.prometheus_url, bearer))
     sent = SentMessages(database, clock)
     notify: Notifier = OutboxNotifier(settings.home / "outbox.jsonl", sent, clock)
     if settings.channels:

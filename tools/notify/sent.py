@@ -1,0 +1,13 @@
+"""Which messages were handed over, by key: what keeps a repeated step from telling people twice."""
+
+from typing import Protocol
+
+from tools.notify.port import Message
+
+
+class Sent(Protocol):
+    async def already(self, key: str) -> bool: ...
+
+    async def record(self, key: str, channel: str, message: Message) -> None:
+        """Repeating a `key` keeps the first."""
+        ...
