@@ -1,4 +1,4 @@
-"""Which messages were handed over, by key: what keeps a repeated step from telling people twice."""
+"""What a notifier has to remember: which messages it handed over."""
 
 from typing import Protocol
 

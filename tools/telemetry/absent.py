@@ -1,4 +1,4 @@
-"""No metrics system is configured, and whoever asks is told so."""
+"""No metrics system. Investigations go on without one, and say so."""
 
 from datetime import datetime, timedelta
 
@@ -6,15 +6,15 @@ from tools.errors import PermanentError
 from tools.telemetry.port import Sample, Series
 from tools.values import Window
 
-_SAID = "no metrics system is configured (OPPEN_PROMETHEUS_URL)"
+_WHY = "no metrics system is configured (OPPEN_PROMETHEUS_URL)"
 
 
 class AbsentTelemetry:
     async def ping(self) -> None:
-        raise PermanentError(_SAID)
+        raise PermanentError(_WHY)
 
     async def query(self, promql: str, at: datetime) -> tuple[Sample, ...]:  # noqa: ARG002
-        raise PermanentError(_SAID)
+        raise PermanentError(_WHY)
 
     async def query_range(self, promql: str, window: Window, step: timedelta) -> tuple[Series, ...]:  # noqa: ARG002
-        raise PermanentError(_SAID)
+        raise PermanentError(_WHY)
