@@ -12,9 +12,12 @@ from typing import Literal
 
 from tests.twins.clock import SteppedClock
 from tools.errors import Conflict
+from tools.offload import ChildProcess
 from tools.registry.history import Entry, SqlHistory
+from tools.registry.mlflow import MlflowAliases
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange
+from tools.registry.tracking import Tracking
 
 MODEL = "flights"
 BOUNDARIES = ("before intend", "after intend", "before put", "after put", "before done", "after done")
@@ -82,5 +85,14 @@ def move_and_die(url: str, registry: Path, end: str) -> None:
     async def run() -> None:
         moves = Moves(DyingAliases(registry, end), DyingHistory(url, end), SteppedClock())
         await move(moves, "1", expected=None, key="k")
+
+    asyncio.run(run())
+
+
+def move_on_mlflow_and_die(uri: str, url: str, model: str, end: str) -> None:
+    async def run() -> None:
+        aliases = MlflowAliases(ChildProcess("registry", Tracking, uri))
+        moves = Moves(aliases, DyingHistory(url, end), SteppedClock())
+        await moves.move(model, Alias.CHAMPION, "1", expected=None, key=model, actor="ann", reason="it is better")
 
     asyncio.run(run())

@@ -40,6 +40,7 @@ class World(Protocol):
 class MlflowWorld:
     outside: Outside
     folder: Path
+    history_url: str
 
     def publish(self, model: str, *, format: ArtifactFormat = "pt2", tags: dict[str, str] | None = None) -> str:
         return self.outside.publish(model, self.files(format), tags=tags)
@@ -90,9 +91,10 @@ async def server_backend(
 
 @contextlib.asynccontextmanager
 async def _on_mlflow(uri: str, process: ProcessPoolExecutor, folder: Path) -> AsyncIterator[Backend]:
-    database = create_engine(f"sqlite:///{folder}/oppen.db")
+    history_url = f"sqlite:///{folder}/oppen.db"
+    database = create_engine(history_url)
     METADATA.create_all(database)
     database.dispose()
     clock = SteppedClock()
-    async with open_registry(uri, f"sqlite:///{folder}/oppen.db", clock) as registry:
-        yield Backend(registry, MlflowWorld(Outside(process, uri), folder / "files"), clock)
+    async with open_registry(uri, history_url, clock) as registry:
+        yield Backend(registry, MlflowWorld(Outside(process, uri), folder / "files", history_url), clock)

@@ -1,6 +1,8 @@
 """What is particular to the adapter on MLflow: what it costs the process that uses it, and when MLflow is away."""
 
 import asyncio
+import multiprocessing
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -10,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from simulations.processes import free_port
+from tests.contract.dying_moves import move_on_mlflow_and_die
 from tests.contract.registries import Backend, MlflowWorld
 from tests.mlflow import fresh_model
 from tools.errors import PermanentError, TemporaryError
@@ -56,6 +59,24 @@ async def test_a_model_made_anew_under_its_name_is_fetched_anew(registry: Regist
     second = await registry.fetch(model, world.publish(model, format="onnx"), tmp_path)
     assert (second.folder, second.format) == (first.folder, "onnx")
     assert [path.name for path in second.folder.iterdir() if path.suffix != ".json"] == ["model.onnx"]
+
+
+async def test_a_process_killed_after_mlflow_has_moved_the_alias_is_finished_by_the_repetition(
+    registry: Registry, world: MlflowWorld
+) -> None:
+    model = fresh_model()
+    version = world.publish(model)
+    process = multiprocessing.get_context("forkserver").Process(
+        target=move_on_mlflow_and_die, args=(world.outside.uri, world.history_url, model, "before done")
+    )
+    process.start()
+    await asyncio.to_thread(process.join, 60)
+    assert process.exitcode == -signal.SIGKILL
+    assert await registry.alias(model, Alias.CHAMPION) == version
+    change = await registry.set_alias(
+        model, Alias.CHAMPION, version, expected=None, key=model, actor="ann", reason="it is better"
+    )
+    assert await registry.history(model) == (change,)
 
 
 async def test_a_reader_needs_no_database_of_the_platform_and_knows_no_history(tmp_path: Path) -> None:

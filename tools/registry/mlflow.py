@@ -43,7 +43,7 @@ async def open_registry(tracking_uri: str, history_url: str, clock: Clock) -> As
         stack.push_async_callback(child.close)
         history = SqlHistory(history_url)
         stack.push_async_callback(history.close)
-        yield MlflowRegistry(tracking_uri, child, Moves(_Aliases(child), history, clock))
+        yield MlflowRegistry(tracking_uri, child, Moves(MlflowAliases(child), history, clock))
 
 
 def _child(tracking_uri: str) -> ChildProcess:
@@ -119,7 +119,7 @@ class MlflowRegistry(MlflowReader):
         return await self._moves.move(model, alias, version, expected=expected, key=key, actor=actor, reason=reason)
 
 
-class _Aliases:
+class MlflowAliases:
     """The child process, as the rules of moving see it."""
 
     def __init__(self, child: ChildProcess) -> None:
