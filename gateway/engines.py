@@ -59,25 +59,34 @@ def load(files: ModelFiles, *, allow_pickle: Collection[str]) -> Engine:
 
 
 def warm(engine: Engine, spec: ServingSpec, sizes: Sequence[int], what: str) -> Cost:
-    """Run batches of every size in `sizes` (ascending), which proves that the model takes them, pays what a first call costs,
-    and tells what the later ones cost."""
+    """Run batches of every size in `sizes` (ascending): this proves that the model takes them and that rows of a batch do not
+    change each other, pays what a first call costs, and tells what the later ones cost. Raises Unservable."""
     seconds: dict[int, float] = {}
-    numeric = sum(isinstance(feature, NumericFeature) for feature in spec.features)
-    categorical = sum(isinstance(feature, CategoricalFeature) for feature in spec.features)
-    for size in sizes:
-        arrays = tensors([0.0] * (size * numeric), [0] * (size * categorical), size)
-        try:
+    rows = _sample(spec, sizes[-1])
+    try:
+        for size in sizes:
+            arrays = [array[:size] for array in rows]
             for _ in range(_WARMING_CALLS):
                 started = time.perf_counter()
-                decode(spec, engine(*arrays), size)
+                scores = decode(spec, engine(*arrays), size).scores
                 seconds[size] = min(seconds.get(size, math.inf), time.perf_counter() - started)
-        except (Misshapen, RuntimeError, ValueError, TypeError) as error:
-            raise Unservable(
-                f"{what} cannot compute {size} rows at once ({error}): export it with a dynamic batch dimension, "
-                f"float32 [batch, {numeric}] first and int64 [batch, {categorical}] second"
-            ) from error
-    small, large = sizes[0], sizes[-1]
-    return Cost(small, seconds[small], large, seconds[large])
+        alone = [decode(spec, engine(*(array[row : row + 1] for array in rows)), 1).scores[0] for row in range(sizes[1])]
+    except (Misshapen, RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise Unservable(f"{what} cannot compute {size} rows at once: {error}") from error
+    if not np.allclose(alone, scores[: sizes[1]], rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise Unservable(f"{what} answers a row differently when it is computed with others, so it cannot be batched")
+    return Cost(sizes[0], seconds[sizes[0]], sizes[-1], seconds[sizes[-1]])
+
+
+def _sample(spec: ServingSpec, count: int) -> list[NDArray[Any]]:
+    """Plausible rows, the same every time."""
+    random = np.random.default_rng(7)
+    numeric = [random.normal(size=count) for f in spec.features if isinstance(f, NumericFeature)]
+    categorical = [
+        random.integers(0, len(f.categories) + 1, size=count) for f in spec.features if isinstance(f, CategoricalFeature)
+    ]
+    columns = (np.array(numeric, dtype=np.float32), np.array(categorical, dtype=np.int64))
+    return [np.ascontiguousarray(part.T) for part in columns if part.size]
 
 
 def tensors(numeric: list[float], categorical: list[int], count: int) -> list[NDArray[Any]]:

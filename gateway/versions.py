@@ -90,5 +90,5 @@ class Version:
 def _build(files: ModelFiles, allow_pickle: Collection[str], batch_rows: int) -> tuple[ServingSpec, Engine, Cost]:
     spec = read_spec(files)
     engine = load(files, allow_pickle=allow_pickle)
-    cost = warm(engine, spec, sorted({1, 2, batch_rows}), f"{files.model} {files.version}")
+    cost = warm(engine, spec, sorted({1, 2, 3, batch_rows}), f"{files.model} {files.version}")
     return spec, engine, cost

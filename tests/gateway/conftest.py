@@ -1,3 +1,4 @@
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -7,6 +8,9 @@ import pytest
 from tests.gateway.folder_registry import FolderRegistry
 from tests.gateway.model_files import REGRESSION, write_onnx, write_pt2
 from tests.gateway.running import Gateway, started
+
+# pytest listens to everything, and torch then renders every step of an export: most of the time of these tests.
+logging.getLogger("torch.__trace").setLevel(logging.WARNING)
 
 Start = Callable[..., AbstractAsyncContextManager[Gateway]]
 

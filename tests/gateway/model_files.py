@@ -34,7 +34,7 @@ class Linear(torch.nn.Module):
     def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
         wind = torch.nan_to_num(numeric[:, 1:2])
         # An index past the table raises: a failure inside the model, by its input.
-        wind = wind + self.carriers((wind > 1000).long() * 7) * 0
+        wind = wind + self.carriers((wind[:, 0] > 1000).long() * 7) * 0
         logit = numeric[:, :1] * self.slope + self.bias + 0.001 * (wind + self.carriers(categorical[:, 0]))
         return logit if self.outputs > 1 else logit[:, 0]
 
