@@ -99,10 +99,7 @@ def set_autonomy(
 def verify_audit(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """Exit code 1 when the chain is broken."""
     found = _call(url, key, "GET", "/v1/audit/verify")
-    if found["ok"]:
-        text = f"{found['lines']} lines, unbroken"
-    else:
-        text = f"broken at line {found['first_bad_seq']}"
+    text = f"{found['lines']} lines, unbroken" if found["ok"] else f"broken at line {found['first_bad_seq']}"
     emit(found, as_json, text)
     if not found["ok"]:
         raise typer.Exit(1)

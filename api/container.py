@@ -144,7 +144,7 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     from tools.registry.mlflow import open_registry
     from tools.serving.gateway import open_serving
     from tools.telemetry.absent import AbsentTelemetry
-    from tools.telemetry.prometheus import open_prometheus
+    from tools.telemetry.prometheus import PrometheusTelemetry
 
     registry = await stack.enter_async_context(open_registry(settings.mlflow, settings.database, clock))
     predictions = open_store(settings.predictions)
@@ -154,7 +154,9 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     telemetry: Telemetry = AbsentTelemetry()
     if settings.prometheus_url:
         bearer = settings.prometheus_token.get_secret_value() if settings.prometheus_token else None
-        telemetry = await stack.enter_async_context(open_prometheus(settings.prometheus_url, bearer))
+        prometheus = PrometheusTelemetry(settings.prometheus_url, bearer)
+        stack.push_async_callback(prometheus.close)
+        telemetry = prometheus
     sent = SentMessages(database, clock)
     notify: Notifier = OutboxNotifier(settings.home / "outbox.jsonl", sent, clock)
     if settings.channels:

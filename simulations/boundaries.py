@@ -67,7 +67,7 @@ class Boundaries:
             await put_writes(config, writes, task_id, task_path)
             self.cross("checkpoint: after writes")
 
-        saver.aput = aput  # type: ignore[method-assign]
+        saver.aput = aput  # type: ignore[method-assign, assignment]
         saver.aput_writes = aput_writes  # type: ignore[method-assign]
 
     def watch_port(self, port: object, name: str, methods: tuple[str, ...]) -> None:

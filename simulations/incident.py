@@ -1,4 +1,4 @@
-"""`oppen demo incident`: a model goes bad in production, is noticed, explained, rolled back after a yes, verified, written down.
+"""`oppen demo incident`: a model goes bad in production, is noticed, explained, rolled back after a yes, verified, recorded.
 
 Everything is real but time and traffic: real flights are replayed at their hours on a clock that runs a day in some seconds,
 against a real gateway serving real torch models from a real MLflow registry. The story only does what people and their tools
@@ -7,8 +7,8 @@ do from outside: it trains, releases, sends requests and labels, posts the alert
 
 import asyncio
 import contextlib
-import shutil
 import json
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -298,7 +298,7 @@ class _Story:
 
         try:
             async with asyncio.timeout(limit_s):
-                while not await met():
+                while not await met():  # noqa: ASYNC110 - what is looked at is in other processes
                     await asyncio.sleep(0.1)
         except TimeoutError as error:
             raise Failed(f"waited {limit_s:.0f} s in vain for {what}; the logs are in {self._options.home}") from error

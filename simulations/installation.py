@@ -1,20 +1,22 @@
 """A whole installation on this machine, for a demo or a drill: its folder, its settings, its programs, and people with keys."""
 
-import asyncio
 import contextlib
 import json
 import secrets
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from api.keyring import create
+from api.settings import Settings
 from simulations.processes import Failed, Program, Programs, free_port
+from tools.clock import clock_from
+from tools.registry.mlflow import open_registry
 from tools.registry.port import Registry
-from tools.serving.gateway import GatewayServing
+from tools.serving.gateway import open_serving
 
 
 class Person:
@@ -69,7 +71,7 @@ class Installation:
             "OPPEN_GATEWAY_URL": self.gateway_url,
             "OPPEN_MLFLOW_URI": self.tracking_uri,
             "OPPEN_CLOCK": clock,
-            "OPPEN_INTAKE": json.dumps({"alertmanager": {"bearer": self._intake_token}}),
+            "OPPEN_SENDERS": json.dumps({"alertmanager": {"bearer": self._intake_token}}),
             **({"OPPEN_POLICIES": str(policies)} if policies else {}),
             **(databases or {}),
         }
@@ -83,3 +85,40 @@ class Installation:
 
     def start_service(self, programs: Programs) -> Program:
         return programs.start("service", ["api.cli", "serve"], self.environment, self.home / "service.log")
+
+    async def person(self, name: str, role: str, resources: contextlib.AsyncExitStack) -> Person:
+        """Somebody new, with a key of that role."""
+        key = (await create(self._settings(), name, role))["key"]
+        person = Person(self.service_url, key)
+        resources.push_async_callback(person.aclose)
+        return person
+
+    async def registry(self, resources: contextlib.AsyncExitStack) -> Registry:
+        """As a release pipeline uses it: moves of aliases are in the platform's history."""
+        database, clock = self._settings().database, clock_from(self.environment["OPPEN_CLOCK"])
+        return await resources.enter_async_context(open_registry(self.tracking_uri, database, clock))
+
+    async def shift_traffic(self, model: str, version: str, key: str) -> None:
+        """All of it, as a release pipeline does without a canary."""
+        async with open_serving(self.gateway_url, None) as serving:
+            route = await serving.route(model)
+            await serving.set_weights(model, {version: 100}, expected_generation=route.generation, key=key)
+
+    async def deliver(self, body: Mapping[str, Any]) -> None:
+        """Post to the intake as Alertmanager does, with its token."""
+        async with httpx.AsyncClient(base_url=self.service_url, timeout=15) as client:
+            headers = {"Authorization": f"Bearer {self._intake_token}", "User-Agent": "Alertmanager/0.25.0"}
+            _body(await client.post("/v1/alerts/alertmanager", json=body, headers=headers))
+
+    def _settings(self) -> Settings:
+        home, databases = self.home.absolute(), self.environment
+        return Settings(home=home, database_url=databases.get("OPPEN_DATABASE_URL", ""), clock=databases["OPPEN_CLOCK"])
+
+
+def _body(response: httpx.Response) -> dict[str, Any]:
+    if not response.is_success:
+        raise Failed(
+            f"{response.request.method} {response.request.url.path} was answered {response.status_code}: {response.text}"
+        )
+    body: dict[str, Any] = response.json()
+    return body

@@ -113,7 +113,7 @@ class Engine:
             return ()
         pairs = ", ".join(f"({{name{index}:String}}, {column(name)})" for index, name in enumerate(names))
         query = f"""
-        SELECT pair.1 AS feature, assumeNotNull(pair.2) AS value, count() AS labelled, countIf(label = prediction)
+        SELECT pair.1 AS feature, assumeNotNull(pair.2) AS value, count(), countIf(label = prediction)
         FROM ({_labelled(model, features=names, version=True)}) ARRAY JOIN [{pairs}] AS pair
         WHERE labelled AND prediction IS NOT NULL AND pair.2 IS NOT NULL
         GROUP BY feature, value ORDER BY feature, count() DESC, value LIMIT {_SLICES} BY feature
