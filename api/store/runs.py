@@ -67,8 +67,8 @@ async def take(transaction: Transaction, run_id: str, event: str, *, at: datetim
 
 
 async def wait_for_person(transaction: Transaction, run_id: str, interrupt_id: str, *, at: datetime) -> bool:
-    """running -> waiting until somebody resumes it; False when it does not run."""
-    where = (RunRecord.status == "running",)
+    """running -> waiting until somebody resumes it; False when it neither runs nor waits for something else."""
+    where = (RunRecord.status.in_(("running", "waiting")),)
     return await _move(transaction, run_id, where, at, status="waiting", interrupt_id=interrupt_id, due_at=None)
 
 

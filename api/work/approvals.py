@@ -101,7 +101,8 @@ class Approvals:
         if not await approvals.add(transaction, row):
             # Another process asked the same question between the look and the insert.
             raise Clash(f"the question of {proposal.run_id} is being asked already")
-        await runs.wait_for_person(transaction, proposal.run_id, interrupt_id, at=now)
+        if not await runs.wait_for_person(transaction, proposal.run_id, interrupt_id, at=now):
+            raise Clash(f"the run {proposal.run_id} is not under way: nobody would act on the answer")
         await incidents.move(transaction, proposal.incident_id, "awaiting_approval", at=now)
         for old in superseded:
             _tell(transaction, proposal, "approval.superseded", {"approval": old, "by": approval_id}, "engine", now)

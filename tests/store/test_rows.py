@@ -100,7 +100,7 @@ async def test_a_waiting_run_is_woken_at_its_moment_once(database: Database) -> 
     moment = clock.now() + timedelta(minutes=5)
     async with database.begin() as transaction:
         assert await runs.wait_until(transaction, run_id, "i1", moment, at=clock.now())
-        assert not await runs.wait_for_person(transaction, run_id, "i2", at=clock.now())
+        assert not await runs.wait_until(transaction, run_id, "i2", moment, at=clock.now())
         assert await runs.wake_due(transaction, moment - timedelta(seconds=1)) == []
         woken = await runs.wake_due(transaction, moment)
         assert await runs.wake_due(transaction, moment) == []

@@ -17,6 +17,7 @@ from api.store.records import ApprovalRecord, RunRecord
 from api.work.approvals import Approvals, Decided
 from tests.twins.clock import SteppedClock
 from tests.work.cases import POLICIES, ask, asked, proposal, running_case
+from tools.errors import Conflict
 
 YES = Approve()
 OTHER = Edit(action=Rollback(model="flights", from_version="2", to_version="0"))
@@ -270,9 +271,19 @@ async def test_a_sweep_and_a_decision_at_the_same_moment_do_not_both_count(
     assert names.count("approval.decided") == 1
 
 
+async def test_a_question_of_a_run_that_is_over_is_not_put(
+    database: Database, approvals: Approvals, clock: SteppedClock
+) -> None:
+    incident_id, run_id = await running_case(database, clock)
+    async with database.begin() as transaction:
+        await runs.end(transaction, run_id, "failed", at=clock.now())
+    with pytest.raises(Clash):
+        await ask(database, approvals, clock, proposal(incident_id, run_id))
+    async with database.read() as session:
+        assert await rows.of_run(session, run_id) == []
+
+
 async def test_a_question_of_an_unknown_run_is_refused(database: Database, approvals: Approvals, clock: SteppedClock) -> None:
     incident_id, _ = await running_case(database, clock)
-    from tools.errors import Conflict
-
     with pytest.raises(Conflict):
         await ask(database, approvals, clock, proposal(incident_id, "run_" + "0" * 32))
