@@ -59,10 +59,16 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path, inbox: Inbox) -> Bac
         twin = RememberingNotifier()
         return Backend(twin, lambda: twin, lambda: [message.title for _, message, _ in twin.sent])
     if request.param == "outbox":
-        make = lambda: OutboxNotifier(path, sent, SteppedClock())  # noqa: E731
-        return Backend(make(), make, lambda: [json.loads(line)["title"] for line in path.read_text().splitlines()])
-    build = lambda: AppriseNotifier({"ops": [f"{inbox.url}/ops"]}, sent)  # noqa: E731
-    return Backend(build(), build, lambda: [body["title"] for _, body in inbox.received])
+
+        def outbox() -> Notifier:
+            return OutboxNotifier(path, sent, SteppedClock())
+
+        return Backend(outbox(), outbox, lambda: [json.loads(line)["title"] for line in path.read_text().splitlines()])
+
+    def apprise() -> Notifier:
+        return AppriseNotifier({"ops": [f"{inbox.url}/ops"]}, sent)
+
+    return Backend(apprise(), apprise, lambda: [body["title"] for _, body in inbox.received])
 
 
 async def test_it_is_a_notifier_that_is_ready(backend: Backend) -> None:
