@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from agents.actions import NoAction, Notify, Rollback, Scale
 from agents.evidence import Missing
+from agents.measures import Measure
 from agents.narrative import account, card, closing, escaped, plain, quoted, report, request, title
 from agents.proposals import Receipt
-from agents.verification import Measure, Status, Verification
+from agents.verification import Status, Verification
 from tests.unit.agents.proposed import FINDING, NO_ACTION, NOTIFY, ROLLBACK, SCALE, proposal, state_of
 from tests.unit.agents.worlds import NOW, alert
 

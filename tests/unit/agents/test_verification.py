@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from agents.actions import NoAction, Notify, Rollback, Scale
 from agents.evidence import Finding
+from agents.incident.observations import Observations
 from agents.policies import Policies, Slo
 from agents.proposals import Receipt
 from agents.verification import Status, Verification, verify
 from tests.unit.agents.proposed import FINDING, NO_ACTION, NOTIFY, ROLLBACK, SCALE, proposal, state_of
 from tests.unit.agents.worlds import NOW, World
+from tools.predictions.port import VersionWindow
 
 POLICIES = Policies(slo=Slo(min_accuracy=0.8))
 PROMISED_NOTHING = Policies(slo=Slo(min_accuracy=None))
@@ -30,10 +32,20 @@ def looked_at(
     policies: Policies = POLICIES,
     finding: Finding = FINDING,
 ) -> Verification:
+    return verified(world.observed(), after, action, policies, finding)
+
+
+def verified(
+    observations: Observations,
+    after: timedelta = timedelta(hours=6),
+    action: Rollback | Scale | Notify | NoAction = ROLLBACK,
+    policies: Policies = POLICIES,
+    finding: Finding = FINDING,
+) -> Verification:
     state = state_of(action)
     done: datetime = NOW - after
     receipt = Receipt(key="run_1/1", action=action, before=state, after=state, undo=None, started_at=done, finished_at=done)
-    return verify(proposal(action, finding=finding), receipt, world.observed(), policies, NOW)
+    return verify(proposal(action, finding=finding), receipt, observations, policies, NOW)
 
 
 def rolled_back(**since: float) -> World:
@@ -50,8 +62,8 @@ def test_a_rollback_holds_when_promises_are_kept_again() -> None:
     assert (accuracy.value, accuracy.limit, accuracy.ok, accuracy.sample_size) == (0.85, 0.8, True, 1_200)
     assert before.value == 0.7
     assert verification.reason == (
-        "On version 1, error rate 0.1% (2000 samples), latency p99 40 ms (2000 samples), accuracy 85.0% (1200 samples), "
-        "after 70.0% of version 2."
+        "On version 1, error rate 0.1% (2000 samples), latency p99 40 ms (2000 samples), accuracy 85.0% (1200 samples); "
+        "version 2: accuracy before 70.0% (1200 samples)."
     )
 
 
@@ -116,6 +128,22 @@ def test_a_version_that_was_slow_may_have_been_the_more_accurate_one() -> None:
     world = rolled_back(accuracy=0.85).answers("2", "before", accuracy=0.9)
     assert looked_at(world, finding=SLOW_FINDING).status is Status.HOLDS
     assert looked_at(world).status is Status.FAILED
+
+
+def of_numbers(window: VersionWindow, error: float) -> VersionWindow:
+    """The same traffic, of a model that predicts a number."""
+    return window.model_copy(update={"correct": None, "outputs": {}, "labels": {}, "mean_absolute_error": error})
+
+
+@pytest.mark.parametrize(("error", "status"), [(2.0, Status.HOLDS), (4.0, Status.WAITING)])
+def test_a_model_of_numbers_has_to_be_less_wrong(error: float, status: Status) -> None:
+    seen = rolled_back().observed()
+    now = seen.now.model_copy(update={"versions": tuple(of_numbers(each, error) for each in seen.now.versions)})
+    before = seen.before.model_copy(update={"versions": tuple(of_numbers(each, 3.0) for each in seen.before.versions)})
+    seen = seen.model_copy(update={"now": now, "before": before})
+    verification = verified(seen, policies=PROMISED_NOTHING)
+    assert verification.status is status
+    assert "mean absolute error" in verification.reason
 
 
 def test_a_champion_that_was_moved_by_somebody_else_has_failed() -> None:
