@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.training import TrainedModel
-from tools.registry.library import artifact_location, library
+from tools.registry.library import artifact_location, opened
 from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature
 from tools.registry.tracking import translated
 
@@ -27,9 +27,8 @@ class Registered:
 
 def register(trained: TrainedModel, *, tracking_uri: str, model: str) -> Registered:
     """A new version of `model`, in the experiment of that name. Blocking; raises PortError."""
-    mlflow = library()
     with translated():
-        mlflow.set_tracking_uri(tracking_uri)
+        mlflow = opened(tracking_uri)
         return _registered(mlflow, trained, tracking_uri, model)
 
 

@@ -98,11 +98,11 @@ class Installation:
         database, clock = self._settings().database, clock_from(self.environment["OPPEN_CLOCK"])
         return await resources.enter_async_context(open_registry(self.tracking_uri, database, clock))
 
-    async def shift_traffic(self, model: str, version: str, key: str) -> None:
-        """All of it, as a release pipeline does without a canary."""
+    async def shift_traffic(self, model: str, weights: dict[str, int], key: str) -> None:
+        """As a release pipeline does, straight at the gateway."""
         async with open_serving(self.gateway_url, None) as serving:
             route = await serving.route(model)
-            await serving.set_weights(model, {version: 100}, expected_generation=route.generation, key=key)
+            await serving.set_weights(model, weights, expected_generation=route.generation, key=key)
 
     async def deliver(self, body: Mapping[str, Any]) -> None:
         """Post to the intake as Alertmanager does, with its token."""

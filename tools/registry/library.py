@@ -4,6 +4,7 @@ Whoever imports it, a child process of the adapter or a training program, does s
 when it is imported. May not be called in a process that serves requests: MLflow is synchronous and holds the interpreter.
 """
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,20 @@ def library() -> Any:
         os.environ.setdefault(name, value)
     import mlflow
 
+    return mlflow
+
+
+def opened(tracking_uri: str) -> Any:
+    """The module, pointed at this registry. An embedded one is created where there is none, by one process at a time: MLflow's
+    own migrations, run by two at once, leave neither with a database."""
+    mlflow = library()
+    mlflow.set_tracking_uri(tracking_uri)
+    database = embedded_database(tracking_uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with database.with_name(f"{database.name}-creation.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri).search_experiments(max_results=1)
     return mlflow
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.registry import artifacts
-from tools.registry.library import embedded_database, library
+from tools.registry.library import embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
 
 _HTTP = {
@@ -35,9 +35,8 @@ class Tracking:
             os.environ.setdefault(name, value)
         self._uri = uri
         with translated():
-            mlflow = library()
-            # `mlflow-artifacts:` addresses are looked up at the process's own server.
-            mlflow.set_tracking_uri(uri)
+            # `mlflow-artifacts:` addresses are looked up at the process's own server, so the process is pointed at it as a whole.
+            mlflow = opened(uri)
             self._client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._formats: dict[tuple[str, str, int], ArtifactFormat] = {}
         self._runs: dict[str, TrainingRun] = {}
