@@ -61,7 +61,7 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
             await asyncio.to_thread(log.start)
         try:
             fleet.start(settings.models)
-            inference = Inference(fleet, predictions, labels, clock, max_rows=settings.max_rows)
+            inference = Inference(fleet, predictions, labels, clock, metrics, max_rows=settings.max_rows)
             access = Access(_secret(settings.token), _secret(settings.inference_token))
             yield App(fleet, inference, metrics, access, max_body=settings.max_body_bytes)
         finally:

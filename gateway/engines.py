@@ -23,6 +23,9 @@ from tools.registry.port import ModelFiles
 from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature, ServingSpec
 
 _WARMING_CALLS = 5
+_FATAL = 4
+_MALFORMED = (RuntimeError, ValueError, LookupError, AttributeError, AssertionError, TypeError)
+"""What torch's loader raises for a file that is not what it should be."""
 PLATFORMS = {"pt2": "pytorch_pt2", "onnx": "onnxruntime_onnx", "pickle": "pytorch_pickle"}
 
 
@@ -142,14 +145,7 @@ def _load_pt2(what: str, path: Path) -> Engine:
         module: Any = program.module(check_guards=False)
     except UnsafeModel as error:
         raise Unservable(f"{what}: {error}") from error
-    except (
-        RuntimeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        AssertionError,
-        torch._export.serde.serialize.SerializeError,
-    ) as error:
+    except (*_MALFORMED, torch._export.serde.serialize.SerializeError) as error:
         raise Unservable(f"{what}: {path.name} cannot be read: {error}") from error
     # Checks of inputs that are ours, and flattening of arguments that are flat: half of the time of a small model's call.
     module._forward_pre_hooks.clear()
@@ -178,16 +174,29 @@ def _inputs(program: Any) -> list[Any]:
 def _load_onnx(what: str, path: Path) -> Engine:
     import onnxruntime
 
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    errors = (
+        state.Fail,
+        state.InvalidProtobuf,
+        state.InvalidGraph,
+        state.InvalidArgument,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL  # what goes wrong is raised as well
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+    except errors as error:
         raise Unservable(f"{what}: {path.name} cannot be read: {error}") from error
     names = [wanted.name for wanted in session.get_inputs()]
 
     def run(*arrays: NDArray[Any]) -> NDArray[Any]:
-        output: NDArray[Any] = session.run(None, dict(zip(names, arrays, strict=True)))[0]
+        try:
+            output: NDArray[Any] = session.run(None, dict(zip(names, arrays, strict=True)))[0]
+        except errors as error:
+            raise RuntimeError(str(error)) from error
         return output
 
     return run

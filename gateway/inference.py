@@ -15,6 +15,7 @@ import msgspec
 from gateway.features import Rows, pick_rows, row_count
 from gateway.fleet import Fleet
 from gateway.ids import PredictionIds
+from gateway.metrics import Metrics
 from gateway.models import Model
 from gateway.outputs import Outputs
 from gateway.protocol import (
@@ -49,7 +50,10 @@ class _Part:
 
 
 class Inference:
-    def __init__(self, fleet: Fleet, predictions: SegmentLog, labels: SegmentLog, clock: Clock, *, max_rows: int) -> None:
+    def __init__(
+        self, fleet: Fleet, predictions: SegmentLog, labels: SegmentLog, clock: Clock, metrics: Metrics, *, max_rows: int
+    ) -> None:
+        self._metrics = metrics
         self._fleet = fleet
         self._predictions = predictions
         self._labels = labels
@@ -100,6 +104,7 @@ class Inference:
         if not self._labels.reserve(len(records)):
             raise Backlogged(f"{self._labels.pending} labels wait to be written; try again")
         self._labels.append(records)
+        self._metrics.labelled(name, len(records))
         return _ENCODER.encode({"accepted": len(records)})
 
     def _now(self) -> int:

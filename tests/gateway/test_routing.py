@@ -1,6 +1,7 @@
 """The routing law."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ def weights(draw: st.DrawFn) -> dict[str, int]:
     """Percent over some versions."""
     cuts = sorted(draw(st.lists(st.integers(0, SLOTS), max_size=len(VERSIONS) - 1)))
     bounds = [0, *cuts, SLOTS]
-    shares = [after - before for before, after in zip(bounds, bounds[1:], strict=False)]
+    shares = [after - before for before, after in pairwise(bounds)]
     return dict(zip(draw(st.permutations(VERSIONS)), shares, strict=False))
 
 
