@@ -1,13 +1,15 @@
 """The record of alias moves in SQL: the same on both databases, also for processes that are killed on the way."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import NullPool, create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.contract import dying_moves
@@ -111,9 +113,23 @@ async def test_a_database_without_the_table_says_what_to_do(empty_url: str) -> N
     await history.close()
 
 
-async def test_a_database_that_is_away_is_a_temporary_error(tmp_path: Path) -> None:
-    for url in (f"sqlite:///{tmp_path}/nowhere/oppen.db", "postgresql://oppen@127.0.0.1:1/oppen"):
-        history = SqlHistory(url)
-        with pytest.raises(TemporaryError):
-            await history.entries(MODEL)
-        await history.close()
+async def test_a_database_that_is_away_is_a_temporary_error() -> None:
+    history = SqlHistory("postgresql://oppen@127.0.0.1:1/oppen")
+    with pytest.raises(TemporaryError):
+        await history.entries(MODEL)
+    await history.close()
+
+
+async def test_a_database_that_is_written_by_others_for_too_long_is_a_temporary_error(
+    tmp_path: Path, aliases: FileAliases
+) -> None:
+    path = tmp_path / "oppen.db"
+    METADATA.create_all(create_engine(f"sqlite:///{path}", poolclass=NullPool))
+    history = SqlHistory(f"sqlite:///{path}?timeout=0.1")
+    assert await history.entries(MODEL) == ()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TemporaryError, match="locked"):
+            await move(Moves(aliases, history, SteppedClock()), "1", expected=None, key="k")
+    assert aliases.writes() == []
+    await history.close()

@@ -120,7 +120,10 @@ class History(Protocol):
 
 
 class SqlHistory:
-    """`url`: `sqlite:///PATH` or `postgresql://...`, with or without a driver; the table must be there (`oppen migrate`)."""
+    """`url`: `sqlite:///PATH[?timeout=SECONDS]` or `postgresql://...`, with or without a driver.
+
+    The table must be there (`oppen migrate`).
+    """
 
     def __init__(self, url: str) -> None:
         self._engine, self._exclusion = _opened(url)
@@ -187,9 +190,8 @@ def _opened(url: str) -> tuple[AsyncEngine, Exclusion]:
         case "sqlite":
             if not parsed.database or parsed.database == ":memory:":
                 raise ValueError("the history of aliases needs a file: sqlite:///PATH")
-            engine = create_async_engine(
-                parsed.set(drivername="sqlite+aiosqlite"), connect_args={"timeout": _PATIENCE_S}, **common
-            )
+            patience = {"timeout": float(str(parsed.query.get("timeout", _PATIENCE_S)))}
+            engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), connect_args=patience, **common)
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             return engine, FileExclusion(Path(parsed.database).absolute())
         case "postgresql":

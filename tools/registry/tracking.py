@@ -35,7 +35,7 @@ class Tracking:
             os.environ.setdefault(name, value)
         self._uri = uri
         with translated():
-            # `mlflow-artifacts:` addresses are looked up at the process's own server, so the process is pointed at it as a whole.
+            # The process as a whole, because `mlflow-artifacts:` addresses are looked up at its own server.
             mlflow = opened(uri)
             self._client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._formats: dict[tuple[str, str, int], ArtifactFormat] = {}
