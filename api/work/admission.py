@@ -6,6 +6,7 @@ The number of statements depends on what happened, not on how many alerts it hap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from agents.policies import Policies
@@ -36,9 +37,11 @@ async def admit(transaction: Transaction, deliveries: Sequence[Delivery], polici
     book = await _open_book(transaction, deliveries, policies, now)
     tallies = [book.enter(delivery) for delivery in deliveries]
     cases = book.cases.values()
-    opened = [case for case in cases if case.run_id is not None]
+    # In one order for everybody: replicas that make the same rows at once wait for each other, and none waits in a circle.
+    opened = sorted((case for case in cases if case.run_id is not None), key=lambda case: str(case.subject))
+    fresh = [entry for _, entry in sorted(book.entries.items(), key=itemgetter(0)) if entry.fresh]
     await incidents.add(transaction, [_incident_row(case, now) for case in opened])
-    await alerts.add(transaction, [_alert_row(entry, now) for entry in book.entries.values() if entry.fresh])
+    await alerts.add(transaction, [_alert_row(entry, now) for entry in fresh])
     await alerts.update(transaction, [_alert_change(entry, now) for entry in book.entries.values() if not entry.fresh])
     await runs.add(transaction, [_run_row(case, now) for case in opened])
     for case in cases:

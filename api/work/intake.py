@@ -113,9 +113,10 @@ class Intake:
             try:
                 async with self._database.begin() as transaction:
                     return await admit(transaction, deliveries, self._policies(), self._clock.now())
-            except (Conflict, TemporaryError):
+            except (Conflict, TemporaryError) as error:
                 # Somebody else wrote the same rows, or waited for ours while we waited for theirs: all of it was taken back.
-                if attempt == _ATTEMPTS:
+                # A store that is away is tried once more and then said to be away: the sender has the alerts, and comes back.
+                if attempt >= (_ATTEMPTS if isinstance(error, Conflict) else 2):
                     raise
                 attempt += 1
 
