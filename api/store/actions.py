@@ -94,12 +94,6 @@ class ActionLedger:
         return True
 
 
-async def of_run(session: ReadSession, run_id: str) -> list[ActionRecord]:
-    """In the order in which they were intended."""
-    statement = select(ActionRecord).where(ActionRecord.run_id == run_id)
-    return list(await session.scalars(statement.order_by(ActionRecord.intended_at, ActionRecord.key)))
-
-
 async def of_incident(session: ReadSession, incident_id: str) -> list[ActionRecord]:
     """In the order in which they were intended."""
     statement = select(ActionRecord).where(ActionRecord.incident_id == incident_id)

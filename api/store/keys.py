@@ -13,10 +13,6 @@ async def get(session: ReadSession, key_id: str) -> ApiKeyRecord | None:
     return await session.get(ApiKeyRecord, key_id) if storable(key_id) else None
 
 
-async def by_name(session: ReadSession, name: str) -> ApiKeyRecord | None:
-    return await session.scalar(select(ApiKeyRecord).where(ApiKeyRecord.name == name)) if storable(name) else None
-
-
 async def all_keys(session: ReadSession) -> list[ApiKeyRecord]:
     """Oldest first, revoked ones too: their names are in the audit log."""
     return list(await session.scalars(select(ApiKeyRecord).order_by(ApiKeyRecord.created_at, ApiKeyRecord.id)))

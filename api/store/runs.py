@@ -51,12 +51,6 @@ async def due(session: ReadSession, now: datetime, *, limit: int = 1000) -> list
     return [Due(*row) for row in await session.execute(statement)]
 
 
-async def next_due(session: ReadSession) -> datetime | None:
-    """When the next queued or waiting run has its time; None when none has one."""
-    statement = select(RunRecord.due_at).where(RunRecord.status.in_(("queued", "waiting")), RunRecord.due_at.is_not(None))
-    return await session.scalar(statement.order_by(RunRecord.due_at).limit(1))
-
-
 async def take(transaction: Transaction, run_id: str, event: str, *, at: datetime) -> bool:
     """queued -> running, for this event; False when it has moved on or is not to be done any more.
 
