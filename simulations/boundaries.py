@@ -7,29 +7,27 @@ changes the world.
 
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
 
 class Boundaries:
-    """Counts boundaries in `trace` (one name per line) and kills the process at number `kill_at` (from 1; 0: never)."""
+    """Counts boundaries into `trace` (one name per line) and kills the process at the one that `order` holds the number of.
 
-    def __init__(self, kill_at: int, trace: Path) -> None:
-        self._kill_at = kill_at
-        self._count = 0
+    Counting begins anew with each SIGUSR1: `order` is read then (from 1; 0: never).
+    """
+
+    def __init__(self, order: Path, trace: Path) -> None:
+        self._order = order
+        self._kill_at = self._count = 0
         self._armed = False
         self._trace = trace.open("a", buffering=1)
-
-    def arm(self) -> None:
-        """Count from now on: starting up is drilled by every restart anyway."""
-        self._armed = True
+        signal.signal(signal.SIGUSR1, self._arm)
 
     def cross(self, name: str) -> None:
         if not self._armed:
@@ -50,35 +48,19 @@ class Boundaries:
         def _after_release(_connection: Any, _record: Any) -> None:
             self.cross("sql: connection released")
 
-    def watch_checkpoints(self, saver: BaseCheckpointSaver[Any]) -> None:
-        """Before and after each checkpoint and each set of pending writes."""
-        put, put_writes = saver.aput, saver.aput_writes
-
-        async def aput(config: RunnableConfig, checkpoint: Any, metadata: Any, versions: Any) -> RunnableConfig:
-            self.cross("checkpoint: before put")
-            saved = await put(config, checkpoint, metadata, versions)
-            self.cross("checkpoint: after put")
-            return saved
-
-        async def aput_writes(
-            config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-        ) -> None:
-            self.cross("checkpoint: before writes")
-            await put_writes(config, writes, task_id, task_path)
-            self.cross("checkpoint: after writes")
-
-        saver.aput = aput  # type: ignore[method-assign, assignment]
-        saver.aput_writes = aput_writes  # type: ignore[method-assign]
-
-    def watch_port(self, port: object, name: str, methods: tuple[str, ...]) -> None:
-        """Before and after each call of the port's `methods`."""
+    def watch(self, owner: Any, name: str, *methods: str) -> None:
+        """Before and after each call of these coroutine methods; `owner` is an object, or a class for all of its objects."""
         for method in methods:
-            call = getattr(port, method)
+            setattr(owner, method, self._crossing(getattr(owner, method), f"{name}.{method}"))
 
-            async def crossing(*args: Any, _call: Any = call, _method: str = method, **kwargs: Any) -> Any:
-                self.cross(f"{name}: before {_method}")
-                result = await _call(*args, **kwargs)
-                self.cross(f"{name}: after {_method}")
-                return result
+    def _crossing(self, call: Any, name: str) -> Any:
+        async def crossing(*arguments: Any, **options: Any) -> Any:
+            self.cross(f"{name}: before")
+            result = await call(*arguments, **options)
+            self.cross(f"{name}: after")
+            return result
 
-            setattr(port, method, crossing)
+        return crossing
+
+    def _arm(self, _signal: int, _frame: FrameType | None) -> None:
+        self._kill_at, self._count, self._armed = int(self._order.read_text()), 0, True

@@ -1,7 +1,9 @@
 """Replays events at their own time against the gateway: a request when the flight departs, its label when it has arrived."""
 
 import asyncio
+import contextlib
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +11,11 @@ from typing import Any
 
 import httpx
 
+from pipelines.flights import Flight
 from tools.clock import Clock
+
+_PAUSE_S = 0.01
+"""Between two requests of steady traffic: some 60 a second."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,23 @@ class Replay:
     async def _label(self, labels: list[dict[str, str]]) -> None:
         response = await self._client.post(f"/v2/models/{self._model}/feedback", json={"labels": labels})
         response.raise_for_status()
+
+
+async def steady(gateway: str, model: str, flights: Iterable[Flight], stop: asyncio.Event, labelled: Counter[str]) -> None:
+    """Request after request with its label straight behind it, until stopped; `labelled` counts them by version."""
+    async with httpx.AsyncClient(base_url=gateway, timeout=10) as client:
+        for flight in flights:
+            if stop.is_set():
+                return
+            event = Event(flight.departed, flight.number, flight.features, flight.label, flight.arrived)
+            response = await client.post(f"/v2/models/{model}/infer", json=_request(event))
+            if response.is_success:
+                answer = response.json()
+                labels = {"labels": [{"id": answer["parameters"]["prediction_ids"][0], "label": flight.label}]}
+                await client.post(f"/v2/models/{model}/feedback", json=labels)
+                labelled[answer["model_version"]] += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _PAUSE_S)
 
 
 def _request(event: Event) -> dict[str, Any]:

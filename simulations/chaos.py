@@ -1,0 +1,275 @@
+"""`make chaos`: the service is killed with SIGKILL at every kind of instant of an incident, on SQLite and on PostgreSQL.
+
+For each kill there is one incident: the bad version is released, the alert posted (and posted again until it is taken, as
+Alertmanager does), the question answered, the end awaited, through whatever restarts it takes. Afterwards the record, the
+registry and the gateway are held against each other: lost is an alert without an incident that ended as it should, doubled is
+a change that was made more than once, stuck is an incident that did not end in time.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pipelines.flights import load
+from simulations import alerting
+from simulations.installation import Installation, Person
+from simulations.postgres import throwaway
+from simulations.processes import Failed, Program, Programs
+from simulations.stage import Stage
+from simulations.traffic import steady
+from tools.registry.port import Alias, Registry
+from tools.values import Window
+
+MODEL = "flights"
+GOOD, BAD = "1", "2"
+INCIDENT_S = 120.0
+"""An incident that has not ended by then, restarts included, is stuck."""
+WARM_UP = 400
+"""Labelled answers of each version before the first incident: what an investigation needs to tell them apart."""
+
+
+_DAYS = Window(start=datetime(2013, 3, 24, 12, tzinfo=UTC), end=datetime(2013, 3, 26, 12, tzinfo=UTC))
+"""Flights that neither version has seen, on days with many late ones; sent again and again."""
+
+
+@dataclass
+class Score:
+    kills: int = 0
+    lost: int = 0
+    doubled: int = 0
+    stuck: int = 0
+    at: Counter[str] = field(default_factory=Counter)
+    """Where the kills fell."""
+
+    def __str__(self) -> str:
+        return f"kills={self.kills} lost={self.lost} doubled={self.doubled} stuck={self.stuck}"
+
+
+class Drill:
+    """One installation on one database, and incident after incident in it."""
+
+    def __init__(self, installation: Installation, programs: Programs, stage: Stage, score: Score) -> None:
+        self._installation = installation
+        self._programs = programs
+        self._stage = stage
+        self._score = score
+        self._order = installation.home / "kill-at.txt"
+        self._trace = installation.home / "boundaries.txt"
+        self._lives = 0
+        self._ended_at: list[str] = []
+
+    async def run(self, kills: int, resources: contextlib.AsyncExitStack) -> None:
+        installation = self._installation
+        gateway = self._programs.start(
+            "gateway", ["gateway", "--model", MODEL], installation.gateway_environment, installation.home / "gateway.log"
+        )
+        self._worker = await self._life()
+        approver = await installation.person("approver", "approver", resources)
+        registry = await installation.registry(resources)
+        await registry.set_alias(
+            MODEL, Alias.CHAMPION, GOOD, expected=None, key="release/0", actor="release-pipeline", reason="first release"
+        )
+        await asyncio.to_thread(gateway.wait_ready, f"{installation.gateway_url}/v2/models/{MODEL}/ready", 60)
+        stop, flights = asyncio.Event(), cycle((await asyncio.to_thread(load)).departing(_DAYS))
+        labelled: Counter[str] = Counter()
+        traffic = asyncio.create_task(steady(installation.gateway_url, MODEL, flights, stop, labelled))
+        resources.push_async_callback(_end, traffic, stop)
+
+        # The first incident runs through: it tells how many boundaries there are to be killed at.
+        await self._release(registry, 1)
+        while min(labelled[GOOD], labelled[BAD]) < WARM_UP:
+            await asyncio.sleep(0.1)  # the traffic is another task's; it ends the drill when it fails
+            if traffic.done():
+                await traffic
+        await self._incident(registry, approver, 1, kill_at=0)
+        boundaries = len(self._trace.read_text().splitlines())
+        self._stage.say(f"an incident has {boundaries} boundaries; {kills} kills are spread over them")
+        for number in range(2, kills + 2):
+            await self._release(registry, number)
+            kill_at = 1 + (number - 2) * (boundaries - 1) // max(1, kills - 1)
+            await self._incident(registry, approver, number, kill_at=kill_at)
+        audit = await approver.get("/v1/audit/verify")
+        if not audit["ok"]:
+            raise Failed(f"the audit chain is broken at {audit['first_bad_seq']}")
+
+    async def _life(self) -> Program:
+        """The service as a new process, ready."""
+        self._lives += 1
+        drilled = {"CHAOS_ORDER": str(self._order), "CHAOS_TRACE": str(self._trace)}
+        environment, log = {**self._installation.environment, **drilled}, self._installation.home / "service.log"
+        worker = self._programs.start(f"service, life {self._lives}", ["simulations.chaos_worker"], environment, log)
+        await asyncio.to_thread(worker.wait_ready, f"{self._installation.service_url}/healthz", 60)
+        return worker
+
+    async def _release(self, registry: Registry, number: int) -> None:
+        """The bad version, to half of the traffic, so that both can be compared on the same period."""
+        await registry.set_alias(
+            MODEL,
+            Alias.CHAMPION,
+            BAD,
+            expected=GOOD,
+            key=f"release/{number}",
+            actor="release-pipeline",
+            reason="scheduled retraining",
+        )
+        await self._installation.shift_traffic(MODEL, {BAD: 50, GOOD: 50}, key=f"release/{number}")
+
+    async def _incident(self, registry: Registry, approver: Person, number: int, kill_at: int) -> None:
+        before, worker = await self._generation(), self._worker
+        self._order.write_text(str(kill_at))
+        self._trace.write_text("")
+        watch = asyncio.create_task(self._revive(worker))
+        try:
+            async with asyncio.timeout(INCIDENT_S):
+                os.kill(worker.process.pid, signal.SIGUSR1)
+                incident = await self._through(approver, number)
+        except TimeoutError:
+            self._score.stuck += 1
+            self._stage.say(f"incident {number}, killed at {kill_at}: stuck; the logs are in {self._installation.home}")
+            raise Failed(f"incident {number} did not end within {INCIDENT_S:.0f} s") from None
+        killed = worker.process.poll() is not None
+        if killed:
+            await watch
+        else:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+        self._score.kills += killed
+        ended = [name for name in self._ended_at if killed]
+        self._score.at.update(ended)
+        self._judge(incident, registry_moves=await self._moves(registry, number), routes=await self._generation() - before)
+        self._stage.say(f"incident {number}: killed at {ended[0] if ended else 'no boundary'}; {self._score}")
+
+    async def _revive(self, worker: Program) -> None:
+        """What an init system does: start it again when it has died."""
+        while worker.process.poll() is None:
+            await asyncio.sleep(0.05)
+        self._ended_at = self._trace.read_text().splitlines()[-1:]
+        self._worker = await self._life()
+
+    async def _through(self, approver: Person, number: int) -> dict[str, Any]:
+        """Alert, answer, end: each asked for until it is had, because the service may be away at any moment."""
+        labels = {"alertname": "ModelAccuracyLow", "model": MODEL, "version": BAD, "severity": "critical", "n": str(number)}
+        alert = alerting.alert(labels, {"summary": "accuracy is low"}, datetime.now(UTC))
+        body = alerting.delivery([alert])
+        await self._until(lambda: self._installation.deliver(body))
+        incident: dict[str, Any] = {}
+        while not incident.get("closed_at"):
+            found = await self._until(lambda: approver.get("/v1/incidents?limit=1"))
+            path = f"/v1/incidents/{found['items'][0]['id']}"
+            incident = await self._until(partial(approver.get, path))
+            for approval in incident["approvals"]:
+                if approval["status"] == "pending":
+                    answer = {"decision": "approve", "fingerprint": approval["fingerprint"]}
+                    with contextlib.suppress(Failed, httpx.HTTPError):
+                        # Lost on the way, or taken and not answered: the next look tells.
+                        await approver.post(f"/v1/approvals/{approval['id']}/decision", answer)
+            await asyncio.sleep(0.1)
+        return incident
+
+    async def _until(self, call: Any) -> Any:
+        while True:
+            try:
+                return await call()
+            except (httpx.HTTPError, Failed):
+                await asyncio.sleep(0.1)
+
+    def _judge(self, incident: dict[str, Any], registry_moves: int, routes: int) -> None:
+        outcome = [run["outcome"] for run in incident["runs"]]
+        if incident["status"] != "resolved" or outcome != ["resolved"]:
+            self._score.lost += 1
+            self._stage.say(f"{incident['id']} ended as {incident['status']}: {outcome}, {incident['summary']}")
+        approved = [approval for approval in incident["approvals"] if approval["status"] == "approved"]
+        done = [action for action in incident["actions"] if action["state"] == "done"]
+        if registry_moves != 1 or routes != 1 or len(approved) != 1 or len(done) != 1 or len(incident["alerts"]) != 1:
+            self._score.doubled += 1
+            self._stage.say(f"{incident['id']}: {registry_moves} moves, {routes} routes, {len(approved)} yes, {len(done)} done")
+
+    async def _moves(self, registry: Registry, number: int) -> int:
+        """How often the champion was given back since the release."""
+        history = await registry.history(MODEL)
+        release = next(index for index, change in enumerate(history) if change.key == f"release/{number}")
+        return sum(change.after == GOOD for change in history[release + 1 :])
+
+    async def _generation(self) -> int:
+        async with httpx.AsyncClient(base_url=self._installation.gateway_url) as client:
+            return int((await client.get(f"/admin/routes/{MODEL}")).json()["generation"])
+
+
+async def drill(databases: list[str], kills: int, home: Path, stage: Stage) -> Score:
+    score = Score()
+    stage.say("training the two versions")
+    with Programs() as programs:
+        arguments = ["pipelines", "drill", "--tracking-uri", f"sqlite:///{home}/mlflow.db", "--json"]
+        training = programs.start("training", arguments, {}, home / "training.log")
+        await asyncio.to_thread(training.wait_done, 180)
+    for kind in databases:
+        folder = home / kind
+        folder.mkdir()
+        shutil.copy(home / "mlflow.db", folder / "mlflow.db")
+        stage.say(f"on {kind}")
+        async with contextlib.AsyncExitStack() as resources:
+            url = ""
+            if kind == "postgresql":
+                server = resources.enter_context(throwaway())
+                if server is None:
+                    raise Failed("no PostgreSQL: install its server, or set OPPEN_TEST_POSTGRES to a server's URL")
+                url = server.create()
+            installation = Installation(
+                folder,
+                policies=Path(__file__).parent / "policies" / "chaos.yaml",
+                databases={"OPPEN_DATABASE_URL": url} if url else None,
+            )
+            programs = resources.enter_context(Programs())
+            await Drill(installation, programs, stage, score).run(kills, resources)
+    return score
+
+
+async def _end(traffic: asyncio.Task[None], stop: asyncio.Event) -> None:
+    stop.set()
+    await traffic
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m simulations.chaos", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--kills", type=int, default=50, help="on each database (default 50)")
+    parser.add_argument("--database", action="append", choices=("sqlite", "postgresql"), help="default: both")
+    parser.add_argument("--home", type=Path, default=Path(".oppen/chaos"))
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    stage, started = Stage(), time.perf_counter()
+    home = options.home.absolute()
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    try:
+        score = asyncio.run(drill(options.database or ["sqlite", "postgresql"], options.kills, home, stage))
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps({"ok": _clean(score), "at": score.at, "seconds": round(time.perf_counter() - started)}))
+    print(score)
+    return 0 if _clean(score) else 1
+
+
+def _clean(score: Score) -> bool:
+    return score.kills > 0 and score.lost == score.doubled == score.stuck == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
