@@ -128,7 +128,8 @@ def _load_while_loading(ours: Server, seconds: float) -> Seen:
 def _largest_difference(all_three: list[Server]) -> float:
     """Between the scores that the servers give the first rows: it is the same model everywhere."""
     scores = [[_score(server, body) for body in server.bodies[:_COMPARED]] for server in all_three]
-    return max(max(row) - min(row) for row in zip(*scores, strict=True))
+    largest: float = max(max(row) - min(row) for row in zip(*scores, strict=True))
+    return largest
 
 
 def _score(server: Server, body: str) -> float:

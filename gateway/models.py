@@ -7,6 +7,7 @@ Changes of one model come one after the other; requests never wait for them.
 
 import asyncio
 from dataclasses import dataclass
+from operator import itemgetter
 
 import structlog
 
@@ -51,7 +52,8 @@ class Model:
 
     @property
     def versions(self) -> list[Version]:
-        return [self._versions[version] for version in sorted(self._versions)]
+        # One step of the interpreter: metrics are read in another thread.
+        return [version for _, version in sorted(self._versions.items(), key=itemgetter(0))]
 
     def served(self) -> tuple[ServedVersion, ...]:
         return tuple(ServedVersion(version=v.version, state=v.state, detail=v.detail) for v in self.versions)
@@ -88,9 +90,17 @@ class Model:
         return found
 
     async def restore(self) -> None:
-        """Load what the stored route names. Raises TemporaryError or Unservable for the first version that cannot be had."""
+        """Load what the stored route names, as much of it as can be had; then raise TemporaryError if a version may be had
+        later, or else the Unservable of one that cannot."""
+        problems: list[TemporaryError | Refused] = []
         async with self._change:
-            await self._load(self._routed())
+            for name in sorted(self._routed()):
+                try:
+                    await self._load({name})
+                except (TemporaryError, Refused) as error:
+                    problems.append(error)
+        for problem in sorted(problems, key=lambda p: isinstance(p, Refused)):
+            raise problem
 
     async def set_weights(self, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
         """Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was."""

@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 
 from gateway.app import App
+from gateway.wire import JoiningProtocol
 
 log = structlog.get_logger()
 
@@ -24,7 +25,7 @@ class DrainingServer(uvicorn.Server):
             host=host,
             port=port,
             loop="uvloop",
-            http="httptools",
+            http=JoiningProtocol,
             ws="none",
             lifespan="off",
             proxy_headers=False,

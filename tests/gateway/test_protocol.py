@@ -1,5 +1,6 @@
 """The Open Inference Protocol, as a client sees it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -165,7 +166,7 @@ async def test_no_body_is_an_error_of_the_client(gateway: Gateway) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -181,4 +182,5 @@ async def test_whatever_is_sent_it_is_never_the_gateways_fault(gateway: Gateway,
     else:
         tensor = request["inputs"][data.draw(st.integers(0, 2))]
         tensor[data.draw(st.sampled_from(["name", "shape", "datatype", "data"]))] = data.draw(json_values)
-    assert (await gateway.client.post("/v2/models/late/infer", json=request)).status_code in (200, 400, 413)
+    content = json.dumps(request).encode()  # NaN and Infinity as some clients write them
+    assert (await gateway.client.post("/v2/models/late/infer", content=content)).status_code in (200, 400, 413)

@@ -61,6 +61,25 @@ async def test_a_restart_keeps_routes_workers_and_keys(start: Start) -> None:
         assert again.status_code == 409
 
 
+async def test_after_a_restart_one_broken_version_does_not_take_the_others_down(start: Start) -> None:
+    async with start() as gateway:
+        await gateway.route({"1": 50, "2": 50}, generation=1)
+        home = gateway.home
+    (home / "models" / "late" / "1" / "serving.json").write_text("{}")
+    (home / "registry").mkdir()
+    (home / "registry" / "late").symlink_to(home / "models" / "late")
+    async with opened(FolderRegistry(home / "registry"), home) as gateway:
+
+        async def loaded() -> bool:
+            return [v["state"] for v in (await state(gateway))["versions"]] == ["failed", "ready"]
+
+        await until(loaded)
+        assert (await gateway.client.get("/v2/health/ready")).status_code == 503
+        assert (await gateway.infer(version="2")).status_code == 200
+        await gateway.route({"2": 100}, generation=2)
+        assert (await gateway.client.get("/v2/health/ready")).status_code == 200
+
+
 async def test_a_route_is_switched_under_load_without_a_failed_request(gateway: Gateway) -> None:
     done = asyncio.Event()
     seen: list[tuple[int, str]] = []
