@@ -94,10 +94,10 @@ async def test_a_route_is_switched_under_load_without_a_failed_request(gateway: 
             group.create_task(customer(f"customer-{n}"))
         for generation, target in enumerate(("2", "3", "1", "4"), start=1):
             assert (await gateway.route({target: 100}, generation=generation)).status_code == 200
-        await gateway.ask("last")
+            assert await gateway.ask("customer-0") == target
         done.set()
     assert {status for status, _ in seen} == {200}
-    assert {version for _, version in seen} == {"1", "2", "3", "4"}
+    assert len(seen) > 50
 
 
 async def test_a_version_without_traffic_leaves_after_its_grace(start: Start) -> None:
