@@ -1,7 +1,8 @@
 """The prediction log: records become lines of local segment files, whatever the store behind them is doing.
 
 The loop appends to memory, one thread per kind of record writes. Durability, in order:
-- at most `flush_s` after the answer the line is with the operating system: it survives `kill -9` of this process;
+- about `flush_s` after the answer (longer while a segment is being completed) the line is with the operating system: it
+  survives `kill -9` of this process;
 - when its segment is completed (by size, age or shutdown) it is on disk (fsync of file and folder): it survives a power cut.
 
 Nothing is dropped to keep going. Room in memory is reserved before a prediction is computed; without room the request is

@@ -88,7 +88,7 @@ def running(root: Path, home: Path, *flags: str) -> Iterator[Process]:
 
 @dataclass
 class Customers:
-    """Keep-alive clients that ask until told to stop, or until nobody accepts them any more."""
+    """Keep-alive clients that ask until told to stop, by the test or by the gateway."""
 
     url: str
     count: int = 4
@@ -117,8 +117,6 @@ class Customers:
                 started = time.perf_counter()
                 try:
                     response = client.post("/v2/models/late/infer", content=body)
-                except httpx.ConnectError:
-                    return  # never accepted
                 except httpx.TransportError as error:
                     self.failed.append(repr(error))
                     return
@@ -127,6 +125,8 @@ class Customers:
                     self.answered.append(response.json()["parameters"]["prediction_ids"][0])
                 else:
                     self.failed.append(response.text)
+                if response.headers.get("connection") == "close":
+                    return  # told to go elsewhere
 
 
 def test_sigterm_under_load_fails_no_request_and_completes_the_log(model_root: Path, home: Path) -> None:
@@ -162,8 +162,10 @@ def test_a_kill_in_mid_write_leaves_whole_lines(model_root: Path, home: Path) ->
     for leftover in (home / "segments").glob("*.open"):
         assert complete(leftover) <= 1
     written = {record.id for record in predictions(home)}
-    # What was answered in the last moments may have been in memory still; nothing is there that was never asked.
-    assert len(set(customers.answered) - written) <= 50
+    lost = set(customers.answered) - written
+    # Only what was answered last, and had not left the memory; ids begin with their time.
+    assert not lost or min(lost)[:12] >= max(written)[:12]
+    # What was computed while its client's connection died with the process.
     assert len(written - set(customers.answered)) <= 2 * customers.count
 
 
