@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.copies import Copies
 from simulations import alerting
 from simulations.checks import Checks
 from simulations.installation import Installation, Person
@@ -47,20 +48,6 @@ POLICIES = """
 intake: {debounce: 0s}
 investigation: {window: 1h, season: 1h}
 """
-
-
-class _Copies:
-    """Registers the trained versions under every name; in a child process, because MLflow blocks."""
-
-    def __init__(self, tracking_uri: str) -> None:
-        from tools.registry.library import opened
-
-        self._client = opened(tracking_uri).MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-    def make(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            for version in ("1", "2"):
-                self._client.copy_model_version(f"models:/flights/{version}", name)
 
 
 async def measure(stage: Stage) -> tuple[Checks, dict[str, Any]]:
@@ -111,8 +98,8 @@ async def _prepare(installation: Installation, programs: Programs, resources: co
     uri, home = installation.tracking_uri, installation.home
     training = programs.start("training", ["pipelines", "drill", "--tracking-uri", uri, "--json"], {}, home / "training.log")
     await asyncio.to_thread(training.wait_done, BOUND_S)
-    copies = ChildProcess("copies", _Copies, uri)
-    await copies.call(_Copies.make, MODELS)
+    copies = ChildProcess("copies", Copies, uri)
+    await copies.call(Copies.make, MODELS)
     await copies.close()
     await installation.person("setup", "viewer", resources)  # makes the database that the history of aliases is in
     registry = await installation.registry(resources)
