@@ -20,7 +20,7 @@ from tools.serving.port import Capacity, Route
 log = structlog.get_logger()
 
 _NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,200}")
-_RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+_RETRY_S = (0.5, 1.0, 2.0)
 """Pauses between tries at start; the last one repeats."""
 
 

@@ -157,7 +157,7 @@ class Drill:
 
     async def _revive(self, worker: Program) -> None:
         """What an init system does: start it again when it has died."""
-        while worker.process.poll() is None:
+        while worker.process.poll() is None:  # noqa: ASYNC110 - it is another process that ends
             await asyncio.sleep(0.05)
         self._ended_at = self._trace.read_text().splitlines()[-1:]
         self._worker = await self._life()

@@ -103,14 +103,15 @@ class _Story:
         say = self._stage.say
         say("training two versions on real flights of 2013, and starting the platform")
         trained = self._train()
+        # It looks for the champion until there is one; meanwhile its libraries get loaded.
+        gateway = self._programs.start(
+            "gateway", ["gateway", "--model", MODEL], self._installation.gateway_environment, self._options.home / "gateway.log"
+        )
         operator, approver = await self._open_platform()
         flights = await asyncio.to_thread(load)
         registry = await self._installation.registry(self._resources)
         good = await self._version(trained)
         await self._release(registry, None, good)
-        gateway = self._programs.start(
-            "gateway", ["gateway", "--model", MODEL], self._installation.gateway_environment, self._options.home / "gateway.log"
-        )
         await asyncio.to_thread(gateway.wait_ready, f"{self._installation.gateway_url}/v2/models/{MODEL}/ready", BOUND_S)
         say(f"version {good} serves as champion; a day of traffic now takes {DAY_S:.0f} s")
 
