@@ -109,9 +109,9 @@ class _Batch:
         except Exception as error:  # noqa: BLE001  whatever a model raises is its failure, and must reach those who wait
             self._outcome = Failed(f"the model failed: {type(error).__name__}: {error}")
 
-    def answer(self, seconds: float) -> None:
+    def answer(self, cpu_s: float) -> None:
         """A request whose client has gone away is passed over."""
-        self._cost.observe(self._count, seconds)
+        self._cost.observe(self._count, cpu_s)
         start = 0
         for request in self._requests:
             stop = start + request.rows.count

@@ -28,7 +28,7 @@ class Work(Protocol):
         """Blocking; keeps its own result and raises nothing."""
         ...
 
-    def answer(self, seconds: float) -> None:
+    def answer(self, cpu_s: float) -> None:
         """On the loop, once it is computed."""
         ...
 
@@ -100,27 +100,31 @@ class Workers:
             self._waiting.append(source)
             self._busy += 1
             if work.expected_s <= _HERE_S:
-                started = time.perf_counter()
-                work.compute()
-                self._finish(work, started, time.perf_counter())
+                self._finish(work, *_timed(work))
                 # The rest in the next turn, so that the loop reads and writes in between.
                 return
             self._jobs.put(work)
 
     def _work(self) -> None:
         while (work := self._jobs.get()) is not None:
-            started = time.perf_counter()
-            work.compute()
+            times = _timed(work)
             try:
-                self._loop.call_soon_threadsafe(self._finish, work, started, time.perf_counter())
+                self._loop.call_soon_threadsafe(self._finish, work, *times)
             except RuntimeError:  # the loop is closed: nobody is left to hear of it
                 return
 
-    def _finish(self, work: Work, started: float, ended: float) -> None:
+    def _finish(self, work: Work, started: float, ended: float, cpu_s: float) -> None:
         self._busy -= 1
         self._meter.add(started, ended)
-        work.answer(ended - started)
+        work.answer(cpu_s)
         self._pump_soon()
+
+
+def _timed(work: Work) -> tuple[float, float, float]:
+    """Start and end on the clock, and the processor time in between."""
+    started, cpu = time.perf_counter(), time.thread_time()
+    work.compute()
+    return started, time.perf_counter(), time.thread_time() - cpu
 
 
 class BusyMeter:

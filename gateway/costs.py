@@ -1,7 +1,8 @@
-"""How long a version needs for a batch: what was measured while it was warmed, corrected by what it takes in earnest."""
+"""How much processor time a version needs for a batch: what was measured while it was warmed, corrected by what it takes in
+earnest. Not time on the clock: on a machine that is busy with other things that would make every model look slow."""
 
 _LEARNING = 0.05
-"""Weight of the latest batch: one that the operating system interrupted does not count for much."""
+"""Weight of the latest batch."""
 
 
 class Cost:
