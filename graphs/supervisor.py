@@ -22,7 +22,7 @@ from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import Edit, Proposal, Reject
 from agents.risks import impact
-from agents.routing import route
+from agents.routing import Specialist, route
 from agents.verification import Status, verify
 from graphs import incident
 from graphs.approval import ask
@@ -52,7 +52,7 @@ async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
         id=f"{state['run_id']}/{attempt}",
         run_id=state["run_id"],
         incident_id=state["incident_id"],
-        requested_by=state.get("requested_by") or f"agent:{state['specialist'].value}",
+        requested_by=state.get("requested_by") or f"agent:{Specialist(state['specialist'])}",
         title=title(recommendation.action),
         action=recommendation.action,
         state=await read_state(recommendation.action, runtime.context.tools.readers),
@@ -80,7 +80,7 @@ async def recheck(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return Command(goto="act")
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
             fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "reason": reason}
-            return Command(goto=state["specialist"].value, update=fresh)
+            return Command(goto=_specialist(state), update=fresh)
         case guard.Moved(reason=reason):
             return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
         case guard.Denied(reason=reason):
@@ -145,7 +145,7 @@ async def give_up(state: RunState, error: NodeError, runtime: Runtime[Context]) 
 
 def _ended(state: RunState) -> Ended:
     if "outcome" in state:
-        return {"outcome": state["outcome"], "reason": state.get("reason", "")}
+        return {"outcome": Outcome(state["outcome"]), "reason": state.get("reason", "")}
     judgement, verdict, verification = state["judgement"], state.get("verdict"), state.get("verification")
     if isinstance(judgement, Deny):
         return {"outcome": Outcome.DENIED, "reason": judgement.reason}
@@ -160,6 +160,11 @@ def _ended(state: RunState) -> Ended:
     if verification is not None and verification.status is Status.HOLDS:
         return {"outcome": Outcome.RESOLVED, "reason": verification.reason}
     return {"outcome": Outcome.UNVERIFIED, "reason": verification.reason if verification else "never verified"}
+
+
+def _specialist(state: RunState) -> str:
+    """The node's name. A checkpoint gives a StrEnum back as the plain text that it is."""
+    return Specialist(state["specialist"]).value
 
 
 def _after_judgement(state: Judged) -> str:
@@ -210,7 +215,7 @@ def build(checkpointer: Any) -> Any:
     graph.add_node("report", report, retry_policy=RETRY)
 
     graph.add_edge(START, "triage")
-    graph.add_conditional_edges("triage", lambda state: state["specialist"].value, ["incident"])
+    graph.add_conditional_edges("triage", _specialist, ["incident"])
     graph.add_edge("incident", "propose")
     graph.add_edge("propose", "judge")
     graph.add_conditional_edges("judge", _after_judgement, ["recheck", "ask", "report"])

@@ -4,9 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
 from api.container import Adapters
 from api.serving import run
 from simulations.boundaries import Boundaries
@@ -15,6 +12,10 @@ from simulations.boundaries import Boundaries
 def main() -> int:
     boundaries = Boundaries(Path(os.environ["CHAOS_ORDER"]), Path(os.environ["CHAOS_TRACE"]))
     boundaries.watch_sql()
+    # After `graphs`, which says how LangGraph is to be imported.
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
     for saver in (AsyncSqliteSaver, AsyncPostgresSaver):
         boundaries.watch(saver, "checkpoint", "aput", "aput_writes", "adelete_thread")
 

@@ -89,7 +89,7 @@ class Progress:
 
     async def finish(self, run: RunRecord, values: RunState) -> None:
         """The run is over: its incident is closed with the report, or handed to people."""
-        now, outcome = self._clock.now(), values["outcome"]
+        now, outcome = self._clock.now(), Outcome(values["outcome"])
         solved = outcome in (Outcome.RESOLVED, Outcome.NO_ACTION)
         async with self._database.begin() as transaction:
             tell(transaction, run, values, now)
