@@ -31,7 +31,7 @@ serve: $(STAMP) ## Run the service on its embedded defaults (state in .oppen)
 	@$(BIN)/oppen serve
 
 test: $(STAMP) ## Every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from agents.incident.assess import assess
-from agents.incident.recommend import recommend
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import RetryPolicy
@@ -11,7 +9,9 @@ from typing_extensions import TypedDict
 
 from agents.alerts import Alert
 from agents.evidence import Recommendation
+from agents.incident.assess import assess
 from agents.incident.observations import Observations
+from agents.incident.recommend import recommend
 from graphs.context import Context
 from graphs.gathering import observe
 from tools.errors import TemporaryError
