@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -22,8 +23,6 @@ from api.work.dispatching import Dispatcher, Sweep, repeat
 from api.work.engine import Engine
 from api.work.intake import Intake
 from api.work.progress import Progress
-from api.work.runner import Runner
-from graphs import supervisor
 from graphs.context import Context
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
@@ -34,6 +33,9 @@ from tools.registry.port import Registry
 from tools.serving.port import Serving
 from tools.telemetry.port import Telemetry
 from tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from api.work.runner import Runner
 
 log = structlog.get_logger()
 
@@ -87,14 +89,21 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         approvals = Approvals(database, policy, clock)
         autonomy = Autonomy(database, policy, clock)
         toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
-        saver = await _open_checkpoints(settings, stack)
-        runner = Runner(
-            supervisor.build(saver),
-            Progress(database, approvals, clock),
-            lambda: Context(toolbox, ledger, policies, autonomy.mode, clock),
-            clock,
+        building = asyncio.create_task(
+            _build_runner(
+                settings,
+                Progress(database, approvals, clock),
+                lambda: Context(toolbox, ledger, policies, autonomy.mode, clock),
+                clock,
+                stack,
+            ),
+            name="build runner",
         )
-        engine = Engine(settings.engine, runner.advance, executor=settings.executor)
+
+        async def advance(run_id: str, event: str) -> None:
+            await (await asyncio.shield(building)).advance(run_id, event)
+
+        engine = Engine(settings.engine, advance, executor=settings.executor)
         await engine.start()
         stack.push_async_callback(engine.stop)
 
@@ -163,6 +172,22 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
     return Adapters(registry, serving, predictions, telemetry, notify)
+
+
+async def _build_runner(
+    settings: Settings,
+    progress: Progress,
+    context: Callable[[], Context],
+    clock: Clock,
+    stack: contextlib.AsyncExitStack,
+) -> "Runner":
+    """LangGraph takes seconds to import, in a thread: alerts are taken meanwhile, and their runs wait for it."""
+    supervisor, runner = await asyncio.to_thread(
+        lambda: (importlib.import_module("graphs.supervisor"), importlib.import_module("api.work.runner"))
+    )
+    saver = await _open_checkpoints(settings, stack)
+    built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock)
+    return built
 
 
 async def _open_checkpoints(settings: Settings, stack: contextlib.AsyncExitStack) -> Any:
