@@ -96,6 +96,8 @@ class Programs:
         return program
 
     def __enter__(self) -> Self:
+        # Told to end, Python would end at once and leave them running: this unwinds the block instead.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
