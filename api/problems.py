@@ -36,6 +36,8 @@ class Invalid(Problem):
 
 class Unauthenticated(Problem):
     status, code, title = 401, "unauthenticated", "No valid credentials were given"
+    challenge: ClassVar[str] = "Bearer"
+    """The scheme that would be taken, for WWW-Authenticate."""
 
 
 class Forbidden(Problem):
@@ -68,6 +70,14 @@ class WrongFingerprint(Problem):
 
 class TooLarge(Problem):
     status, code, title = 413, "too-large", "The body is larger than is accepted"
+
+
+class UnsupportedMedia(Problem):
+    status, code, title = 415, "unsupported-media-type", "The body is in a format that is not taken here"
+
+
+class TooManyFailures(Problem):
+    status, code, title = 429, "too-many-failures", "Too many failed attempts from this address"
 
 
 class Overloaded(Problem):

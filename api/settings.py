@@ -3,35 +3,59 @@
 Everything has a default that runs on a laptop with nothing installed: state in `.oppen`, SQLite, embedded engines, loopback.
 """
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from tools.values import Frozen
 
+PREFIX = "OPPEN_"
+SOURCES = ("alertmanager", "grafana", "cloudevents", "generic")
+
+_NOT_OURS = ("OPPEN_GATEWAY_", "OPPEN_TEST_", "OPPEN_URL", "OPPEN_KEY")
+"""Read by the gateway, the tests and the commands that call the service."""
+
+
+class WrongSettings(Exception):
+    """`faults`: for each, the variable and what to do about it. Values are left out: they may be secrets."""
+
+    def __init__(self, faults: tuple[tuple[str, str], ...]) -> None:
+        super().__init__("\n".join(f"{variable}: {what}" for variable, what in faults))
+        self.faults = faults
+
 
 class Sender(Frozen):
-    """How one source of alerts proves who it is: exactly one of the three."""
+    """How one source of alerts proves who it is: exactly one of these."""
 
     bearer: SecretStr | None = None
     basic: SecretStr | None = None
     """`user:password`."""
     hmac: SecretStr | None = None
-    """Key of HMAC-SHA256 over `{X-Timestamp}.{body}`, sent as `X-Signature: sha256=HEX`."""
+    """Key of HMAC-SHA256 over `{X-Timestamp}.{body}`, sent as `X-Signature`, in hexadecimal."""
+    github: SecretStr | None = None
+    """Key of HMAC-SHA256 over the body, sent as `X-Hub-Signature-256: sha256=HEX`. Who sees a delivery can send it again."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if sum(secret is not None for secret in (self.bearer, self.basic, self.hmac)) != 1:
-            raise ValueError("give exactly one of bearer, basic and hmac")
+        given = [secret for secret in (self.bearer, self.basic, self.hmac, self.github) if secret is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of bearer, basic, hmac and github")
+        if not given[0].get_secret_value():
+            raise ValueError("an empty secret lets everybody in")
+        if self.basic is not None and ":" not in self.basic.get_secret_value():
+            raise ValueError("basic is written user:password")
         return self
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="OPPEN_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Path = Path(".oppen")
     """State of everything embedded. One service at a time."""
@@ -55,7 +79,8 @@ class Settings(BaseSettings):
     """Channel -> Apprise URLs, e.g. `{"ops": ["slack://..."]}`; default: everything goes to `home/outbox.jsonl`."""
     policies: Path | None = None
     """YAML file; default: the documented defaults."""
-    clock: str = "system"
+    clock: str = Field(default="system", pattern="^(system|shared:.+)$")
+    """`system`, or `shared:PATH` in a demo."""
     senders: dict[str, Sender] = Field(default_factory=dict)
     """Source -> credentials, e.g. `{"alertmanager": {"bearer": "..."}}`. A source that is not named here cannot post."""
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
@@ -63,6 +88,39 @@ class Settings(BaseSettings):
     """Deliveries taken at once; beyond it 503 and Retry-After."""
     executor: str = "local"
     """Stable name of this replica: after a crash its workflows are taken up by the process of the same name."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: str) -> str:
+        try:
+            if url and make_url(url).get_backend_name() not in ("sqlite", "postgresql"):
+                raise ValueError("use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+        except ArgumentError as error:
+            raise ValueError("this is no URL: use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE") from error
+        return url
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _mlflow(cls, uri: str) -> str:
+        return _of_scheme(uri, "sqlite", "http", "https")
+
+    @field_validator("predictions_url")
+    @classmethod
+    def _predictions(cls, url: str) -> str:
+        return _of_scheme(url, "chdb", "clickhouse", "clickhouses", "http", "https")
+
+    @field_validator("gateway_url", "prometheus_url")
+    @classmethod
+    def _web(cls, url: str) -> str:
+        return _of_scheme(url, "http", "https").rstrip("/")
+
+    @field_validator("senders")
+    @classmethod
+    def _sources(cls, senders: dict[str, Sender]) -> dict[str, Sender]:
+        unknown = sorted(senders.keys() - set(SOURCES))
+        if unknown:
+            raise ValueError(f"there is no source {', '.join(unknown)}: use {', '.join(SOURCES)}")
+        return senders
 
     @cached_property
     def database(self) -> str:
@@ -92,6 +150,43 @@ class Settings(BaseSettings):
     @property
     def segment_folder(self) -> Path:
         return self.segments or self.home / "gateway" / "segments"
+
+
+def read() -> Settings:
+    """From the environment. Raises WrongSettings, which names the variables."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise WrongSettings(
+            tuple((_variable(fault["loc"]), _plain(fault["msg"])) for fault in error.errors(include_input=False))
+        ) from error
+    except SettingsError as error:
+        # A value that should be JSON and is none. The library's words name the field; its cause quotes the value.
+        field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise WrongSettings(((f"{PREFIX}{field.upper()}", "this is no JSON"),)) from None
+
+
+def unknown() -> list[str]:
+    """Variables that look like settings and are none: a slip of the pen would else be a default in silence."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(
+        name for name in os.environ if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS)
+    )
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    field, *rest = location
+    return ".".join([f"{PREFIX}{field}".upper(), *map(str, rest)])
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _of_scheme(url: str, *schemes: str) -> str:
+    if url and urlsplit(url).scheme not in schemes:
+        raise ValueError(f"use {', '.join(f'{scheme}://...' for scheme in schemes)}")
+    return url
 
 
 def _beside(url: str, name: str) -> str:

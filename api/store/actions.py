@@ -4,8 +4,9 @@ from sqlalchemy import select, update
 
 from agents.actions import WorldState
 from agents.proposals import Proposal, Receipt
-from api.store import audit, events
+from api.store import audit, events, ids, paging
 from api.store.database import Database
+from api.store.paging import Page
 from api.store.records import ActionRecord
 from api.store.sessions import ReadSession, Transaction
 from api.store.statements import insert
@@ -98,3 +99,19 @@ async def of_incident(session: ReadSession, incident_id: str) -> list[ActionReco
     """In the order in which they were intended."""
     statement = select(ActionRecord).where(ActionRecord.incident_id == incident_id)
     return list(await session.scalars(statement.order_by(ActionRecord.intended_at, ActionRecord.key)))
+
+
+async def page(
+    session: ReadSession, *, state: str | None = None, limit: int = 50, cursor: str | None = None
+) -> Page[ActionRecord]:
+    """Newest run first."""
+    statement = select(ActionRecord)
+    if state is not None:
+        statement = statement.where(ActionRecord.state == state)
+    return await paging.newest_first(session, statement, ActionRecord.key, limit=limit, cursor=cursor, well_formed=_is_key)
+
+
+def _is_key(text: str) -> bool:
+    """`{run}/{attempt}`."""
+    run, _, attempt = text.partition("/")
+    return ids.well_formed(run) and attempt.isascii() and attempt.isdigit()

@@ -1,5 +1,6 @@
 """Cursor paging: the cursor is the key of the last row shown, so that rows that come in meanwhile shift nothing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -24,11 +25,17 @@ class Page(Generic[_Record]):
 
 
 async def newest_first(
-    session: ReadSession, statement: Select[_Record], key: InstrumentedAttribute[str], *, limit: int, cursor: str | None
+    session: ReadSession,
+    statement: Select[_Record],
+    key: InstrumentedAttribute[str],
+    *,
+    limit: int,
+    cursor: str | None,
+    well_formed: Callable[[str], bool] = ids.well_formed,
 ) -> Page[_Record]:
     """By id, which is by time. Raises Invalid for a cursor that was never handed out."""
     if cursor is not None:
-        if not ids.well_formed(cursor):
+        if not well_formed(cursor):
             raise _bad_cursor()
         statement = statement.where(key < cursor)
     return await _page(session, statement.order_by(key.desc()), key.key, limit)

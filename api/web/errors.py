@@ -1,27 +1,31 @@
 """Everything that can go wrong, as RFC 9457 problem+json: what it is, which field, and what to do."""
 
+import json
 import math
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from agents.payloads.reading import PayloadError
-from api.problems import FieldError, Invalid, Malformed, Problem, Unavailable
-from tools.errors import Conflict, PermanentError, TemporaryError
-
-log = structlog.get_logger()
+from api.problems import FieldError, Invalid, Malformed, Problem, Unauthenticated, Unavailable
+from tools.errors import Conflict, TemporaryError
 
 MEDIA_TYPE = "application/problem+json"
 
 
+_CODES = {404: "not-found", 405: "method-not-allowed"}
+
+
 class ProblemResponse(JSONResponse):
     media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        # In ASCII: what was sent and is repeated here may hold half a surrogate pair, which UTF-8 has no bytes for.
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 def render(
@@ -31,7 +35,7 @@ def render(
     detail: str,
     *,
     errors: Sequence[FieldError] = (),
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     **more: str,
 ) -> Response:
     body: dict[str, Any] = {"type": f"urn:oppen:problem:{code}", "title": title, "status": status, "detail": detail, **more}
@@ -40,10 +44,10 @@ def render(
     return ProblemResponse(body, status_code=status, headers=headers)
 
 
-def respond(problem: Problem) -> Response:
-    headers: dict[str, str] = {}
-    if problem.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="oppen"'
+def respond(problem: Problem, more_headers: Mapping[str, str] | None = None) -> Response:
+    headers = dict(more_headers or {})
+    if isinstance(problem, Unauthenticated):
+        headers["WWW-Authenticate"] = f'{problem.challenge} realm="oppen"'
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(problem.retry_after_s)
     return render(problem.status, problem.code, problem.title, problem.detail, errors=problem.errors, headers=headers)
@@ -69,26 +73,19 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: HTTPException) -> Response:
-        code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-        headers = dict(error.headers) if error.headers else None
-        return render(error.status_code, code, str(error.detail), str(error.detail), headers=headers)
+        """What the framework itself refuses: paths, methods, bodies that cannot be decoded."""
+        if error.status_code == 400:
+            return respond(Malformed("the body cannot be read as JSON"))
+        code = _CODES.get(error.status_code, "http")
+        return render(error.status_code, code, str(error.detail), str(error.detail), headers=error.headers)
 
     @app.exception_handler(TemporaryError)
     async def _temporary(_request: Request, error: TemporaryError) -> Response:
         return respond(Unavailable(str(error), retry_after_s=max(1, math.ceil(error.retry_after.total_seconds()))))
 
-    @app.exception_handler(PermanentError)
-    async def _permanent(_request: Request, error: PermanentError) -> Response:
-        if isinstance(error, Conflict):
-            return render(409, "conflict", "The state has moved on", str(error))
-        return render(404, "not-found", "There is no such thing", str(error))
-
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> Response:
-        incident = uuid.uuid4().hex
-        log.error("request.failed", error_id=incident, path=request.url.path, exc_info=error)
-        detail = "this is a fault of the service; its log says more under the error_id"
-        return render(500, "internal", "Something went wrong inside", detail, error_id=incident)
+    @app.exception_handler(Conflict)
+    async def _conflict(_request: Request, error: Conflict) -> Response:
+        return render(409, "conflict", "The state has moved on", str(error))
 
 
 def _path(location: Sequence[int | str]) -> str:

@@ -1,78 +1,69 @@
-"""What a request may cost, before anything looks at it: pure ASGI, so that a body is never read past its bound."""
+"""What a request may cost before anybody is known to have sent it: pure ASGI, so that nothing is read that nobody asks for.
 
-import uuid
+A body is not collected here. It is counted while a route reads it, so a route that refuses a sender by its headers has cost the
+service nothing, and one that reads on is stopped at the bound.
+"""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import TooLarge
+from api.problems import Malformed, TooLarge
 from api.web.errors import respond
+
+_SMALL_BYTES = 256 * 1024
+"""For all that is no delivery of alerts: the largest of them, an edited action, stays under a tenth of this."""
+_DELIVERIES = "/v1/alerts/"
 
 
 class BodyLimit:
-    """413 for bodies above `limit` bytes, whether or not they say how long they are."""
+    """413 for bodies above the bound, whether or not they say how long they are. `deliveries`: the bytes alerts may have."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, deliveries: int) -> None:
         self._app = app
-        self._limit = limit
+        self._deliveries = deliveries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._deliveries if scope["path"].startswith(_DELIVERIES) else _SMALL_BYTES
+        reading = _Reading(receive, send, limit)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > self._limit:
-            await self._refuse(scope, receive, send)
+        if not declared.isdigit():
+            await respond(Malformed("Content-Length is no number"))(scope, receive, send)
             return
-        parts: list[bytes] = []
-        size = 0
-        more = scope["method"] not in ("GET", "HEAD")
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            more = message.get("more_body", False)
-            if size > self._limit:
-                await self._refuse(scope, receive, send)
-                return
-        body = b"".join(parts)
-        given = scope["method"] in ("GET", "HEAD")
-
-        async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._app(scope, replay, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = respond(TooLarge(f"at most {self._limit} bytes are taken at once; send less, or raise OPPEN_MAX_BODY_BYTES"))
-        await response(scope, receive, send)
+        try:
+            if int(declared[:20]) > limit:
+                raise _TooLong
+            await self._app(scope, reading.receive, reading.send)
+        except _TooLong:
+            reading.over = True
+        if reading.over:
+            detail = f"at most {limit} bytes are taken at once; send less, or raise OPPEN_MAX_BODY_BYTES"
+            # What is left of the body is not read: the connection is of no use to anybody any more.
+            await respond(TooLarge(detail), {"Connection": "close"})(scope, receive, send)
 
 
-class Envelope:
-    """Gives every answer its request id and the headers that keep browsers from guessing."""
+class _TooLong(Exception):
+    """Breaks off whoever is reading the body."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = uuid.uuid4().hex
+class _Reading:
+    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._left = limit
+        self.over = False
 
-        async def stamped(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "no-store")
-            await send(message)
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                self.over = True
+                raise _TooLong
+        return message
 
-        scope.setdefault("state", {})["request_id"] = request_id
-        await self._app(scope, receive, stamped)
+    async def send(self, message: Message) -> None:
+        """Whatever is made of the broken-off body inside, the answer is ours."""
+        if not self.over:
+            await self._send(message)

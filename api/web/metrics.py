@@ -1,61 +1,75 @@
-"""What the service tells Prometheus about itself. Requests are counted as they pass; states are read from SQL when scraped."""
+"""What the service tells Prometheus: requests and alerts are counted as they pass, states are read when scraped."""
 
-from time import perf_counter
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from sqlalchemy import func, select
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.store.records import ApprovalRecord, IncidentRecord, RunRecord
 from api.web.services import Services
+from api.work.admission import Accepted
 from tools.errors import PortError
 
-REGISTRY = CollectorRegistry()
-_requests = Counter(
-    "oppen_http_requests_total", "Answers by route and status.", ("route", "method", "status"), registry=REGISTRY
-)
-_seconds = Histogram("oppen_http_request_seconds", "Time to the answer's first byte.", ("route",), registry=REGISTRY)
-_incidents = Gauge("oppen_incidents", "Incidents by status.", ("status",), registry=REGISTRY)
-_runs = Gauge("oppen_runs", "Runs by status.", ("status",), registry=REGISTRY)
-_pending = Gauge("oppen_approvals_pending", "Questions that wait for a person.", registry=REGISTRY)
-_lag_segments = Gauge("oppen_predictions_lag_segments", "Complete segments that are not in the store yet.", registry=REGISTRY)
-_lag_bytes = Gauge("oppen_predictions_lag_bytes", "Their size.", registry=REGISTRY)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
-async def collect(needs: Services) -> CollectorRegistry:
-    async with needs.database.read() as session:
-        for gauge, column in ((_incidents, IncidentRecord.status), (_runs, RunRecord.status)):
-            gauge.clear()
-            for status, count in await session.execute(select(column, func.count()).group_by(column)):
-                gauge.labels(status).set(count)
-        waiting = select(func.count()).select_from(ApprovalRecord).where(ApprovalRecord.status == "pending")
-        _pending.set(await session.scalar(waiting) or 0)
-    try:
+class Metrics:
+    """One registry per application, not per process, so that two of them do not count into each other."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "oppen_http_requests_total", "Answers by route and status.", ("route", "method", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "oppen_http_request_seconds", "Time to the answer's first byte.", ("route",), registry=registry
+        )
+        self._alerts = Counter("oppen_alerts_total", "Alerts that were taken in.", ("source", "outcome"), registry=registry)
+        self._truncated = Counter(
+            "oppen_alerts_truncated_total", "Alerts that the sender says it left out.", ("source",), registry=registry
+        )
+        self._refused_keys = Counter("oppen_refused_keys_total", "API keys that did not hold.", registry=registry)
+        self._incidents = Gauge("oppen_incidents", "Incidents by status.", ("status",), registry=registry)
+        self._runs = Gauge("oppen_runs", "Runs by status.", ("status",), registry=registry)
+        self._pending = Gauge("oppen_approvals_pending", "Questions that wait for a person.", registry=registry)
+        self._lag_segments = Gauge(
+            "oppen_predictions_lag_segments", "Complete segments that are not in the store yet.", registry=registry
+        )
+        self._lag_bytes = Gauge("oppen_predictions_lag_bytes", "Their size.", registry=registry)
+        self._up = Gauge("oppen_source_up", "Whether the last scrape could read it.", ("source",), registry=registry)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        self._requests.labels(route, method if method in _METHODS else "(other)", status).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def delivered(self, source: str, accepted: Accepted, truncated: int) -> None:
+        for outcome in ("new", "repeated", "resolved"):
+            self._alerts.labels(source, outcome).inc(getattr(accepted, outcome))
+        self._truncated.labels(source).inc(truncated)
+
+    def refused_key(self) -> None:
+        self._refused_keys.inc()
+
+    async def expose(self, needs: Services) -> bytes:
+        """In Prometheus' text format. What cannot be read is left out and says so: the rest is needed most just then."""
+        for source, read in (("database", self._read_states), ("predictions", self._read_lag)):
+            try:
+                await read(needs)
+            except PortError:
+                self._up.labels(source).set(0)
+            else:
+                self._up.labels(source).set(1)
+        return generate_latest(self._registry)
+
+    async def _read_states(self, needs: Services) -> None:
+        self._incidents.clear()
+        self._runs.clear()
+        async with needs.database.read() as session:
+            for gauge, column in ((self._incidents, IncidentRecord.status), (self._runs, RunRecord.status)):
+                for status, count in await session.execute(select(column, func.count()).group_by(column)):
+                    gauge.labels(status).set(count)
+            waiting = select(func.count()).select_from(ApprovalRecord).where(ApprovalRecord.status == "pending")
+            self._pending.set(await session.scalar(waiting) or 0)
+
+    async def _read_lag(self, needs: Services) -> None:
         lag = await needs.lag()
-    except PortError:
-        return REGISTRY
-    _lag_segments.set(lag.segments)
-    _lag_bytes.set(lag.bytes)
-    return REGISTRY
-
-
-class Measured:
-    """Counts and times answers by route template, so that ids do not become labels."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = perf_counter()
-
-        async def noted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "(none)")
-                _requests.labels(route, scope["method"], message["status"]).inc()
-                _seconds.labels(route).observe(perf_counter() - started)
-            await send(message)
-
-        await self._app(scope, receive, noted)
+        self._lag_segments.set(lag.segments)
+        self._lag_bytes.set(lag.bytes)

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from agents.policies import Policies
 from api.settings import Sender
 from api.store.database import Database
@@ -10,9 +12,12 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.intake import Intake
 from tools.clock import Clock
+from tools.errors import TemporaryError
 from tools.predictions.port import Lag
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -35,3 +40,11 @@ class Services:
     senders: Mapping[str, Sender]
     max_body_bytes: int
     intake_in_flight: int
+
+    async def wake(self, run_id: str) -> None:
+        """Have a run moved on whose commit is on disk. An engine that is away is no reason to tell the caller that it failed:
+        what was asked for is done, and the sweep finds the run."""
+        try:
+            await self.dispatch(run_id)
+        except TemporaryError as error:
+            log.warning("dispatch.delayed", run_id=run_id, reason=str(error))

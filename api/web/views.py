@@ -1,37 +1,41 @@
 """What the API shows of the records: the public contract, independent of how rows are laid out."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.store.paging import Page
 
 T = TypeVar("T", bound=BaseModel)
 
+IncidentStatus = Literal[
+    "debouncing", "investigating", "awaiting_approval", "acting", "verifying", "resolved", "escalated", "self_resolved"
+]
+ApprovalStatus = Literal["pending", "approved", "rejected", "edited", "expired", "superseded"]
+
 
 class View(BaseModel):
-    model_config = ConfigDict(from_attributes=True, frozen=True)
+    model_config = ConfigDict(from_attributes=True, frozen=True, use_attribute_docstrings=True)
 
 
 class PageView(BaseModel, Generic[T]):
     items: list[T]
-    next_cursor: str | None
-    """Hand it in as `cursor` for what follows; null at the end."""
+    next_cursor: str | None = Field(description="Hand it in as `cursor` for what follows; null at the end.")
 
 
-def paged(page: Page[Any], view: type[T], convert: Callable[[Any], T] | None = None) -> PageView[T]:
-    make = convert or view.model_validate
-    return PageView[T](items=[make(item) for item in page.items], next_cursor=page.next_cursor)
+def paged(page: Page[Any], view: type[T]) -> PageView[T]:
+    return PageView[T](items=[view.model_validate(item) for item in page.items], next_cursor=page.next_cursor)
 
 
 class AlertView(View):
     id: str
     incident_id: str | None
+    """Null: it was resolved, and we had never seen it firing."""
     source: str
     fingerprint: str
-    status: str
+    """With `starts_at` its identity."""
+    status: Literal["firing", "resolved"]
     name: str
     severity: str
     labels: dict[str, Any]
@@ -45,13 +49,35 @@ class AlertView(View):
 
 
 class IncidentSummary(View):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "inc_0198c0ffee00700080000000000000aa",
+                    "subject": "model:flights",
+                    "model": "flights",
+                    "title": "Accuracy of flights is 78.2%, below 88%",
+                    "severity": "critical",
+                    "status": "awaiting_approval",
+                    "cause": "model_regression",
+                    "summary": "Version 2 is wrong more often than version 1 on the same period.",
+                    "opened_at": "2026-01-31T12:00:00Z",
+                    "updated_at": "2026-01-31T12:00:02Z",
+                    "closed_at": None,
+                }
+            ]
+        }
+    )
+
     id: str
     subject: str
+    """`model:{name}` or `component:{name}`. It has one open incident at a time."""
     model: str | None
     title: str
     severity: str
-    status: str
+    status: IncidentStatus
     cause: str | None
+    """The leading cause once it was looked into; `unresolved` when the evidence does not part the candidates."""
     summary: str | None
     opened_at: datetime
     updated_at: datetime
@@ -62,9 +88,11 @@ class RunView(View):
     id: str
     incident_id: str
     subject: str
-    status: str
+    status: Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
     due_at: datetime | None
+    """When it starts or wakes; null while it waits for a person."""
     event: str
+    """What moves it on next."""
     outcome: str | None
     error: str | None
     created_at: datetime
@@ -75,7 +103,7 @@ class ApprovalView(View):
     id: str
     run_id: str
     incident_id: str
-    status: str
+    status: ApprovalStatus
     fingerprint: str
     """Send it with the decision: it says what was shown."""
     proposal: dict[str, Any]
@@ -84,9 +112,11 @@ class ApprovalView(View):
     narrative: str
     """Markdown for people."""
     quorum: int
+    """How many people have to approve."""
     requested_by: str
     policy_version: str
     replaces: str | None
+    """The approval that was edited into this one."""
     verdict: dict[str, Any] | None
     created_at: datetime
     expires_at: datetime
@@ -97,7 +127,7 @@ class ActionView(View):
     key: str
     run_id: str
     incident_id: str
-    state: str
+    state: Literal["intended", "done", "failed"]
     proposal: dict[str, Any]
     before: dict[str, Any]
     receipt: dict[str, Any] | None
@@ -108,7 +138,9 @@ class ActionView(View):
 
 class IncidentView(IncidentSummary):
     report: dict[str, Any] | None
+    """Narrative, finding, receipt and verification of the last run."""
     alerts: list[AlertView]
+    """The first hundred; the others are at `/v1/alerts?incident_id=`."""
     runs: list[RunView]
     approvals: list[ApprovalView]
     actions: list[ActionView]
@@ -116,6 +148,7 @@ class IncidentView(IncidentSummary):
 
 class EventView(View):
     seq: int
+    """Grows in the order of commits; the id of the event in the stream."""
     incident_id: str
     run_id: str | None
     name: str
@@ -131,7 +164,9 @@ class AuditView(View):
     subject: str
     data: dict[str, Any]
     previous: str
+    """Hash of the line before."""
     hash: str
+    """SHA-256 over the previous hash and this line."""
 
 
 class KeyView(View):

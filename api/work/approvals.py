@@ -6,7 +6,7 @@ so, and what is late, on other content, or by the wrong person changes nothing.
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -120,12 +120,20 @@ class Approvals:
         return record
 
     async def decide(
-        self, approval_id: str, *, principal: str, decision: Decision, fingerprint: str | None, comment: str = ""
+        self,
+        approval_id: str,
+        *,
+        principal: str,
+        decision: Decision,
+        fingerprint: str | None,
+        comment: str = "",
+        then: Callable[[Transaction, Decided], Awaitable[None]] | None = None,
     ) -> Decided:
         """Take one person's word. An approval is decided by its quorum of approvals, or by one edit or rejection.
 
-        `fingerprint`: what the person was shown; None where that was asked for by id alone. Raises NotFound, AlreadyDecided
-        (also for a second word of the same person), Expired, WrongFingerprint, OwnRequest, Forbidden, Invalid.
+        `fingerprint`: what the person was shown; None where that was asked for by id alone. `then` is done in the same
+        transaction. Raises NotFound, AlreadyDecided (also for a second word of the same person), Expired, WrongFingerprint,
+        OwnRequest, Forbidden, Invalid.
         """
         _check_words(decision, comment)
         async with self._database.begin() as transaction:
@@ -146,24 +154,41 @@ class Approvals:
             if not await approvals.vote(transaction, vote):
                 raise AlreadyDecided(f"{principal} has already voted on {approval_id}")
             voters = [each.principal for each in await approvals.votes(transaction, approval_id)]
-            if isinstance(decision, Approve) and len(voters) < record.quorum:
-                told = {
-                    "approval": approval_id,
-                    "by": principal,
-                    "votes": len(voters),
-                    "quorum": record.quorum,
-                    "comment": comment,
-                }
-                _tell(transaction, proposal, "approval.voted", told, principal, now)
-                return Decided(
-                    approval_id=approval_id, status=None, votes=len(voters), quorum=record.quorum, verdict=None, run_id=None
-                )
-            decided_by = tuple(voters) if isinstance(decision, Approve) else (principal,)
-            verdict = Verdict(decision=decision, fingerprint=record.fingerprint, decided_by=decided_by, decided_at=now)
-            status = _status(decision)
-            await _settle(transaction, record, proposal, status, verdict, principal, comment)
+            decided = await self._count(transaction, record, proposal, decision, voters, principal, comment)
+            if then is not None:
+                await then(transaction, decided)
+        return decided
+
+    async def _count(
+        self,
+        transaction: Transaction,
+        record: ApprovalRecord,
+        proposal: Proposal,
+        decision: Decision,
+        voters: list[str],
+        principal: str,
+        comment: str,
+    ) -> Decided:
+        """What the words so far come to."""
+        now = self._clock.now()
+        if isinstance(decision, Approve) and len(voters) < record.quorum:
+            told = {
+                "approval": record.id,
+                "by": principal,
+                "votes": len(voters),
+                "quorum": record.quorum,
+                "comment": comment,
+            }
+            _tell(transaction, proposal, "approval.voted", told, principal, now)
+            return Decided(
+                approval_id=record.id, status=None, votes=len(voters), quorum=record.quorum, verdict=None, run_id=None
+            )
+        decided_by = tuple(voters) if isinstance(decision, Approve) else (principal,)
+        verdict = Verdict(decision=decision, fingerprint=record.fingerprint, decided_by=decided_by, decided_at=now)
+        status = _status(decision)
+        await _settle(transaction, record, proposal, status, verdict, principal, comment)
         return Decided(
-            approval_id=approval_id,
+            approval_id=record.id,
             status=status,
             votes=len(decided_by) if isinstance(decision, Approve) else 0,
             quorum=record.quorum,

@@ -4,13 +4,14 @@ The mode is read from SQL each time it is asked for: a copy in memory would be q
 act for as long as it is kept after somebody has thrown the switch.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agents.policies import Mode, Policies
 from api.problems import FieldError, Invalid
 from api.store import audit, autonomy
 from api.store.database import Database
 from api.store.records import AutonomyRecord
+from api.store.sessions import Transaction
 from api.store.text import storable
 from tools.clock import Clock
 
@@ -36,8 +37,16 @@ class Autonomy:
         async with self._database.read() as session:
             return await autonomy.changes(session, limit=limit)
 
-    async def change(self, mode: Mode, *, actor: str, reason: str) -> AutonomyRecord:
-        """Holds for every decision that is made after this returns, in every replica. Raises Invalid without a reason."""
+    async def change(
+        self,
+        mode: Mode,
+        *,
+        actor: str,
+        reason: str,
+        then: Callable[[Transaction, AutonomyRecord], Awaitable[None]] | None = None,
+    ) -> AutonomyRecord:
+        """Holds for every decision that is made after this returns, in every replica. `then` is done in the same transaction.
+        Raises Invalid without a reason."""
         if not reason.strip() or not storable(reason):
             raise Invalid(
                 "a change of autonomy says why", errors=(FieldError(field="reason", detail="say why, in plain text"),)
@@ -53,4 +62,6 @@ class Autonomy:
                 subject="autonomy",
                 data={"mode": mode.value, "reason": reason},
             )
+            if then is not None:
+                await then(transaction, record)
         return record

@@ -1,29 +1,36 @@
-"""For probes and scrapers; public, and telling no more than whether things answer."""
+"""For probes and scrapers; public, so they tell whether things answer. Why they do not is for the log and `oppen doctor`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import ConfigDict
 
-from api.web.auth import Needs
-from api.web.metrics import collect
+from api.web.dependencies import Here, Needs
+from api.web.views import View
 from tools.errors import PortError
+
+log = structlog.get_logger()
 
 router = APIRouter(tags=["health"])
 
 _LIMIT_S = 2.0
 
 
-class Alive(BaseModel):
+class Alive(View):
     status: str = "ok"
 
 
-class Readiness(BaseModel):
+class Readiness(View):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ready": True, "dependencies": {"database": "ok", "serving": "does not answer"}}]}
+    )
+
     ready: bool
     dependencies: dict[str, str]
-    """Name -> `ok`, or why it does not answer."""
+    """Name to `ok`, `does not answer` or `no answer within 2 s`."""
 
 
 @router.get("/healthz")
@@ -32,10 +39,11 @@ async def healthz() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", responses={503: {"model": Readiness}})
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Something that is needed does not answer."}})
 async def readyz(needs: Needs, response: Response) -> Readiness:
-    """Every dependency is asked, at once, within two seconds. Not ready without those that intake needs."""
-    answers = await asyncio.gather(*(_ask(check) for check in needs.checks.values()))
+    """Every dependency is asked, all at once, for two seconds. Not ready without those that intake needs; investigations do
+    without the others, and say so."""
+    answers = await asyncio.gather(*(_ask(name, check) for name, check in needs.checks.items()))
     dependencies = dict(zip(needs.checks, answers, strict=True))
     ready = all(dependencies[name] == "ok" for name in needs.required)
     response.status_code = 200 if ready else 503
@@ -43,17 +51,18 @@ async def readyz(needs: Needs, response: Response) -> Readiness:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
-async def metrics(needs: Needs) -> Response:
+async def metrics(needs: Needs, here: Here) -> Response:
     """For Prometheus."""
-    return Response(generate_latest(await collect(needs)), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(await here.metrics.expose(needs), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _ask(check: Callable[[], Awaitable[None]]) -> str:
+async def _ask(name: str, check: Callable[[], Awaitable[None]]) -> str:
     try:
         async with asyncio.timeout(_LIMIT_S):
             await check()
     except PortError as error:
-        return str(error)
+        log.warning("dependency.unavailable", dependency=name, reason=str(error))
+        return "does not answer"
     except TimeoutError:
         return f"no answer within {_LIMIT_S:.0f} s"
     return "ok"

@@ -1,25 +1,23 @@
 """Incidents with everything that belongs to them, their runs, and their timeline as pages or as a live stream."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.problems import Invalid, NotFound
+from api.problems import NotFound
 from api.store import actions, alerts, approvals, events, incidents, runs
-from api.store.records import EventRecord, IncidentRecord
+from api.store.records import IncidentRecord
 from api.store.sessions import ReadSession
 from api.web import auth
-from api.web.auth import Needs
-from api.web.services import Services
+from api.web.dependencies import Cursor, Here, Limit, Needs
+from api.web.streaming import live, told
 from api.web.views import (
     ActionView,
     AlertView,
     ApprovalView,
     EventView,
+    IncidentStatus,
     IncidentSummary,
     IncidentView,
     PageView,
@@ -30,23 +28,22 @@ from api.web.views import (
 router = APIRouter(prefix="/v1", tags=["incidents"])
 
 _ALERTS_SHOWN = 100
-_HEARTBEAT_S = 15.0
-"""A comment this often keeps proxies from closing a silent stream."""
+_UNBUFFERED = {"X-Accel-Buffering": "no"}
 
 
 @router.get("/incidents")
 async def list_incidents(
     needs: Needs,
     _who: auth.CanView,
-    status: str | None = None,
-    open: bool = False,
-    model: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: str | None = None,
+    status: Annotated[IncidentStatus | None, Query(description="Only those.")] = None,
+    open_only: Annotated[bool, Query(alias="open", description="Only those that are not closed.")] = False,
+    model: Annotated[str | None, Query(description="Only those of this model.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> PageView[IncidentSummary]:
     """Newest first."""
     async with needs.database.read() as session:
-        page = await incidents.page(session, status=status, open_only=open, model=model, limit=limit, cursor=cursor)
+        page = await incidents.page(session, status=status, open_only=open_only, model=model, limit=limit, cursor=cursor)
     return paged(page, IncidentSummary)
 
 
@@ -78,57 +75,35 @@ async def show_run(run_id: str, needs: Needs, _who: auth.CanView) -> RunView:
 @router.get(
     "/incidents/{incident_id}/events",
     response_model=PageView[EventView],
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "Stream: the incident is closed and everything was told. Do not connect again."},
+    },
 )
 async def show_events(
     incident_id: str,
     request: Request,
     needs: Needs,
+    here: Here,
     _who: auth.CanView,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: str | None = None,
-    last_event_id: Annotated[str | None, Header()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    after: Annotated[int, Query(ge=0, lt=2**53, description="Only what was told after the event of this `seq`.")] = 0,
+    last_event_id: Annotated[
+        str | None, Header(pattern="^[0-9]{1,15}$", description="As browsers send it when they connect again.")
+    ] = None,
 ) -> Any:
-    """The timeline, oldest first. With `Accept: text/event-stream` it goes on live until the incident is closed, from after
-    `Last-Event-ID`."""
+    """The timeline, oldest first, as a page. With `Accept: text/event-stream` it goes on live until the incident is closed."""
+    streamed = "text/event-stream" in request.headers.get("accept", "")
+    seen = int(last_event_id) if last_event_id is not None and streamed else after
     async with needs.database.read() as session:
         await _incident(session, incident_id)
-        if "text/event-stream" not in request.headers.get("accept", ""):
-            return paged(await events.page(session, incident_id, limit=limit, cursor=cursor), EventView)
-    seen = last_event_id or cursor or "0"
-    if not (seen.isascii() and seen.isdigit() and len(seen) <= 18):
-        raise Invalid("Last-Event-ID is the id of an event that was received, a number")
-    return StreamingResponse(_stream(needs, incident_id, int(seen)), media_type="text/event-stream")
-
-
-async def _stream(needs: Services, incident_id: str, after: int) -> AsyncIterator[str]:
-    """Ends after the event that closed the incident, or when the client has gone."""
-    news = events.follow(needs.database, incident_id, after)
-    upcoming: asyncio.Future[EventRecord] | None = None
-    try:
-        while True:
-            upcoming = upcoming or asyncio.ensure_future(anext(news))
-            done, _ = await asyncio.wait({upcoming}, timeout=_HEARTBEAT_S)
-            if done:
-                event = upcoming.result()
-                upcoming = None
-                view = EventView.model_validate(event)
-                yield f"id: {view.seq}\nevent: {view.name}\ndata: {json.dumps(view.model_dump(mode='json'))}\n\n"
-            else:
-                yield ": still here\n\n"
-            if upcoming is None and await _over(needs, incident_id, view.seq):
-                return
-    finally:
-        if upcoming is not None:
-            upcoming.cancel()
-
-
-async def _over(needs: Services, incident_id: str, seq: int) -> bool:
-    """Closed, and everything told."""
-    async with needs.database.read() as session:
-        incident = await incidents.get(session, incident_id)
-        closed = incident is None or incident.closed_at is not None
-        return closed and await events.last_seq(session, incident_id) <= seq
+        if not streamed:
+            start = cursor if cursor is not None else str(after)
+            return paged(await events.page(session, incident_id, limit=limit, cursor=start), EventView)
+        if await told(session, incident_id, seen):
+            return Response(status_code=204)
+    return StreamingResponse(live(needs, here, incident_id, seen), media_type="text/event-stream", headers=_UNBUFFERED)
 
 
 async def _incident(session: ReadSession, incident_id: str) -> IncidentRecord:

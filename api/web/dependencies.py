@@ -1,0 +1,63 @@
+"""What routes are given: the services, and what this process keeps between requests. None of the latter outlives it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from api.problems import Overloaded, UnsupportedMedia
+from api.store.paging import MAX_LIMIT
+from api.web.attempts import FailedAttempts
+from api.web.metrics import Metrics
+from api.web.services import Services
+
+
+class Gate:
+    """Bounds the deliveries that are taken at once."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+
+    def __enter__(self) -> None:
+        if self._free == 0:
+            raise Overloaded("too many deliveries at once", retry_after_s=2)
+        self._free -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._free += 1
+
+
+@dataclass(frozen=True)
+class Local:
+    gate: Gate
+    metrics: Metrics = field(default_factory=Metrics)
+    failures: FailedAttempts = field(default_factory=FailedAttempts)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process has been told to end: streams do not keep it waiting."""
+
+
+def services(request: Request) -> Services:
+    found = request.app.state.services
+    assert isinstance(found, Services)
+    return found
+
+
+def local(request: Request) -> Local:
+    found = request.app.state.local
+    assert isinstance(found, Local)
+    return found
+
+
+def json_only(request: Request) -> None:
+    """Raises UnsupportedMedia for a body that says it is something else than JSON."""
+    said = request.headers.get("content-type", "")
+    kind = said.partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise UnsupportedMedia(f"send application/json, not {kind[:100]!r}")
+
+
+Needs = Annotated[Services, Depends(services)]
+Here = Annotated[Local, Depends(local)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
+Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before; leave it out to start.")]

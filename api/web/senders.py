@@ -1,0 +1,85 @@
+"""Whether a delivery of alerts comes from the source that it is posted for. A source without credentials cannot post.
+
+Senders that authenticate by a header are refused before their body is read. A signature covers the body, so it is read first,
+and parsed only after.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from starlette.requests import Request
+
+from api.problems import Unauthenticated
+from api.settings import Sender
+from api.web.services import Services
+
+_TOLERANCE = timedelta(minutes=5)
+"""How old a signed delivery may be; clocks differ, and a replay is worth nothing after it."""
+
+
+class WantsPassword(Unauthenticated):
+    challenge: ClassVar[str] = "Basic"
+
+
+class WantsSignature(Unauthenticated):
+    challenge: ClassVar[str] = "Signature"
+
+
+async def body_from(source: str, request: Request, needs: Services) -> bytes:
+    """The body, shown to come from `source`. Raises Unauthenticated."""
+    sender, headers = needs.senders.get(source), request.headers
+    match sender:
+        case None:
+            raise Unauthenticated(f"no credentials are configured for {source}: set OPPEN_SENDERS")
+        case Sender(bearer=secret) if secret is not None:
+            if not _same(_given(headers, "bearer"), secret.get_secret_value()):
+                raise Unauthenticated(f"the bearer token of {source} is missing or wrong")
+        case Sender(basic=secret) if secret is not None:
+            if not _same(_decoded(_given(headers, "basic")), secret.get_secret_value()):
+                raise WantsPassword(f"the user and password of {source} are missing or wrong")
+        case Sender(hmac=secret) if secret is not None:
+            body = await request.body()
+            if not _signed(secret.get_secret_value(), headers, body, needs.clock.now()):
+                raise WantsSignature(f"sign as {source} with X-Timestamp and X-Signature over 'timestamp.body', of this minute")
+        case Sender(github=secret) if secret is not None:
+            expected = f"sha256={_digest(secret.get_secret_value(), await request.body())}"
+            if not _same(headers.get("x-hub-signature-256", ""), expected):
+                raise WantsSignature(f"sign as {source} with X-Hub-Signature-256 over the body")
+        case _:
+            raise Unauthenticated(f"no credentials are configured for {source}: set OPPEN_SENDERS")
+    return await request.body()
+
+
+def _given(headers: Mapping[str, str], wanted: str) -> str:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == wanted else ""
+
+
+def _signed(key: str, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
+    timestamp = headers.get("x-timestamp", "")
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        return False
+    if abs(now.timestamp() - int(timestamp)) > _TOLERANCE.total_seconds():
+        return False
+    given = headers.get("x-signature", "").removeprefix("sha256=")
+    return _same(given, _digest(key, timestamp.encode() + b"." + body))
+
+
+def _digest(key: str, content: bytes) -> str:
+    return hmac.new(key.encode(), content, hashlib.sha256).hexdigest()
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8", "replace"))
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
