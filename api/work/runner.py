@@ -44,14 +44,13 @@ class Runner:
             return
         try:
             values = await self._move(run)
+            if values is not None:
+                await self._progress.finish(run, values)
         except TemporaryError:
             raise
         except Exception as error:
             log.exception("run.failed", run_id=run_id)
             await self._progress.fail(run, f"{type(error).__name__}: {error}")
-        else:
-            if values is not None:
-                await self._progress.finish(run, values)
         if await self._progress.is_over(run_id):
             await self._graph.checkpointer.adelete_thread(run_id)
 
@@ -66,7 +65,8 @@ class Runner:
             if step is None:
                 await self._park(run, snapshot.interrupts[0], snapshot.values)
                 return None
-        elif snapshot.next:
+        elif snapshot.tasks:
+            # Not `next`: a step that was done, but killed before the next one was noted, is not in there.
             step = None
         else:
             return snapshot.values  # type: ignore[return-value]
