@@ -2,7 +2,7 @@
 
 The child holds one object, made there by `factory(*arguments)`, and answers calls on it one after the other. It is started on
 the first call, again after it died, and it ends with its parent, however the parent ends: end of file on its socket, and a
-signal from the kernel where there is one.
+signal from the kernel where there is one. It runs this module, never the parent's program again, so a parent needs no guard.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tools.errors import PermanentError, PortError, TemporaryError
@@ -27,20 +28,20 @@ O = TypeVar("O")  # noqa: E741
 P = ParamSpec("P")
 
 _HEADER_BYTES = 8
-_CLOSE_S = 5.0
 
 
 class ChildProcess:
-    """`factory` and what is sent or answered must be picklable; only this process and its own child are on the socket."""
+    """`factory` and what is sent or answered must be picklable; only this process and its own child are on the socket.
 
-    def __init__(self, name: str, factory: Callable[..., object], *arguments: object) -> None:
+    On Linux a child also ends when the thread ends that started it, which is the one its event loop runs in.
+    """
+
+    def __init__(self, name: str, factory: Callable[..., object], *arguments: object, close_s: float = 5.0) -> None:
+        """`close_s`: how long `close` waits for the call at hand."""
         self._name = name
         self._recipe = (factory, arguments)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._pending: dict[int, asyncio.Future[Any]] = {}
-        self._numbers = itertools.count()
+        self._close_s = close_s
+        self._child: _Child | None = None
         self._starting = asyncio.Lock()
         self._closed = False
 
@@ -55,71 +56,113 @@ class ChildProcess:
         meanwhile: then whether it was done is not known.
         """
         async with self._starting:
-            if self._writer is None:
-                await self._launch()
-        writer = self._writer
-        if writer is None:
-            raise TemporaryError(f"the {self._name} process ended while it started")
-        number = next(self._numbers)
-        answer = self._pending[number] = asyncio.get_running_loop().create_future()
-        try:
-            writer.write(_packed((number, function, arguments, options)))
-            with contextlib.suppress(ConnectionError):
-                await writer.drain()
-            return await answer  # type: ignore[no-any-return]
-        finally:
-            self._pending.pop(number, None)
+            if self._closed:
+                raise PermanentError(f"the {self._name} process was closed")
+            if self._child is None or not self._child.usable:
+                self._child = await _Child.started(self._name, self._recipe)
+        return await self._child.call(function, arguments, options)
 
     async def close(self) -> None:
-        """End it: it finishes the call at hand, and is killed when that takes too long."""
-        self._closed = True
-        if self._writer is not None:
-            self._writer.close()
-        if self._process is not None:
-            try:
-                await asyncio.to_thread(self._process.wait, _CLOSE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                await asyncio.to_thread(self._process.wait)
-        if self._reading is not None:
-            await self._reading
+        """End it: it finishes the call at hand, and is killed when that takes too long. Those who wait get TemporaryError."""
+        async with self._starting:
+            self._closed = True
+        if self._child is not None:
+            await self._child.close(self._close_s)
 
-    async def _launch(self) -> None:
-        if self._closed:
-            raise PermanentError(f"the {self._name} process was closed")
+
+class _Child:
+    """One process, from its start to its end."""
+
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.usable = True
+        self._name = name
+        self._process = process
+        self._writer = writer
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._numbers = itertools.count()
+        self._reading = asyncio.create_task(self._read(reader), name=f"{name} answers")
+
+    @classmethod
+    async def started(cls, name: str, recipe: object) -> "_Child":
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - some milliseconds, once
-                [sys.executable, "-m", "tools.offload", str(theirs.fileno()), str(os.getpid())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                # What a library prints must not get among the results of the program that it works for.
-                stdout=sys.__stderr__.fileno() if sys.__stderr__ is not None else subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        self._writer.write(_packed(self._recipe))
-        self._reading = asyncio.create_task(self._read(reader, self._process), name=f"{self._name} answers")
+            try:
+                process = _spawned(theirs)
+            except OSError as error:
+                ours.close()
+                raise TemporaryError(f"the {name} process cannot be started: {error}") from error
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.write(_packed(recipe))
+        return cls(name, process, reader, writer)
 
-    async def _read(self, reader: asyncio.StreamReader, process: subprocess.Popen[bytes]) -> None:
-        """Hand answers to those who wait; when there are no more, tell them so and let the next call start anew."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                size = int.from_bytes(await reader.readexactly(_HEADER_BYTES))
-                number, failed, value = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own child
-                answer = self._pending.get(number)
-                if answer is not None and not answer.done():
-                    if failed:
-                        answer.set_exception(value)
-                    else:
-                        answer.set_result(value)
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+    async def call(self, function: Callable[..., T], arguments: object, options: object) -> T:
+        message = next(self._numbers), function, arguments, options
+        answer = self._pending[message[0]] = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(_packed(message))
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
+            return await answer  # type: ignore[no-any-return]
+        finally:
+            del self._pending[message[0]]
+
+    async def close(self, patience_s: float) -> None:
+        self._end(TemporaryError(f"the {self._name} process was closed"))
+        try:
+            await asyncio.to_thread(self._process.wait, patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        await self._reading
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    size = int.from_bytes(await reader.readexactly(_HEADER_BYTES))
+                    self._take(*pickle.loads(await reader.readexactly(size)))  # noqa: S301 - our own child
+        finally:
+            self._end(TemporaryError(f"the {self._name} process died", retry_after=timedelta(milliseconds=200)))
+        await asyncio.to_thread(self._process.wait)
+
+    def _take(self, number: int | None, failed: bool, packed: bytes) -> None:
+        """An answer; or, without a number, the reason why the object could not be made."""
+        answer = self._pending.get(number) if number is not None else None
+        if number is not None and answer is None:
+            return  # its caller was cancelled
+        try:
+            value = pickle.loads(packed)  # noqa: S301 - our own child
+        except Exception as error:  # noqa: BLE001 - it is the caller that is told
+            failed, value = True, PermanentError(f"the {self._name} process answered what cannot be read: {error}")
+        if answer is None:
+            self._end(value)
+        elif not answer.done():
+            if failed:
+                answer.set_exception(value)
+            else:
+                answer.set_result(value)
+
+    def _end(self, reason: PortError) -> None:
+        """Nothing more is sent; who still waits is told why."""
+        self.usable = False
+        self._writer.close()
         for answer in self._pending.values():
             if not answer.done():
-                answer.set_exception(TemporaryError(f"the {self._name} process died", retry_after=timedelta(milliseconds=200)))
-        await asyncio.to_thread(process.wait)
+                answer.set_exception(reason)
+
+
+def _spawned(connection: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -P: modules come from where the parent's come from, and not from the folder that it happens to be in.
+        [sys.executable, "-P", "-m", "tools.offload", str(connection.fileno()), str(os.getpid())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+        pass_fds=(connection.fileno(),),
+        process_group=0,  # a Ctrl-C in the terminal is the parent's to handle
+        stdin=subprocess.DEVNULL,
+        # What a library prints must not get among the results of the program that it works for.
+        stdout=sys.__stderr__.fileno() if sys.__stderr__ is not None else subprocess.DEVNULL,
+    )
 
 
 def _ready(_held: object) -> None:
@@ -136,26 +179,33 @@ def _serve(descriptor: int, parent: int) -> None:
     _die_with(parent)
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as incoming:
         factory, arguments = _next(incoming)
-        held: object = None
-        broken: Exception | None = None
         try:
             held = factory(*arguments)
         except Exception as error:  # noqa: BLE001 - it is the caller that is told
-            broken = _told(error)
+            _send(connection, None, error)
+            return  # the next call gets a fresh child, and with it another try
         while (message := _next(incoming)) is not None:
             number, function, given, options = message
             try:
-                if broken is not None:
-                    raise broken
-                answer = (number, False, function(held, *given, **options))
+                told = _send(connection, number, function(held, *given, **options))
             except Exception as error:  # noqa: BLE001 - it is the caller that is told
-                answer = (number, True, _told(error))
-            connection.sendall(_packed(answer))
-            if broken is not None:
-                return  # the next call gets a fresh child, and with it another try
+                told = _send(connection, number, error)
+            if not told:
+                break
     close = getattr(held, "close", None)
     if close is not None:
         close()
+
+
+def _send(connection: socket.socket, number: int | None, answer: object) -> bool:
+    """Whether there was still somebody to tell."""
+    failed = isinstance(answer, Exception)
+    packed = pickle.dumps(_told(answer) if isinstance(answer, Exception) else answer, protocol=pickle.HIGHEST_PROTOCOL)
+    try:
+        connection.sendall(_packed((number, failed, packed)))
+    except ConnectionError:
+        return False
+    return True
 
 
 def _next(incoming: Any) -> Any:
