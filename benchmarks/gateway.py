@@ -24,7 +24,7 @@ from benchmarks import servers
 from benchmarks.load import Plan, Seen
 from benchmarks.servers import MODEL, Server
 from simulations.checks import Checks
-from simulations.processes import Programs
+from simulations.processes import Failed, Programs
 from tools.predictions.records import PredictionRecord
 
 _CLIENTS = 8
@@ -113,6 +113,8 @@ def _begin(server: Server, seconds: float) -> "subprocess.Popen[bytes]":
 
 def _finish(client: "subprocess.Popen[bytes]", seconds: float) -> Seen:
     output, _ = client.communicate(timeout=seconds + 30)
+    if client.returncode:
+        raise Failed(f"the client ended with code {client.returncode}")
     return msgspec.json.decode(output, type=Seen)
 
 
