@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from tools.offload import ChildProcess
+from tools.predictions.connection import EMBEDDED
 from tools.predictions.engine import Engine
-from tools.predictions.port import FeatureProfile, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Slice, VersionWindow, Volume
 from tools.values import Window
 
 T = TypeVar("T")
@@ -43,8 +44,9 @@ class _Threads:
 
 
 def open_store(url: str) -> "ClickHouseStore":
-    """`url` as for `Engine`. Opens nothing yet."""
-    return ClickHouseStore(ChildProcess("predictions", Engine, url) if url.startswith("chdb://") else _Threads(url))
+    """`url`: `chdb:///absolute/folder`, or `clickhouse://user:password@host:port/database` (also `http://`, `https://`,
+    `clickhouses://`). Opens nothing yet."""
+    return ClickHouseStore(ChildProcess("predictions", Engine, url) if url.startswith(EMBEDDED) else _Threads(url))
 
 
 class ClickHouseStore:
@@ -62,8 +64,14 @@ class ClickHouseStore:
     async def models(self) -> tuple[str, ...]:
         return await self._engine.call(Engine.models)
 
-    async def load(self, segment: Path) -> int:
-        return await self._engine.call(Engine.load, segment)
+    async def load(self, segment: Path) -> Loaded:
+        """Batch by batch, so that queries come in between."""
+        records = rejected = 0
+        place: int | None = 0
+        while place is not None:
+            step = await self._engine.call(Engine.load, segment, place)
+            records, rejected, place = records + step.records, rejected + step.rejected, step.next
+        return Loaded(records=records, rejected=rejected)
 
     async def versions(self, model: str, window: Window) -> tuple[VersionWindow, ...]:
         return await self._engine.call(Engine.versions, model, window)

@@ -1,118 +1,131 @@
-"""A segment becomes rows: in batches, by model, each insert under a token, so that the same segment twice is once.
+"""A batch of a segment becomes rows, once, however often it is tried.
 
-ClickHouse drops an insert whose token it has seen for the table (`insert_deduplication_token`). The tokens are made of the
-segment's name and the batch's position, so a load that was killed at any point is simply repeated.
+Every row says which batch it came from (`source`), and an insert is one part of one partition: it is there as a whole or not
+at all. So whoever loads a batch first looks whether it is there, inserts it if not, and looks again. The token lets ClickHouse
+drop a second insert while a first, whose client was killed, is still under way on the server. The look afterwards is for a
+crash between the moment ClickHouse has noted the token and the moment the rows are there.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from tools.errors import TemporaryError
+from tools.predictions.catalogue import Catalogue, Feature
+from tools.predictions.connection import translated
+from tools.predictions.kinds import fitting, kinds
+from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord
+from tools.predictions.schema import labels_table, predictions_table
+from tools.predictions.segments import Batch
 
-from tools.predictions.records import LabelRecord, PredictionRecord, Record
-from tools.predictions.schema import TYPES, FeatureKind, column, create, labels_table, predictions_table
-
-_BATCH = 50_000
-"""Records in memory at once."""
-
-_decode = msgspec.json.Decoder(Record)
-
-
-def load(client: Any, segment: Path) -> int:
-    """The records that were taken. Lines that are none go to `{segment}.rejected` with the reason; the others go on."""
-    rejected: list[bytes] = []
-    taken = 0
-    with segment.open("rb") as lines:
-        records = _records(lines, rejected)
-        for batch in iter(lambda: list(islice(records, _BATCH)), []):
-            _insert(client, batch, f"{segment.name}/{taken}")
-            taken += len(batch)
-    if rejected:
-        segment.with_name(f"{segment.name}.rejected").write_bytes(b"".join(rejected))
-    return taken
+_MONTH = "%Y%m"
 
 
-def _records(lines: Iterator[bytes], rejected: list[bytes]) -> Iterator[PredictionRecord | LabelRecord]:
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            yield _decode.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            rejected.append(b"# " + str(error).encode() + b"\n" + line.rstrip(b"\n") + b"\n")
+def insert(client: Any, catalogue: Catalogue, segment: Path, batch: Batch) -> None:
+    for model, predictions in _by_model(batch.predictions):
+        features = catalogue.admit(model, kinds(predictions))
+        for rows in _by_month(predictions):
+            _insert_once(client, predictions_table(model), f"{segment.name}:{batch.start}", rows, features)
+    for model, labels in _by_model(batch.labels):
+        catalogue.admit(model, {})
+        for labelled in _by_month(labels):
+            with translated():
+                # The same label twice is one row, sooner or later: no token is needed.
+                client.insert_arrow(labels_table(model), _labels(labelled))
 
 
-def _insert(client: Any, batch: Sequence[PredictionRecord | LabelRecord], token: str) -> None:
-    predictions: dict[str, list[PredictionRecord]] = {}
-    labels: dict[str, list[LabelRecord]] = {}
-    for record in batch:
-        if isinstance(record, PredictionRecord):
-            predictions.setdefault(record.model, []).append(record)
-        else:
-            labels.setdefault(record.model, []).append(record)
-    for model in {*predictions, *labels}:
-        for statement in create(model):
-            client.command(statement)
-        client.command("INSERT INTO oppen_models VALUES ({model:String})", parameters={"model": model})
-    for model, rows in predictions.items():
-        _put(client, predictions_table(model), _prediction_table(rows, _columns(client, model, rows)), token)
-    for model, labelled in labels.items():
-        _put(client, labels_table(model), _label_table(labelled), token)
+def _insert_once(client: Any, table: str, source: str, rows: Sequence[PredictionRecord], features: Sequence[Feature]) -> None:
+    span = {"source": source, "first": min(row.at for row in rows), "last": max(row.at for row in rows)}
+    query = f"""
+    SELECT count() FROM {table} WHERE source = {{source:String}}
+    AND at >= fromUnixTimestamp64Micro({{first:Int64}}, 'UTC') AND at <= fromUnixTimestamp64Micro({{last:Int64}}, 'UTC')
+    """
+
+    def there() -> int:
+        with translated():
+            return int(client.query(query, parameters=span).result_rows[0][0])
+
+    content = None
+    for token in (source, f"{source}:again"):
+        if there() == len(rows):
+            return
+        content = content or _predictions(rows, features, source)
+        with translated():
+            client.insert_arrow(table, content, settings={"insert_deduplicate": "1", "insert_deduplication_token": token})
+    if (found := there()) != len(rows):
+        raise TemporaryError(f"{source}: {found} of {len(rows)} predictions are in the store")
 
 
-def _put(client: Any, table: str, rows: Any, token: str) -> None:
-    client.insert_arrow(table, rows, settings={"insert_deduplication_token": token})
+def _by_model(records: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    models: dict[str, list[Any]] = {}
+    for record in records:
+        models.setdefault(record.model, []).append(record)
+    yield from models.items()
 
 
-def _columns(client: Any, model: str, rows: Sequence[PredictionRecord]) -> dict[str, FeatureKind]:
-    """The model's features with their kinds, those that this batch brings first included."""
-    query = "SELECT feature, kind FROM oppen_features FINAL WHERE model = {model:String}"
-    known: dict[str, FeatureKind] = dict(client.query(query, parameters={"model": model}).result_rows)
-    fresh: dict[str, FeatureKind] = {}
-    for row in rows:
-        for name, value in row.features.items():
-            if value is not None and name not in known and name not in fresh:
-                fresh[name] = "categorical" if isinstance(value, str) else "numeric"
-    for name, kind in fresh.items():
-        client.command(f"ALTER TABLE {predictions_table(model)} ADD COLUMN IF NOT EXISTS {column(name)} {TYPES[kind]}")
-        client.command(
-            "INSERT INTO oppen_features VALUES ({model:String}, {feature:String}, {kind:String}, {position:UInt32})",
-            parameters={"model": model, "feature": name, "kind": kind, "position": len(known)},
-        )
-        known[name] = kind
-    return known
+def _by_month(records: list[Any]) -> Iterator[list[Any]]:
+    """A month is a partition."""
+    if _month(min(record.at for record in records)) == _month(max(record.at for record in records)):
+        yield records
+        return
+    for _, group in groupby(sorted(records, key=lambda record: _month(record.at)), lambda record: _month(record.at)):
+        yield list(group)
 
 
-def _prediction_table(rows: Sequence[PredictionRecord], kinds: dict[str, FeatureKind]) -> Any:
+def _month(micros: int) -> str:
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).strftime(_MONTH)
+
+
+def _predictions(rows: Sequence[PredictionRecord], features: Sequence[Feature], source: str) -> Any:
     import pyarrow as pa
 
-    misfits: list[list[str]] = [[] for _ in rows]
+    misfits = _unplaced(rows, features)
     columns: dict[str, Any] = {
         "id": pa.array([row.id for row in rows], pa.string()),
         "version": pa.array([row.version for row in rows], pa.string()),
         "at": pa.array([row.at for row in rows], pa.timestamp("us", "UTC")),
         "entity": pa.array([row.entity for row in rows], pa.string()),
-        "latency_us": pa.array([max(0, row.latency_us) for row in rows], pa.uint64()),
+        "latency_us": pa.array([row.latency_us for row in rows], pa.uint64()),
         "prediction": pa.array([row.prediction for row in rows], pa.string()),
         "score": pa.array([row.score for row in rows], pa.float64()),
         "error": pa.array([row.error for row in rows], pa.string()),
+        "source": pa.array([source] * len(rows), pa.string()),
     }
-    for name, kind in kinds.items():
-        values: list[Any] = []
-        for row, odd in zip(rows, misfits, strict=True):
-            value = row.features.get(name)
-            if value is not None and isinstance(value, str) != (kind == "categorical"):
-                odd.append(name)
-                value = None
-            values.append(value if value is None or kind == "categorical" else float(value))
-        columns[f"f_{name}"] = pa.array(values, pa.string() if kind == "categorical" else pa.float64())
+    for feature in features:
+        columns[feature.column] = _values(feature, [row.features.get(feature.name) for row in rows], misfits)
     columns["misfits"] = pa.array(misfits, pa.list_(pa.string()))
     return pa.table(columns)
 
 
-def _label_table(rows: Sequence[LabelRecord]) -> Any:
+def _unplaced(rows: Sequence[PredictionRecord], features: Sequence[Feature]) -> list[list[str]]:
+    """Features with a value for which there is no column: the model has too many."""
+    columns = {feature.name for feature in features}
+    return [
+        [name for name, value in row.features.items() if value is not None and name not in columns]
+        if not row.features.keys() <= columns
+        else []
+        for row in rows
+    ]
+
+
+def _values(feature: Feature, values: list[FeatureValue], misfits: list[list[str]]) -> Any:
+    """As a column; a value of the other kind becomes null, and its feature's name is noted for the row."""
+    import pyarrow as pa
+
+    kind = pa.string() if feature.kind == "categorical" else pa.float64()
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        stored = [fitting(value, feature.kind) for value in values]
+        for value, kept, odd in zip(values, stored, misfits, strict=True):
+            if kept is None and value is not None:
+                odd.append(feature.name)
+        return pa.array(stored, kind)
+
+
+def _labels(rows: Sequence[LabelRecord]) -> Any:
     import pyarrow as pa
 
     return pa.table(

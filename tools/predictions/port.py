@@ -25,11 +25,11 @@ class VersionWindow(Frozen):
     """Predicted class -> how often (classification)."""
     mean_score: float | None
     labelled: int
-    """Predictions of this window whose label has arrived by now."""
+    """Predictions of this window, errors apart, whose label has arrived by now. Of several labels the newest counts."""
     correct: int | None
-    """Of the labelled, how many were right (classification)."""
+    """Of the labelled, how many were right; None unless it is a classification."""
     labels: dict[str, int] = Field(default_factory=dict)
-    """True class -> how often, over the labelled (classification); empty where the backend does not keep it."""
+    """True class -> how often, over the labelled (classification); the most frequent ones, should there be hundreds."""
     mean_absolute_error: float | None
     """Over the labelled (regression)."""
     last_label_at: datetime | None
@@ -44,7 +44,10 @@ class VersionWindow(Frozen):
 
 
 class FeatureProfile(Frozen):
-    """The distribution of one feature in one window. `counts` has one entry per bin or category; nulls are apart."""
+    """The distribution of one feature in one window. `counts` has one entry per bin or category; nulls are apart.
+
+    A feature has the kind of its first value ever. A value of the other kind, and a number that is not finite, counts as null.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"]
@@ -87,6 +90,14 @@ class Lag(Frozen):
     oldest: datetime | None
 
 
+class Loaded(Frozen):
+    """What was in a segment."""
+
+    records: int
+    rejected: int
+    """Lines that are no records; they are beside the segment, with the reasons, in a file ending in `.rejected`."""
+
+
 @runtime_checkable
 class PredictionReader(Protocol):
     async def ping(self) -> None: ...
@@ -109,18 +120,22 @@ class PredictionReader(Protocol):
         version: str | None = None,
         like: Sequence[FeatureProfile] = (),
     ) -> tuple[FeatureProfile, ...]:
-        """Profiles of all features; with `like`, on those profiles' bins and categories, so that the two compare."""
+        """Profiles of all features; with `like`, on those profiles' bins and categories, so that the two compare.
+
+        Bins end at the window's own twentieths (estimated beyond 8192 values); counts are exact. What is less than every
+        value of a reference, or greater, has a bin of its own where much of the reference is its least or greatest value.
+        """
         ...
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
-        """Accuracy by each categorical feature's frequent values."""
+        """Accuracy by each categorical feature's most frequent values, twenty at most; empty unless it is a classification."""
         ...
 
 
 @runtime_checkable
 class PredictionStore(PredictionReader, Protocol):
-    async def load(self, segment: Path) -> int:
-        """Load a complete segment; returns its records. The same segment twice (also after a crash) is once."""
+    async def load(self, segment: Path) -> Loaded:
+        """Load a complete segment. The same segment (by name) twice, also after a crash, is once."""
         ...
 
     async def close(self) -> None: ...

@@ -1,64 +1,74 @@
 """Tables of the prediction store, and names that are safe to put into SQL.
 
 One table per model with a typed column per feature: a histogram over twenty features of ten million rows then reads just those
-columns. The names of models and features come from outside; a table's name is a digest, a column's is quoted.
-
-Numbers and booleans are `Nullable(Float64)`, text is `LowCardinality(Nullable(String))`. A feature's type is the one of its
-first value. A later value that does not fit is stored as null, and the feature's name in the row's `misfits`: no row is lost.
+columns. The names of models and features come from outside, so they are values of the catalogue; into SQL goes what is made of
+them here: a plain name as it is, behind a prefix, and any other as its digest.
 """
 
 import hashlib
-from typing import Literal
+import re
 
-FeatureKind = Literal["numeric", "categorical"]
+from tools.predictions.kinds import FeatureKind
 
-CATALOGUE = """
-CREATE TABLE IF NOT EXISTS oppen_models (model String) ENGINE = ReplacingMergeTree ORDER BY model
-"""
-COLUMNS = """
-CREATE TABLE IF NOT EXISTS oppen_features (model String, feature String, kind LowCardinality(String), position UInt32)
-ENGINE = ReplacingMergeTree ORDER BY (model, feature)
-"""
-_REMEMBERED_LOADS = 10_000
-"""Blocks whose tokens are kept, so that a segment loaded twice is once; at one segment a second, almost three hours."""
+CATALOGUE = (
+    """
+    CREATE TABLE IF NOT EXISTS oppen_model_tables (model String, predictions String, labels String)
+    ENGINE = ReplacingMergeTree ORDER BY model
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS oppen_feature_columns
+        (model String, feature String, kind LowCardinality(String), column String, position UInt32)
+    ENGINE = ReplacingMergeTree ORDER BY (model, feature)
+    """,
+)
 
 TYPES: dict[FeatureKind, str] = {"numeric": "Nullable(Float64)", "categorical": "LowCardinality(Nullable(String))"}
+_PREFIXES: dict[FeatureKind, str] = {"numeric": "n", "categorical": "c"}
+
+_TOKENS = 1_000
+"""Inserts that a table remembers by their token. They guard against a repetition while the first try is still under way; what
+was loaded longer ago is found by its `source`."""
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 
 
-def quoted(name: str) -> str:
-    """An identifier."""
-    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
-    return f"`{escaped}`"
-
-
-def column(feature: str) -> str:
-    """Prefixed, so that no feature can be taken for a column of ours."""
-    return quoted(f"f_{feature}")
-
-
-def suffix(model: str) -> str:
-    return hashlib.sha256(model.encode()).hexdigest()[:24]
+def column(feature: str, kind: FeatureKind) -> str:
+    """Prefixed, so that no feature can be taken for a column of ours, nor a digest for the name of another feature."""
+    prefix = _PREFIXES[kind]
+    return f"{prefix}_{feature}" if _PLAIN.fullmatch(feature) else f"{prefix}x_{_digest(feature)}"
 
 
 def predictions_table(model: str) -> str:
-    return f"predictions_{suffix(model)}"
+    return f"predictions_{_name(model)}"
 
 
 def labels_table(model: str) -> str:
-    return f"labels_{suffix(model)}"
+    return f"labels_{_name(model)}"
 
 
 def create(model: str) -> tuple[str, str]:
+    """Every insert is on disk before it is answered: the segment it came from is deleted next."""
     predictions = f"""
     CREATE TABLE IF NOT EXISTS {predictions_table(model)} (
         id String, version LowCardinality(String), at DateTime64(6, 'UTC'), entity String, latency_us UInt64,
         prediction LowCardinality(Nullable(String)), score Nullable(Float64), error Nullable(String),
-        misfits Array(LowCardinality(String))
+        misfits Array(LowCardinality(String)), source LowCardinality(String)
     ) ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY (version, at)
-    SETTINGS non_replicated_deduplication_window = {_REMEMBERED_LOADS}
+    SETTINGS non_replicated_deduplication_window = {_TOKENS}, fsync_after_insert = 1, fsync_part_directory = 1
     """
     labels = f"""
     CREATE TABLE IF NOT EXISTS {labels_table(model)} (id String, at DateTime64(6, 'UTC'), label String)
-    ENGINE = ReplacingMergeTree(at) ORDER BY id
+    ENGINE = ReplacingMergeTree(at) PARTITION BY toYYYYMM(at) ORDER BY id
+    SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
     """
     return predictions, labels
+
+
+def _name(model: str) -> str:
+    """Readable, and by its digest another for every model."""
+    readable = re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")[:24]
+    return f"{readable}_{_digest(model)}" if readable else _digest(model)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:24]

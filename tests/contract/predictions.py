@@ -1,0 +1,106 @@
+"""The backends of the prediction store's port, and segments as a gateway writes them.
+
+The engine takes seconds to start: it is opened once for all tests, embedded and behind HTTP, and each test has a model of its
+own in it.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from tests.contract.servers.clickhouse import PASSWORD, USER
+from tools.predictions.clickhouse import ClickHouseStore, open_store
+from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord, Record
+from tools.values import Window
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+HOUR = Window(start=START, end=START + timedelta(hours=1))
+
+_numbers = itertools.count()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def embedded_predictions(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouseStore]:
+    store = open_store(f"chdb://{tmp_path_factory.mktemp('embedded')}")
+    yield store
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """OPPEN_TEST_CLICKHOUSE, or the engine behind HTTP."""
+    if url := os.environ.get("OPPEN_TEST_CLICKHOUSE"):
+        yield url
+        return
+    command = [sys.executable, "-m", "tests.contract.servers.clickhouse", str(tmp_path_factory.mktemp("server"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            port = int(server.stdout.readline())
+            yield f"clickhouse://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/default"
+        finally:
+            server.kill()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server_predictions(clickhouse_url: str) -> AsyncIterator[ClickHouseStore]:
+    store = open_store(clickhouse_url)
+    yield store
+    await store.close()
+
+
+def fresh_model() -> str:
+    """The engine outlives a test, and a server a session."""
+    return f"flights-{os.urandom(4).hex()}-{next(_numbers)}"
+
+
+def at(minutes: float) -> int:
+    """So long after START, in microseconds since the epoch."""
+    return round((START + timedelta(minutes=minutes)).timestamp() * 1_000_000)
+
+
+def predicted(
+    id: str,
+    model: str,
+    *,
+    version: str = "1",
+    minutes: float = 1,
+    prediction: str | None = "late",
+    score: float | None = 0.75,
+    latency_us: int = 2_000,
+    error: str | None = None,
+    **features: FeatureValue,
+) -> PredictionRecord:
+    return PredictionRecord(
+        id=f"{model}/{id}",
+        model=model,
+        version=version,
+        at=at(minutes),
+        entity="c-1",
+        latency_us=latency_us,
+        features=features,
+        prediction=prediction,
+        score=score,
+        error=error,
+    )
+
+
+def labelled(id: str, model: str, label: str, *, minutes: float = 90) -> LabelRecord:
+    return LabelRecord(id=f"{model}/{id}", model=model, at=at(minutes), label=label)
+
+
+def segment(folder: Path, records: Iterable[Record], *, begun: int | None = None) -> Path:
+    """A complete segment with these records."""
+    moment = begun if begun is not None else at(0)
+    path = folder / f"predictions-{moment:016d}-{os.urandom(6).hex()}-{next(_numbers):06d}.ndjson"
+    path.write_bytes(msgspec.json.Encoder().encode_lines(records))
+    return path

@@ -1,0 +1,207 @@
+"""A prediction store in memory, with the answers of the real one."""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from math import ceil, floor, isfinite
+from pathlib import Path
+from typing import Any
+
+from tools.errors import TemporaryError
+from tools.predictions import segments
+from tools.predictions.kinds import FeatureKind, fitting, kinds
+from tools.predictions.port import FeatureProfile, Loaded, Slice, VersionWindow, Volume
+from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.predictions.shapes import CATEGORIES, edges, levels
+from tools.values import Window
+
+_SLICES = 20
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class TwinPredictions:
+    def __init__(self) -> None:
+        self._predictions: defaultdict[str, list[PredictionRecord]] = defaultdict(list)
+        self._labels: defaultdict[str, dict[str, LabelRecord]] = defaultdict(dict)
+        self._kinds: defaultdict[str, dict[str, FeatureKind]] = defaultdict(dict)
+        self._segments: set[str] = set()
+        self._down = False
+
+    # What a test does to it from outside.
+
+    def add(self, records: Iterable[PredictionRecord | LabelRecord]) -> None:
+        for record in records:
+            seen = self._kinds[record.model]
+            if isinstance(record, PredictionRecord):
+                for name, kind in kinds([record]).items():
+                    seen.setdefault(name, kind)
+                self._predictions[record.model].append(record)
+            else:
+                known = self._labels[record.model].get(record.id)
+                if known is None or record.at >= known.at:
+                    self._labels[record.model][record.id] = record
+
+    def go_down(self) -> None:
+        self._down = True
+
+    def come_back(self) -> None:
+        self._down = False
+
+    # The port.
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def close(self) -> None:
+        self._down = True
+
+    async def models(self) -> tuple[str, ...]:
+        self._answer()
+        return tuple(sorted(self._kinds, key=str.encode))
+
+    async def load(self, segment: Path) -> Loaded:
+        self._answer()
+        records, rejected, batch = 0, 0, None
+        while batch is None or not batch.last:
+            batch = segments.read(segment, 0 if batch is None else batch.end)
+            segments.set_aside(segment, batch)
+            if segment.name not in self._segments:
+                self.add([*batch.predictions, *batch.labels])
+            records += len(batch.predictions) + len(batch.labels)
+            rejected += len(batch.rejected)
+        self._segments.add(segment.name)
+        return Loaded(records=records, rejected=rejected)
+
+    async def versions(self, model: str, window: Window) -> tuple[VersionWindow, ...]:
+        rows = sorted(self._rows(model, window), key=lambda row: row.version.encode())
+        return tuple(
+            self._version(model, version, window, list(some)) for version, some in groupby(rows, lambda row: row.version)
+        )
+
+    async def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
+        found: defaultdict[int, list[PredictionRecord]] = defaultdict(list)
+        for row in self._rows(model, window):
+            found[(row.at - _micros(window.start)) // (step // _MICROSECOND)].append(row)
+        return tuple(
+            Volume(
+                start=window.start + slot * step,
+                count=len(found[slot]),
+                errors=sum(row.error is not None for row in found[slot]),
+            )
+            for slot in range(ceil(window.length / step))
+        )
+
+    async def feature_profiles(
+        self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()
+    ) -> tuple[FeatureProfile, ...]:
+        rows = self._rows(model, window, version)
+        shapes = {profile.name: profile for profile in like}
+        return tuple(
+            _profile(name, kind, [fitting(row.features.get(name), kind) for row in rows], shapes.get(name))
+            for name, kind in self._kinds.get(model, {}).items()
+        )
+
+    async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
+        labelled = [
+            (row, label)
+            for row, label in self._labelled(model, self._rows(model, window, version))
+            if row.prediction is not None
+        ]
+        found = []
+        for name in [name for name, kind in self._kinds.get(model, {}).items() if kind == "categorical"]:
+            counts: defaultdict[str, list[bool]] = defaultdict(list)
+            for row, label in labelled:
+                if (value := fitting(row.features.get(name), "categorical")) is not None:
+                    counts[str(value)].append(row.prediction == label.label)
+            frequent = sorted(counts.items(), key=lambda each: (-len(each[1]), each[0].encode()))
+            found += [
+                Slice(feature=name, value=value, labelled=len(right), correct=sum(right)) for value, right in frequent[:_SLICES]
+            ]
+        return tuple(found)
+
+    def _answer(self) -> None:
+        if self._down:
+            raise TemporaryError("the prediction store is down")
+
+    def _rows(self, model: str, window: Window, version: str | None = None) -> list[PredictionRecord]:
+        self._answer()
+        start, end = _micros(window.start), _micros(window.end)
+        rows = self._predictions.get(model, [])
+        return [row for row in rows if start <= row.at < end and (version is None or row.version == version)]
+
+    def _labelled(self, model: str, rows: Iterable[PredictionRecord]) -> Iterator[tuple[PredictionRecord, LabelRecord]]:
+        labels = self._labels.get(model, {})
+        return ((row, labels[row.id]) for row in rows if row.error is None and row.id in labels)
+
+    def _version(self, model: str, version: str, window: Window, rows: list[PredictionRecord]) -> VersionWindow:
+        labelled = list(self._labelled(model, rows))
+        classified = [(row, label) for row, label in labelled if row.prediction is not None]
+        outputs = Counter(row.prediction for row in rows if row.prediction is not None)
+        misses = [miss for row, label in labelled if row.prediction is None and (miss := _miss(row, label)) is not None]
+        scores = [row.score for row in rows if row.score is not None]
+        latencies = sorted(row.latency_us / 1000 for row in rows)
+        p50, p95, p99 = (latencies[floor(level * len(rows))] for level in (0.5, 0.95, 0.99))
+        return VersionWindow(
+            model=model,
+            version=version,
+            window=window,
+            count=len(rows),
+            errors=sum(row.error is not None for row in rows),
+            latency_p50_ms=p50,
+            latency_p95_ms=p95,
+            latency_p99_ms=p99,
+            outputs=dict(outputs),
+            mean_score=sum(scores) / len(scores) if scores else None,
+            labelled=len(labelled),
+            correct=sum(row.prediction == label.label for row, label in classified)
+            if classified or (outputs and not labelled)
+            else None,
+            labels=dict(Counter(label.label for _, label in classified)),
+            mean_absolute_error=sum(misses) / len(misses) if misses else None,
+            last_label_at=max((datetime.fromtimestamp(label.at / 1e6, UTC) for _, label in labelled), default=None),
+        )
+
+
+def _miss(row: PredictionRecord, label: LabelRecord) -> float | None:
+    try:
+        miss = abs(row.score - float(label.label)) if row.score is not None else None
+    except ValueError:
+        return None
+    return miss if miss is not None and isfinite(miss) else None
+
+
+def _profile(name: str, kind: FeatureKind, values: list[Any], like: FeatureProfile | None) -> FeatureProfile:
+    filled = [value for value in values if value is not None]
+    profile = FeatureProfile(name=name, kind=kind, count=len(values), nulls=len(values) - len(filled))
+    shape = like if like is not None and like.kind == kind else None
+    if kind == "categorical":
+        found = Counter(filled)
+        frequent = sorted(found, key=lambda value: (-found[value], value.encode()))[:CATEGORIES]
+        categories = shape.categories if shape is not None else tuple(frequent)
+        named = [found[value] for value in categories]
+        return profile.model_copy(update={"categories": categories, "counts": (*named, len(filled) - sum(named))})
+    ordered = sorted(filled)
+    bins = (
+        shape.edges
+        if shape is not None
+        else edges((_quantile(ordered, level) for level in levels()), max(ordered, default=None))
+    )
+    places = Counter(bisect_right(bins, value) for value in filled)
+    known = {"mean": sum(filled) / len(filled), "minimum": ordered[0], "maximum": ordered[-1]} if filled else {}
+    return profile.model_copy(update={**known, "edges": bins, "counts": tuple(places[place] for place in range(len(bins) + 1))})
+
+
+def _quantile(ordered: list[float], level: float) -> float:
+    """Between the two values that it falls between, in proportion."""
+    if not ordered:
+        return float("nan")
+    place = level * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] * (below + 1 - place) + ordered[above] * (place - below)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND

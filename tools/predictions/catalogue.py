@@ -1,0 +1,96 @@
+"""What the store knows about models: their tables, and which column holds which feature.
+
+A feature's kind is the one of its first value. Kept for a second, so that the queries of one investigation read it once.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tools.predictions.connection import NoTable, translated
+from tools.predictions.kinds import FeatureKind
+from tools.predictions.schema import CATALOGUE, TYPES, column, create, labels_table, predictions_table
+
+_FRESH_S = 1.0
+_MOST_FEATURES = 1_000
+"""Per model. A column is for ever, and names come from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    name: str
+    kind: FeatureKind
+    column: str
+
+
+class Catalogue:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._seen: dict[str, tuple[float, tuple[Feature, ...] | None]] = {}
+        self._created = False
+
+    def models(self) -> tuple[str, ...]:
+        try:
+            with translated():
+                rows = self._client.query("SELECT DISTINCT model FROM oppen_model_tables ORDER BY model").result_rows
+        except NoTable:
+            return ()
+        return tuple(model for (model,) in rows)
+
+    def features(self, model: str) -> tuple[Feature, ...] | None:
+        """In the order in which they came; None for a model of which nothing was ever loaded."""
+        looked, features = self._seen.get(model, (float("-inf"), None))
+        if time.monotonic() - looked > _FRESH_S:
+            features = self._read(model)
+            self._seen[model] = (time.monotonic(), features)
+        return features
+
+    def admit(self, model: str, kinds: Mapping[str, FeatureKind]) -> tuple[Feature, ...]:
+        """See to it that the model has its tables, and these features their columns as far as there is room for them."""
+        known = self.features(model)
+        if known is None:
+            self._create(model)
+        known = known or ()
+        names = {feature.name for feature in known}
+        fresh = [Feature(name, kind, column(name, kind)) for name, kind in kinds.items() if name not in names]
+        fresh = fresh[: max(0, _MOST_FEATURES - len(known))]
+        if fresh:
+            self._add(model, fresh, len(known))
+        self._seen[model] = (time.monotonic(), (*known, *fresh))
+        return (*known, *fresh)
+
+    def _read(self, model: str) -> tuple[Feature, ...] | None:
+        query = """
+        SELECT '', '' AS kind, '', -1 AS position FROM oppen_model_tables WHERE model = {model:String} LIMIT 1
+        UNION ALL
+        SELECT feature, kind, column, toInt64(position) FROM oppen_feature_columns FINAL WHERE model = {model:String}
+        """
+        try:
+            with translated():
+                rows = self._client.query(query, parameters={"model": model}).result_rows
+        except NoTable:
+            return None
+        found = sorted(rows, key=lambda row: (row[3], row[0]))
+        return tuple(Feature(name, kind, column) for name, kind, column, _ in found[1:]) if found else None
+
+    def _create(self, model: str) -> None:
+        with translated():
+            if not self._created:
+                for statement in CATALOGUE:
+                    self._client.command(statement)
+                self._created = True
+            for statement in create(model):
+                self._client.command(statement)
+            self._client.command(
+                "INSERT INTO oppen_model_tables VALUES ({model:String}, {predictions:String}, {labels:String})",
+                parameters={"model": model, "predictions": predictions_table(model), "labels": labels_table(model)},
+            )
+
+    def _add(self, model: str, fresh: list[Feature], position: int) -> None:
+        """Columns first: a killed process leaves a column without an entry, which the next one finds and enters."""
+        columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {feature.column} {TYPES[feature.kind]}" for feature in fresh)
+        rows = [[model, feature.name, feature.kind, feature.column, position + i] for i, feature in enumerate(fresh)]
+        with translated():
+            self._client.command(f"ALTER TABLE {predictions_table(model)} {columns}")
+            self._client.insert("oppen_feature_columns", rows)

@@ -1,0 +1,88 @@
+"""The way to ClickHouse: the embedded engine or a server by URL, one client for both, and its errors in our two words."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tools.errors import PermanentError, TemporaryError
+
+EMBEDDED = "chdb://"
+
+_QUERY_LIMIT_S = 30
+"""A query that takes longer is given up: an investigation goes on without it."""
+_PASSING = frozenset({3, 159, 160, 164, 202, 203, 209, 210, 241, 242, 243, 252, 279, 319, 394, 439, 999})
+"""Codes of ClickHouse that may be gone at the next try: time, memory, connections, parts, disk, replicas, cancelled queries."""
+_UNKNOWN_TABLE = 60
+
+
+class NoTable(PermanentError):
+    """Nothing has been stored yet."""
+
+
+def connect(url: str) -> Any:
+    """A client. `url`: `chdb:///absolute/folder`, or `clickhouse://user:password@host:port/database` (also `http://`,
+    `https://`, `clickhouses://`)."""
+    import clickhouse_connect
+
+    with translated():
+        if url.startswith(EMBEDDED):
+            folder = Path(url.removeprefix(EMBEDDED))
+            folder.mkdir(parents=True, exist_ok=True)
+            return _embedded(folder)
+        parts = urlsplit(url)
+        secure = parts.scheme in ("https", "clickhouses")
+        return clickhouse_connect.get_client(
+            interface="https" if secure else "http",
+            host=parts.hostname or "localhost",
+            port=parts.port or (8443 if secure else 8123),
+            username=unquote(parts.username or "default"),
+            password=unquote(parts.password or ""),
+            database=unquote(parts.path.strip("/")) or "default",
+            connect_timeout=5,
+            send_receive_timeout=_QUERY_LIMIT_S + 5,
+            settings={"max_execution_time": _QUERY_LIMIT_S},
+            # Queries of several threads at once: a session would let in one at a time.
+            autogenerate_session_id=False,
+        )
+
+
+def _embedded(folder: Path) -> Any:
+    import clickhouse_connect
+    from clickhouse_connect.driver.exceptions import ProgrammingError
+
+    try:
+        return clickhouse_connect.get_client(
+            interface="chdb", path=str(folder), settings={"max_execution_time": str(_QUERY_LIMIT_S)}
+        )
+    except ProgrammingError as error:
+        # One process at a time may open a folder; the one before us may be about to end.
+        raise TemporaryError(f"the prediction store cannot be opened: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    from clickhouse_connect.driver.exceptions import DatabaseError, Error, OperationalError
+
+    try:
+        yield
+    except DatabaseError as error:
+        if error.code == _UNKNOWN_TABLE:
+            raise NoTable(f"the prediction store has no such table: {_first_line(error)}") from error
+        # Without a code it is no word of ClickHouse's, but of whatever stands before it.
+        elsewhere = type(error) is DatabaseError and error.code is None
+        if elsewhere or error.code in _PASSING or isinstance(error, OperationalError):
+            raise _passing(error) from error
+        raise PermanentError(f"the prediction store refused: {_first_line(error)}") from error
+    except (Error, OSError) as error:
+        raise _passing(error) from error
+
+
+def _passing(error: Exception) -> TemporaryError:
+    return TemporaryError(f"the prediction store is not available: {_first_line(error)}", retry_after=timedelta(seconds=1))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
