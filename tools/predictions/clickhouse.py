@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from tools.errors import PermanentError
 from tools.offload import ChildProcess
-from tools.predictions.connection import EMBEDDED
+from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
 from tools.predictions.port import FeatureProfile, Loaded, Slice, VersionWindow, Volume
 from tools.values import Window
@@ -45,8 +46,15 @@ class _Threads:
 
 def open_store(url: str) -> "ClickHouseStore":
     """`url`: `chdb:///absolute/folder`, or `clickhouse://user:password@host:port/database` (also `http://`, `https://`,
-    `clickhouses://`). Opens nothing yet."""
-    return ClickHouseStore(ChildProcess("predictions", Engine, url) if url.startswith(EMBEDDED) else _Threads(url))
+    `clickhouses://`). Opens nothing yet. Raises PermanentError for any other."""
+    if url.startswith(f"{EMBEDDED}/"):
+        return ClickHouseStore(ChildProcess("predictions", Engine, url))
+    scheme, found, _ = url.partition("://")
+    if not found or scheme not in SERVERS:
+        raise PermanentError(
+            f"a prediction store is at chdb:///absolute/folder or {', '.join(sorted(SERVERS))}://host/database"
+        )
+    return ClickHouseStore(_Threads(url))
 
 
 class ClickHouseStore:

@@ -1,6 +1,7 @@
 """The way to ClickHouse: the embedded engine or a server by URL, one client for both, and its errors in our two words."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from tools.errors import PermanentError, TemporaryError
 
 EMBEDDED = "chdb://"
+SERVERS = frozenset({"clickhouse", "clickhouses", "http", "https"})
 
 _QUERY_LIMIT_S = 30
 """A query that takes longer is given up: an investigation goes on without it."""
@@ -23,10 +25,11 @@ class NoTable(PermanentError):
 
 
 def connect(url: str) -> Any:
-    """A client. `url`: `chdb:///absolute/folder`, or `clickhouse://user:password@host:port/database` (also `http://`,
-    `https://`, `clickhouses://`)."""
+    """A client. `url`: as for `open_store`."""
     import clickhouse_connect
 
+    # What it logs it also raises; without a handler of its own it would go to stderr among a program's JSON.
+    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
     with translated():
         if url.startswith(EMBEDDED):
             folder = Path(url.removeprefix(EMBEDDED))

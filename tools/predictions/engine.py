@@ -29,7 +29,7 @@ class Step:
 
 
 class Engine:
-    """`url` as for `connect`."""
+    """`url` as for `open_store`."""
 
     def __init__(self, url: str) -> None:
         self._client = connect(url)

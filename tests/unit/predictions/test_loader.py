@@ -20,6 +20,12 @@ class Noted(TwinPredictions):
         super().__init__()
         self.given: list[Path] = []
         self.refused: set[Path] = set()
+        self.locked = False
+
+    async def ping(self) -> None:
+        if self.locked:
+            raise PermanentError("wrong password")
+        await super().ping()
 
     async def load(self, segment: Path) -> Loaded:
         self.given.append(segment)
@@ -78,6 +84,20 @@ async def test_a_segment_that_is_refused_stays_and_holds_up_no_other(store: Note
     assert await loader.sweep() == LoadReport(segments=1, records=1, refused=1)
     assert bad.exists()
     assert not good.exists()
+    assert await loader.sweep() == LoadReport(refused=1)
+    assert store.given == [bad, good]  # it is not tried again at once
+    bad.unlink()
+    assert await loader.sweep() == LoadReport()
+
+
+async def test_a_store_that_lets_nobody_in_refuses_no_segment_but_us(store: Noted, loader: Loader, tmp_path: Path) -> None:
+    store.refused = {segment(tmp_path, [predicted(name, "flights")]) for name in "ab"}
+    store.locked = True
+    with pytest.raises(TemporaryError, match="wrong password"):
+        await loader.sweep()
+    assert len(store.given) == 1
+    store.locked, store.refused = False, set()
+    assert await loader.sweep() == LoadReport(segments=2, records=2)
 
 
 async def test_rejected_lines_are_counted_and_outlive_their_segment(loader: Loader, tmp_path: Path) -> None:
