@@ -21,6 +21,10 @@ class Signals:
             if not self._listeners[topic]:
                 del self._listeners[topic]
 
+    def listeners(self, topic: str) -> int:
+        """How many follow it in this process."""
+        return len(self._listeners.get(topic, ()))
+
     def wake(self, topics: Iterable[str]) -> None:
         for topic in topics:
             for news in self._listeners.get(topic, ()):

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.web.errors import render
@@ -52,6 +53,9 @@ class Envelope:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, stamped)
+            except ClientDisconnect:
+                # Gone in the middle of its body: there is nobody to answer.
+                return
             except Exception as error:
                 error_id = uuid.uuid4().hex
                 log.error("request.failed", error_id=error_id, path=scope["path"], exc_info=error)

@@ -34,7 +34,7 @@ class HitlDecision(BaseModel):
 
     type: Literal["approve", "edit", "reject"]
     edited_action: HitlAction | None = None
-    message: str | None = None
+    message: str | None = Field(default=None, max_length=2_000)
 
 
 class DecisionBody(BaseModel):
@@ -182,8 +182,10 @@ def _action(raw: dict[str, Any]) -> Any:
     try:
         return ACTION.validate_python(raw)
     except ValidationError as error:
+        # The first step of a location is the kind, where that is known: it is no field.
         faults = tuple(
-            FieldError(field=".".join(["action", *map(str, fault["loc"])]), detail=fault["msg"]) for fault in error.errors()
+            FieldError(field=".".join(["action", *map(str, fault["loc"][1:])]), detail=fault["msg"])
+            for fault in error.errors(include_input=False)
         )
         raise Invalid("the edited action is not one of the catalogue", errors=faults) from error
 

@@ -1,0 +1,191 @@
+"""The real application behind a real socket, on a real database; the registry and the gateway are twins."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from agents.policies import Policies
+from api.settings import Sender
+from api.store import keys
+from api.store.database import Database
+from api.web.app import create_app
+from api.web.auth import Role, new_key
+from api.web.services import Services
+from api.work.approvals import Approvals
+from api.work.autonomy import Autonomy
+from api.work.intake import Intake
+from tests.twins.clock import SteppedClock
+from tests.twins.registry import TwinRegistry
+from tests.twins.serving import TwinServing
+from tools.predictions.port import Lag
+
+TOKEN = "a-token-of-alertmanager"
+SENDERS = {
+    "alertmanager": Sender(bearer=SecretStr(TOKEN)),
+    "grafana": Sender(basic=SecretStr("grafana:secret")),
+    "cloudevents": Sender(hmac=SecretStr("a shared key")),
+    "generic": Sender(github=SecretStr("another shared key")),
+}
+LIMIT_S = 20.0
+
+
+@dataclass
+class Dispatches:
+    """What was handed to the engine; a test holds it back, or takes it away."""
+
+    runs: list[str] = field(default_factory=list)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    async def __call__(self, run_id: str) -> None:
+        await self.free.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.runs.append(run_id)
+
+
+@dataclass(frozen=True)
+class Platform:
+    url: str
+    app: FastAPI
+    services: Services
+    registry: TwinRegistry
+    serving: TwinServing
+    dispatches: Dispatches
+    clock: SteppedClock
+    people: dict[str, httpx.AsyncClient]
+
+    @property
+    def database(self) -> Database:
+        return self.services.database
+
+    @property
+    def viewer(self) -> httpx.AsyncClient:
+        return self.people["viewer"]
+
+    @property
+    def operator(self) -> httpx.AsyncClient:
+        return self.people["operator"]
+
+    @property
+    def approver(self) -> httpx.AsyncClient:
+        return self.people["approver"]
+
+    @property
+    def admin(self) -> httpx.AsyncClient:
+        return self.people["admin"]
+
+    @property
+    def anybody(self) -> httpx.AsyncClient:
+        return self.people["anybody"]
+
+    async def deliver(self, body: Any, **request: Any) -> httpx.Response:
+        """As Alertmanager posts it."""
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **request.pop("headers", {})}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.anybody.post("/v1/alerts/alertmanager", content=content, headers=headers, **request)
+
+    async def count(self, what: str) -> int:
+        """How many alerts, incidents or audit lines there are."""
+        return len((await self.viewer.get(f"/v1/{what}", params={"limit": 500})).json()["items"])
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a state; fails when it does not come."""
+    async with asyncio.timeout(LIMIT_S):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+async def no_lag() -> Lag:
+    return Lag(segments=2, bytes=300, oldest=None)
+
+
+def services_on(database: Database, clock: SteppedClock, policies: Policies | None = None) -> Services:
+    registry, serving, tree = TwinRegistry(clock), TwinServing(), policies or Policies()
+    return Services(
+        database=database,
+        intake=Intake(database, lambda: tree, clock),
+        approvals=Approvals(database, lambda: tree, clock),
+        autonomy=Autonomy(database, lambda: tree, clock),
+        policies=lambda: tree,
+        clock=clock,
+        dispatch=Dispatches(),
+        registry=registry,
+        serving=serving,
+        checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
+        required=frozenset({"database"}),
+        lag=no_lag,
+        senders=SENDERS,
+        max_body_bytes=64 * 1024,
+        intake_in_flight=2,
+    )
+
+
+async def give_key(services: Services, name: str, role: Role, lasts: timedelta | None = None) -> str:
+    now = services.clock.now()
+    record, key = new_key(name, role, now, None if lasts is None else now + lasts)
+    async with services.database.begin() as transaction:
+        await keys.add(transaction, record)
+    return key
+
+
+@asynccontextmanager
+async def listening(services: Services) -> AsyncIterator[tuple[str, FastAPI]]:
+    """The application on a free port of loopback."""
+
+    def opened() -> AbstractAsyncContextManager[Services]:
+        return contextlib.nullcontext(services)
+
+    app = create_app(opened, (services.max_body_bytes, services.intake_in_flight))
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, ws="none", lifespan="on", timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        assert not serving.done(), "the server ended"
+        return server.started
+
+    try:
+        await until(started)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app
+    finally:
+        app.state.local.stopping.set()
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def running(database: Database, clock: SteppedClock, **changes: Any) -> AsyncIterator[Platform]:
+    services = replace(services_on(database, clock), **changes)
+    assert isinstance(services.registry, TwinRegistry)
+    assert isinstance(services.serving, TwinServing)
+    assert isinstance(services.dispatch, Dispatches)
+    async with contextlib.AsyncExitStack() as stack:
+        url, app = await stack.enter_async_context(listening(services))
+        # Nothing here speaks TLS; reading the authorities' certificates would take longer than the test.
+        people: dict[str, httpx.AsyncClient] = {}
+        for role in Role:
+            key = await give_key(services, f"some-{role.name.lower()}", role)
+            people[role.name.lower()] = httpx.AsyncClient(
+                base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=LIMIT_S
+            )
+        people["anybody"] = httpx.AsyncClient(base_url=url, timeout=LIMIT_S, verify=False)
+        for person in people.values():
+            await stack.enter_async_context(person)
+        yield Platform(url, app, services, services.registry, services.serving, services.dispatch, clock, people)
