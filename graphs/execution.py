@@ -10,7 +10,7 @@ from agents.actions import Action, NoAction, Notify, Rollback, Scale, WorldState
 from agents.proposals import Proposal, Receipt
 from graphs.context import Context
 from graphs.world import read_state
-from tools.errors import Conflict, PermanentError
+from tools.errors import Conflict, PermanentError, PortError
 from tools.notify.port import Message
 from tools.registry.port import Alias
 
@@ -37,6 +37,20 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     )
     await context.ledger.complete(receipt)
     return receipt
+
+
+async def left_of(proposal: Proposal, context: Context) -> str:
+    """What an action that was broken off has left changed, as a sentence to go on with; empty when everything is as it was decided on.
+
+    Generations are left out: they only count.
+    """
+    try:
+        world = await read_state(proposal.action, context.tools.readers)
+    except PortError as error:
+        return f". How things stand now could not be read: {error}."
+    then, now = (state.model_dump(exclude={"route_generation"}) for state in (proposal.state, world))
+    moved = [f"{name} {now[name]} instead of {then[name]}" for name in then if then[name] != now[name]]
+    return f". It leaves {', '.join(moved)}." if moved else ""
 
 
 async def announce(channel: str, message: Message, key: str, context: Context) -> None:

@@ -56,10 +56,15 @@ async def observe(alerts: Sequence[Alert], readers: Readers, policies: Policies,
 async def observe_since(
     moment: datetime, proposal: Proposal, readers: Readers, policies: Policies, now: datetime
 ) -> Observations:
-    """The traffic since the action at `moment`, and as `before` the traffic that had led to it."""
+    """The traffic since the action at `moment` has settled, and as `before` the traffic that had led to it.
+
+    What came while it settled was answered by caches that were cold and batches that were under way: it proves nothing. Asked
+    before it has settled, there is no traffic to judge.
+    """
     rules = policies.investigation
     model = None if isinstance(proposal.action, Notify | NoAction) else proposal.action.model
-    since = Window(start=moment, end=max(now, moment + timedelta(milliseconds=1)))
+    settled = moment + policies.verification.settle
+    since = Window(start=settled, end=max(now, settled + timedelta(milliseconds=1)))
     led_to_it = Window(start=moment - rules.window, end=moment)
     return await _observe((), model, since, led_to_it, readers, policies)
 

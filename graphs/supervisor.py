@@ -27,7 +27,7 @@ from agents.verification import Status, verify
 from graphs import incident
 from graphs.approval import ask
 from graphs.context import Context
-from graphs.execution import announce, execute
+from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
 from graphs.state import Acted, Advised, Asked, Ended, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
 from graphs.waiting import wait
@@ -139,6 +139,7 @@ async def give_up(state: RunState, error: NodeError, runtime: Runtime[Context]) 
     """A step failed for good. The thread ends here: trying again is a new proposal, which a person sees first."""
     reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
     if error.node == "act":
+        reason += await left_of(state["proposal"], runtime.context)
         await runtime.context.ledger.fail(state["proposal"].id, reason)
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
@@ -198,21 +199,21 @@ def _after_verification(state: RunState) -> str:
     return "take_back" if receipt.undo is not None and state.get("undo_of") is None else "report"
 
 
-def build(checkpointer: Any) -> Any:
+def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     """The compiled graph. One thread per run, id = the run's."""
     graph = StateGraph(RunState, context_schema=Context, input_schema=Started)
     graph.add_node("triage", triage)
     graph.add_node("incident", incident.build())
-    graph.add_node("propose", propose, retry_policy=RETRY, error_handler=give_up)
+    graph.add_node("propose", propose, retry_policy=retry, error_handler=give_up)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
-    graph.add_node("recheck", recheck, retry_policy=RETRY, error_handler=give_up, destinations=("act", "incident", "report"))
-    graph.add_node("act", act, retry_policy=RETRY, error_handler=give_up)
+    graph.add_node("recheck", recheck, retry_policy=retry, error_handler=give_up, destinations=("act", "incident", "report"))
+    graph.add_node("act", act, retry_policy=retry, error_handler=give_up)
     graph.add_node("wait", wait)
-    graph.add_node("verify", check, retry_policy=RETRY)
+    graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
-    graph.add_node("report", report, retry_policy=RETRY)
+    graph.add_node("report", report, retry_policy=retry)
 
     graph.add_edge(START, "triage")
     graph.add_conditional_edges("triage", _specialist, ["incident"])

@@ -1,0 +1,29 @@
+"""The ledger of actions in memory, with the rules of the real one."""
+
+from agents.actions import WorldState
+from agents.proposals import Proposal, Receipt
+from tools.errors import PermanentError
+
+
+class TwinLedger:
+    def __init__(self) -> None:
+        self.intents: dict[str, tuple[Proposal, WorldState]] = {}
+        self.receipts: dict[str, Receipt] = {}
+        self.failures: dict[str, str] = {}
+
+    async def intend(self, proposal: Proposal, before: WorldState) -> tuple[WorldState, Receipt | None]:
+        known, first = self.intents.setdefault(proposal.id, (proposal, before))
+        if known.fingerprint != proposal.fingerprint:
+            raise PermanentError(f"{proposal.id} stands for another action")
+        if proposal.id in self.failures:
+            raise PermanentError(f"{proposal.id} was given up: {self.failures[proposal.id]}")
+        return first, self.receipts.get(proposal.id)
+
+    async def complete(self, receipt: Receipt) -> None:
+        if receipt.key not in self.intents or receipt.key in self.failures:
+            raise PermanentError(f"{receipt.key} cannot be done")
+        self.receipts.setdefault(receipt.key, receipt)
+
+    async def fail(self, key: str, error: str) -> None:
+        if key in self.intents and key not in self.receipts:
+            self.failures.setdefault(key, error)
