@@ -40,7 +40,7 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
 
 
 async def left_of(proposal: Proposal, context: Context) -> str:
-    """What an action that was broken off has left changed, as a sentence to go on with; empty when everything is as it was decided on.
+    """What an action that was broken off has left changed, to be put behind the reason; empty when nothing is.
 
     Generations are left out: they only count.
     """

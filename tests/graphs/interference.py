@@ -18,10 +18,10 @@ class Disturbances:
         self._before: dict[str, list[Interference]] = {}
         self._after: dict[str, list[Interference]] = {}
 
-    def before(self, call: str, *events: Interference | Exception) -> None:
+    def before(self, call: str, *events: Interference | BaseException) -> None:
         self._before.setdefault(call, []).extend(map(_event, events))
 
-    def after(self, call: str, *events: Interference | Exception) -> None:
+    def after(self, call: str, *events: Interference | BaseException) -> None:
         self._after.setdefault(call, []).extend(map(_event, events))
 
     async def begin(self, call: str) -> None:
@@ -72,8 +72,8 @@ class DisturbedServing(TwinServing):
         return capacity
 
 
-def _event(event: Interference | Exception) -> Interference:
-    if not isinstance(event, Exception):
+def _event(event: Interference | BaseException) -> Interference:
+    if not isinstance(event, BaseException):
         return event
 
     async def fail() -> None:
