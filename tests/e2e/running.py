@@ -170,6 +170,11 @@ async def listening(services: Services) -> AsyncIterator[tuple[str, FastAPI]]:
         await serving
 
 
+def _client(url: str, headers: dict[str, str]) -> httpx.AsyncClient:
+    # Nothing here speaks TLS, and reading the authorities' certificates would take longer than the test.
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT_S, verify=False)
+
+
 @asynccontextmanager
 async def running(database: Database, clock: SteppedClock, **changes: Any) -> AsyncIterator[Platform]:
     services = replace(services_on(database, clock), **changes)
@@ -178,14 +183,11 @@ async def running(database: Database, clock: SteppedClock, **changes: Any) -> As
     assert isinstance(services.dispatch, Dispatches)
     async with contextlib.AsyncExitStack() as stack:
         url, app = await stack.enter_async_context(listening(services))
-        # Nothing here speaks TLS; reading the authorities' certificates would take longer than the test.
         people: dict[str, httpx.AsyncClient] = {}
         for role in Role:
             key = await give_key(services, f"some-{role.name.lower()}", role)
-            people[role.name.lower()] = httpx.AsyncClient(
-                base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=LIMIT_S
-            )
-        people["anybody"] = httpx.AsyncClient(base_url=url, timeout=LIMIT_S, verify=False)
+            people[role.name.lower()] = _client(url, {"Authorization": f"Bearer {key}"})
+        people["anybody"] = _client(url, {})
         for person in people.values():
             await stack.enter_async_context(person)
         yield Platform(url, app, services, services.registry, services.serving, services.dispatch, clock, people)

@@ -98,15 +98,15 @@ async def test_incidents_are_filtered_and_paged(platform: Platform) -> None:
     assert [each["model"] for each in closed] == ["m3"]
 
 
-@pytest.mark.parametrize("path", ["incidents", "alerts", "approvals", "audit", "actions"])
-async def test_a_cursor_that_was_never_handed_out_is_named(platform: Platform, path: str) -> None:
-    problem = refused(await platform.viewer.get(f"/v1/{path}", params={"cursor": "made-up"}), 422, "invalid")
-    assert fields(problem) == ["cursor"]
+async def test_a_cursor_that_was_never_handed_out_is_named(platform: Platform) -> None:
+    for path in ("incidents", "alerts", "approvals", "audit", "actions"):
+        problem = refused(await platform.viewer.get(f"/v1/{path}", params={"cursor": "made-up"}), 422, "invalid")
+        assert fields(problem) == ["cursor"]
 
 
-@pytest.mark.parametrize("path", ["incidents/x", "incidents/inc_" + "0" * 32, "runs/%00", "approvals/x", "incidents/x/events"])
-async def test_what_is_not_there_is_404(platform: Platform, path: str) -> None:
-    refused(await platform.viewer.get(f"/v1/{path}"), 404, "not-found")
+async def test_what_is_not_there_is_404(platform: Platform) -> None:
+    for path in ("incidents/x", "incidents/inc_" + "0" * 32, "runs/%00", "approvals/x", "incidents/x/events"):
+        refused(await platform.viewer.get(f"/v1/{path}"), 404, "not-found")
 
 
 async def test_the_timeline_comes_in_pages(platform: Platform, incident_id: str) -> None:
