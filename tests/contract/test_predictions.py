@@ -393,7 +393,7 @@ _NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sam
 _VALUES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-1e6, 1e6) | st.sampled_from("abcd") | _NAMES
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=_NAMES, rows=st.lists(st.dictionaries(_NAMES, _VALUES, max_size=6), min_size=1, max_size=6), version=_NAMES)
 async def test_names_and_values_from_outside_are_only_ever_data(
     store: PredictionStore, tmp_path: Path, name: str, rows: list[dict[str, FeatureValue]], version: str
@@ -447,7 +447,7 @@ _WORLDS = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=_WORLDS)
 async def test_every_backend_gives_the_figures_of_the_twin(store: PredictionStore, tmp_path: Path, world: list[Event]) -> None:
     model, twin = fresh_model(), TwinPredictions()
