@@ -6,6 +6,8 @@ the proposal's, and the receipt ends it. Killed at any instant and run again, th
 
 from typing import assert_never
 
+import structlog
+
 from agents.actions import Action, NoAction, Notify, Rollback, Scale, WorldState
 from agents.proposals import Proposal, Receipt
 from graphs.context import Context
@@ -13,6 +15,8 @@ from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError
 from tools.notify.port import Message
 from tools.registry.port import Alias
+
+log = structlog.get_logger()
 
 
 async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
@@ -54,8 +58,14 @@ async def left_of(proposal: Proposal, context: Context) -> str:
 
 
 async def announce(channel: str, message: Message, key: str, context: Context) -> None:
-    """Tell people what a run is doing; the same key is said once."""
-    await context.tools.notify.send(channel, message, key=key)
+    """Tell people what a run is doing; the same key is said once.
+
+    A channel that is gone for good does not stop the run: what it has come to is in the record, and people look there as well.
+    """
+    try:
+        await context.tools.notify.send(channel, message, key=key)
+    except PermanentError as error:
+        log.warning("announcement.failed", channel=channel, key=key, reason=str(error))
 
 
 async def _perform(proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action | None:

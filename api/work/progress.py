@@ -123,6 +123,8 @@ class Progress:
         async with self._database.begin() as transaction:
             if not await runs.end(transaction, run.id, "failed", at=now, error=error):
                 return
+            # A question whose run is over would be answered for nobody.
+            await approvals.supersede(transaction, run.id, at=now)
             await incidents.close(
                 transaction, run.incident_id, "escalated", at=now, summary=f"The investigation failed: {error}"
             )

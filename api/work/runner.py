@@ -5,9 +5,11 @@ record how it stands. It holds nothing between calls, so calling it again, after
 path: what was done is found done.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 from langgraph.types import Command, Interrupt, StateSnapshot
@@ -36,12 +38,28 @@ class Runner:
         self._progress = progress
         self._context = context
         self._clock = clock
+        self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def advance(self, run_id: str, event: str) -> None:
-        """Move the run as far as it goes. Raises TemporaryError when a store is away: then it is to be called again."""
+        """Move the run as far as it goes. Raises TemporaryError when a store is away: then it is to be called again.
+
+        One call at a time moves a run, and whoever comes second finds what the first has done: two at once would each write
+        the thread, and ask the same question twice.
+        """
+        async with self._moving.setdefault(run_id, asyncio.Lock()):
+            await self._advance(run_id, event)
+
+    async def _advance(self, run_id: str, event: str) -> None:
         run = await self._progress.claim(run_id, event)
         if run is None:
             return
+        # One that is over has lost its thread, or is about to: moved again, it would begin anew.
+        if not await self._progress.is_over(run_id):
+            await self._go_on(run)
+        if await self._progress.is_over(run_id):
+            await self._graph.checkpointer.adelete_thread(run_id)
+
+    async def _go_on(self, run: RunRecord) -> None:
         try:
             values = await self._move(run)
             if values is not None:
@@ -49,10 +67,8 @@ class Runner:
         except TemporaryError:
             raise
         except Exception as error:
-            log.exception("run.failed", run_id=run_id)
+            log.exception("run.failed", run_id=run.id)
             await self._progress.fail(run, f"{type(error).__name__}: {error}")
-        if await self._progress.is_over(run_id):
-            await self._graph.checkpointer.adelete_thread(run_id)
 
     async def _move(self, run: RunRecord) -> RunState | None:
         """The final state when the run has ended, None when it waits."""

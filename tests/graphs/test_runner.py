@@ -1,0 +1,288 @@
+"""Runs from the alert's row to the closed incident, on a real database: every event may come twice, or at the same time."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from structlog.testing import capture_logs
+
+from agents.actions import Rollback
+from agents.policies import Mode
+from agents.proposals import Approve, Decision, Edit, Reject
+from api.store import approvals as questions
+from api.store import audit, events, incidents, runs
+from api.store.actions import ActionLedger, of_incident
+from api.store.database import Database
+from api.store.records import ApprovalRecord, IncidentRecord, RunRecord
+from api.work.approvals import Approvals
+from api.work.intake import Intake
+from api.work.progress import Progress
+from api.work.runner import Runner
+from tests.graphs.platform import HOUR, MINUTE, MODEL, Platform, alert, bad_rollout
+from tests.twins.clock import SteppedClock
+from tests.twins.notify import RememberingNotifier
+from tools.errors import TemporaryError
+from tools.notify.port import Message
+
+
+@dataclass
+class Case:
+    database: Database
+    platform: Platform
+    approvals: Approvals
+    runner: Runner
+    incident_id: str
+    run_id: str
+
+    async def advance(self) -> str:
+        """Move the run by the event that it is queued for; the event."""
+        event = (await self.run()).event
+        await self.runner.advance(self.run_id, event)
+        return event
+
+    async def run(self) -> RunRecord:
+        async with self.database.read() as session:
+            run = await runs.get(session, self.run_id)
+        assert run is not None
+        return run
+
+    async def incident(self) -> IncidentRecord:
+        async with self.database.read() as session:
+            incident = await incidents.get(session, self.incident_id)
+        assert incident is not None
+        return incident
+
+    async def asked(self) -> list[ApprovalRecord]:
+        async with self.database.read() as session:
+            return await questions.of_run(session, self.run_id)
+
+    async def decide(self, decision: Decision | None = None, by: str = "alice") -> None:
+        pending = [each for each in await self.asked() if each.status == "pending"]
+        await self.approvals.decide(pending[0].id, principal=by, decision=decision or Approve(), fingerprint=None)
+
+    async def wake(self) -> None:
+        due = (await self.run()).due_at
+        assert due is not None
+        now = self.platform.clock.now()
+        if due > now:
+            self.platform.clock.pass_(due - now)
+        async with self.database.begin() as transaction:
+            assert [each.run_id for each in await runs.wake_due(transaction, self.platform.clock.now())] == [self.run_id]
+
+    async def told(self) -> Counter[str]:
+        async with self.database.read() as session:
+            return Counter(event.name for event in await events.after(session, self.incident_id, 0, limit=500))
+
+    async def audited(self) -> Counter[str]:
+        async with self.database.read() as session:
+            return Counter(line.action for line in (await audit.page(session, limit=200)).items)
+
+    async def forgotten(self) -> bool:
+        return (await self.platform.graph.checkpointer.aget_tuple(self.platform.config)) is None
+
+
+class BrokenNotifier(RememberingNotifier):
+    async def send(self, channel: str, message: Message, *, key: str) -> None:
+        raise ZeroDivisionError("nobody foresaw it")
+
+
+async def opened(database: Database) -> Case:
+    """An incident about a bad rollout, its run due."""
+    clock = SteppedClock()
+    platform = await bad_rollout(clock=clock, ledger=ActionLedger(database, clock))
+    approvals = Approvals(database, lambda: platform.policies, clock)
+    accepted = await Intake(database, lambda: platform.policies, clock).accept(
+        [alert(clock.now(), severity="critical")], actor="alertmanager"
+    )
+    (run_id,), (incident_id,) = accepted.runs, accepted.incidents
+    platform.run_id = run_id
+    runner = Runner(platform.graph, Progress(database, approvals, clock), lambda: platform.context, clock)
+    return Case(database, platform, approvals, runner, incident_id, run_id)
+
+
+@pytest.fixture
+async def case(database: Database) -> Case:
+    return await opened(database)
+
+
+async def test_a_run_starts_and_waits_for_a_person(case: Case) -> None:
+    await case.advance()
+    (question,) = await case.asked()
+    assert question.status == "pending"
+    assert question.request["action_requests"][0]["name"] == "rollback"
+    run, incident = await case.run(), await case.incident()
+    assert (run.status, run.interrupt_id) == ("waiting", question.interrupt_id)
+    assert (incident.status, incident.cause) == ("awaiting_approval", "model_regression")
+    assert [key for _, _, key in case.platform.notify.sent] == [f"approval/{question.id}"]
+
+
+async def test_approved_verified_and_closed_with_a_report(case: Case) -> None:
+    await case.advance()
+    await case.decide()
+    assert (await case.advance()).startswith("decision:")
+    assert (await case.incident()).status == "verifying"
+    case.platform.traffic("1", 3 * HOUR)
+    await case.wake()
+    assert (await case.advance()).startswith("wake:")
+    run, incident = await case.run(), await case.incident()
+    assert (run.status, run.outcome) == ("completed", "resolved")
+    assert (incident.status, incident.closed_at) == ("resolved", case.platform.clock.now())
+    assert incident.report is not None
+    assert incident.report["receipt"]["action"]["to_version"] == "1"
+    assert incident.report["verification"]["status"] == "holds"
+    assert await case.forgotten()
+    async with case.database.read() as session:
+        assert (await audit.verify(session)).ok
+        assert [action.state for action in await of_incident(session, case.incident_id)] == ["done"]
+
+
+async def _to_the_end(case: Case, times: int, *, at_once: bool) -> None:
+    async def advance() -> None:
+        event = (await case.run()).event
+        calls = [case.runner.advance(case.run_id, event) for _ in range(times)]
+        if at_once:
+            await asyncio.gather(*calls)
+        else:
+            for call in calls:
+                await call
+
+    await advance()
+    await case.decide()
+    await advance()
+    case.platform.traffic("1", 3 * HOUR)
+    await case.wake()
+    await advance()
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one after the other", "at once"])
+async def test_every_event_twice_is_as_good_as_once(database: Database, at_once: bool) -> None:
+    case = await opened(database)
+    await _to_the_end(case, 2, at_once=at_once)
+    assert (await case.run()).error is None
+    assert (await case.run()).outcome == "resolved"
+    assert len(await case.asked()) == 1
+    assert case.platform.serving.calls == {f"{case.run_id}/1/route": 1}
+    assert case.platform.registry.calls == {f"{case.run_id}/1/alias": 1}
+    told, audited = await case.told(), await case.audited()
+    once = (
+        "run.started",
+        "finding.made",
+        "proposal.made",
+        "proposal.judged",
+        "approval.requested",
+        "approval.decided",
+        "action.intended",
+        "action.done",
+        "verification.checked",
+        "run.completed",
+    )
+    assert {name: told[name] for name in once} == dict.fromkeys(once, 1)
+    decided = ("proposal.made", "proposal.judged", "approval.decided", "action.done", "run.completed")
+    assert {name: audited[name] for name in decided} == dict.fromkeys(decided, 1)
+    assert len(case.platform.notify.sent) == 2
+    assert await case.forgotten()
+
+
+async def test_a_rejection_hands_the_incident_to_people(case: Case) -> None:
+    await case.advance()
+    await case.decide(Reject(reason="not now"))
+    await case.advance()
+    incident = await case.incident()
+    assert ((await case.run()).outcome, incident.status) == ("declined", "escalated")
+    assert await case.platform.champion() == "2"
+
+
+async def test_a_question_that_expired_is_declined_by_policy(case: Case) -> None:
+    await case.advance()
+    case.platform.clock.pass_(case.platform.policies.approval.expires_after)
+    assert await case.approvals.expire_due() == [case.run_id]
+    await case.advance()
+    assert (await case.run()).outcome == "declined"
+    assert (await case.asked())[0].status == "expired"
+
+
+async def test_an_edit_is_asked_about_anew_and_not_approved_by_its_editor(case: Case) -> None:
+    await case.advance()
+    case.platform.clock.pass_(MINUTE)
+    await case.decide(Edit(action=Rollback(model=MODEL, from_version="2", to_version="3")), by="bob")
+    await case.advance()
+    first, second = await case.asked()
+    assert (first.status, second.status, second.replaces) == ("edited", "pending", first.id)
+    assert (second.requested_by, second.quorum) == ("bob", 2)
+
+
+async def test_a_wake_that_comes_before_its_time_changes_nothing(case: Case) -> None:
+    await case.advance()
+    await case.decide()
+    event = await case.advance()
+    before = await case.run()
+    await case.runner.advance(case.run_id, event)
+    await case.runner.advance(case.run_id, "wake:never")
+    after = await case.run()
+    assert (after.status, after.due_at, after.event) == ("waiting", before.due_at, before.event)
+
+
+async def test_a_run_that_was_left_in_the_middle_goes_on(case: Case) -> None:
+    await case.advance()
+    await case.decide()
+
+    async def the_process_dies() -> None:
+        dying.cancel()
+        await asyncio.sleep(0)
+
+    case.platform.serving.disturb.after("set_weights", the_process_dies)
+    dying = asyncio.create_task(case.advance())
+    with pytest.raises(asyncio.CancelledError):
+        await dying
+    assert (await case.run()).status == "running"
+    await case.advance()
+    assert (await case.run()).status == "waiting"
+    assert await case.platform.champion() == "1"
+    assert (await case.platform.serving.route(MODEL)).generation == 3
+
+
+async def test_what_nobody_foresaw_ends_the_run_and_escalates_its_incident(case: Case) -> None:
+    async def mode() -> Mode:
+        raise ZeroDivisionError("nobody foresaw it")
+
+    case.platform._mode = mode  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        await case.advance()
+    assert [each["event"] for each in logs] == ["run.failed"]
+    run, incident = await case.run(), await case.incident()
+    assert (run.status, run.error) == ("failed", "ZeroDivisionError: nobody foresaw it")
+    assert incident.status == "escalated"
+    assert "nobody foresaw it" in (incident.summary or "")
+    assert (await case.told())["run.failed"] == 1
+    assert await case.forgotten()
+
+
+async def test_a_run_that_fails_while_its_question_is_open_takes_the_question_back(case: Case) -> None:
+    case.platform.notify = BrokenNotifier()
+    with capture_logs():
+        await case.advance()
+    assert (await case.run()).status == "failed"
+    assert [each.status for each in await case.asked()] == ["superseded"]
+
+
+async def test_a_store_that_is_away_leaves_the_run_to_be_tried_again(case: Case) -> None:
+    working = case.platform._mode
+
+    async def mode() -> Mode:
+        raise TemporaryError("the database is away")
+
+    case.platform._mode = mode  # type: ignore[method-assign]
+    with pytest.raises(TemporaryError):
+        await case.advance()
+    assert (await case.run()).status == "running"
+    case.platform._mode = working  # type: ignore[method-assign]
+    await case.advance()
+    assert (await case.run()).status == "waiting"
+
+
+async def test_people_who_cannot_be_told_do_not_stop_the_run(case: Case) -> None:
+    case.platform.notify = RememberingNotifier(channels=())
+    await _to_the_end(case, 1, at_once=False)
+    assert ((await case.run()).status, (await case.run()).outcome) == ("completed", "resolved")
+    assert (await case.incident()).status == "resolved"
