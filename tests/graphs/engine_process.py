@@ -1,0 +1,48 @@
+"""An engine as a process of its own: `python -m tests.graphs.engine_process URL HOW RUN:EVENT...`.
+
+Says on its output what happens to the workflows, line by line, and ends when the first of them is done.
+`hang`: a move begins and never ends. `finish`: it ends. `stumble`: a store is away at the first try.
+"""
+
+import asyncio
+import sys
+from datetime import timedelta
+
+import structlog
+
+from api.work.engine import Engine
+from tools.errors import TemporaryError
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def main(url: str, how: str, moves: list[str]) -> None:
+    done = asyncio.Event()
+    tries = 0
+
+    async def advance(run_id: str, event: str) -> None:
+        nonlocal tries
+        tries += 1
+        say(f"begun {run_id} {event}")
+        if how == "hang":
+            await asyncio.Event().wait()
+        if how == "stumble" and tries == 1:
+            raise TemporaryError("the store is away", retry_after=timedelta(milliseconds=10))
+        say(f"done {run_id} {event}")
+        done.set()
+
+    engine = Engine(url, advance)
+    await engine.start()
+    for move in moves:
+        run_id, _, event = move.partition(":")
+        await engine.dispatch(run_id, event)
+    await done.wait()
+    await engine.stop()
+
+
+if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -1,0 +1,141 @@
+"""The outbox: what is queued reaches the engine, however often it is asked for and whoever died in between."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from api.store import runs
+from api.store.database import Database
+from api.work.approvals import Approvals
+from api.work.dispatching import Dispatcher, Sweep, repeat
+from tests.twins.clock import SteppedClock
+from tests.work.cases import DEBOUNCE, POLICIES, SECOND, alert, asked, begin_run, intake
+from tools.errors import TemporaryError
+
+
+@dataclass
+class RememberingEngine:
+    """Keeps what it was given, in order; asking twice for the same is noticed by whoever counts."""
+
+    dispatched: list[tuple[str, str]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def dispatch(self, run_id: str, event: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.dispatched.append((run_id, event))
+
+
+@dataclass
+class Desk:
+    database: Database
+    clock: SteppedClock
+    engine: RememberingEngine
+    approvals: Approvals
+    dispatcher: Dispatcher
+    sweep: Sweep
+
+    async def queued(self) -> str:
+        """A run that is to start after the debounce."""
+        accepted = await intake(self.database, self.clock).accept([alert()], actor="alertmanager")
+        async with self.database.read() as session:
+            (run,) = await runs.of_incident(session, accepted.incidents[0])
+        return run.id
+
+
+@pytest.fixture
+def desk(database: Database) -> Desk:
+    clock, engine = SteppedClock(), RememberingEngine()
+    approvals = Approvals(database, lambda: POLICIES, clock)
+    return Desk(database, clock, engine, approvals, Dispatcher(database, engine), Sweep(database, engine, approvals, clock))
+
+
+async def test_what_is_queued_is_dispatched_by_its_event(desk: Desk) -> None:
+    run_id = await desk.queued()
+    await desk.dispatcher.dispatch(run_id)
+    assert desk.engine.dispatched == [(run_id, "start")]
+
+
+async def test_what_moves_already_or_is_not_known_is_not_dispatched(desk: Desk) -> None:
+    run_id = await desk.queued()
+    await begin_run(desk.database, run_id, desk.clock.now())
+    for each in (run_id, "run_00000000000000000000000000000000", "nonsense"):
+        await desk.dispatcher.dispatch(each)
+    assert desk.engine.dispatched == []
+
+
+async def test_the_sweep_leaves_what_is_not_due_and_finds_what_is(desk: Desk) -> None:
+    run_id = await desk.queued()
+    assert await desk.sweep.once() == 0
+    desk.clock.pass_(DEBOUNCE)
+    assert await desk.sweep.once() == 1
+    assert desk.engine.dispatched == [(run_id, "start")]
+
+
+async def test_the_sweep_asks_again_until_the_run_is_taken(desk: Desk) -> None:
+    run_id = await desk.queued()
+    desk.clock.pass_(DEBOUNCE)
+    desk.engine.failure = TemporaryError("the engine's store is away")
+    with pytest.raises(TemporaryError):
+        await desk.sweep.once()
+    desk.engine.failure = None
+    assert [await desk.sweep.once(), await desk.sweep.once()] == [1, 1]
+    await begin_run(desk.database, run_id, desk.clock.now())
+    assert await desk.sweep.once() == 0
+    assert set(desk.engine.dispatched) == {(run_id, "start")}
+
+
+async def test_the_sweep_wakes_a_run_whose_moment_has_come_once(desk: Desk) -> None:
+    run_id = await desk.queued()
+    await begin_run(desk.database, run_id, desk.clock.now())
+    moment = desk.clock.now() + timedelta(minutes=5)
+    async with desk.database.begin() as transaction:
+        assert await runs.wait_until(transaction, run_id, "i1", moment, at=desk.clock.now())
+    desk.clock.pass_(timedelta(minutes=5) - SECOND)
+    assert await desk.sweep.once() == 0
+    desk.clock.pass_(SECOND)
+    await desk.sweep.once()
+    await desk.sweep.once()
+    ((woken, event),) = set(desk.engine.dispatched)
+    assert woken == run_id
+    assert event.startswith("wake:")
+
+
+async def test_the_sweep_declines_what_nobody_answered_in_time(desk: Desk) -> None:
+    case = await asked(desk.database, desk.approvals, desk.clock)
+    assert await desk.sweep.once() == 0
+    desk.clock.pass_(POLICIES.approval.expires_after)
+    assert await desk.sweep.once() == 1
+    assert desk.engine.dispatched == [(case.run_id, f"decision:{case.approval.id}")]
+
+
+async def test_a_chore_that_fails_for_a_moment_is_done_again() -> None:
+    done = asyncio.Event()
+    tries = 0
+
+    async def chore() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise TemporaryError("away")
+        done.set()
+
+    with capture_logs() as logs:
+        task = asyncio.create_task(repeat("sweep", chore, timedelta(milliseconds=1)))
+        await asyncio.wait_for(done.wait(), 5)
+    pauses = [each["pause_s"] for each in logs if each["event"] == "chore.delayed"]
+    assert pauses == [0.002, 0.004]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_chore_that_is_broken_is_not_hidden() -> None:
+    async def chore() -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        await repeat("sweep", chore, timedelta(milliseconds=1))
