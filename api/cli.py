@@ -6,15 +6,19 @@ register themselves by the entry point group `oppen.commands`.
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from datetime import timedelta
+from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.cli_remote import approvals, audit, autonomy, incidents
-from api.terminal import JsonFlag, Refused, emit, fail
+from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
+
+if TYPE_CHECKING:
+    from api.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="MLOps run by agents.")
 policies_app = typer.Typer(no_args_is_help=True, help="What is acceptable, as data.")
@@ -42,15 +46,19 @@ def serve() -> None:
 def migrate(as_json: JsonFlag = False) -> None:
     """Bring the database's schema up to date (`serve` does so too)."""
     from api.store.database import Database
+    from tools.errors import PortError
 
-    async def upgrade() -> bool:
-        database = Database(_settings().database)
+    async def upgrade(url: str) -> bool:
+        database = Database(url)
         try:
             return await database.migrate()
         finally:
             await database.close()
 
-    changed = asyncio.run(upgrade())
+    try:
+        changed = asyncio.run(upgrade(_settings().database))
+    except PortError as error:
+        raise Refused(f"{error}; check OPPEN_DATABASE_URL with `oppen doctor`") from error
     emit({"migrated": changed}, as_json, "the schema was brought up to date" if changed else "the schema is up to date")
 
 
@@ -64,92 +72,98 @@ def doctor(as_json: JsonFlag = False) -> None:
     lines = [f"{'ok  ' if each.ok else 'FAIL' if each.needed else 'warn'}  {each.name}: {each.detail}" for each in findings]
     emit({"ok": healthy, "findings": [vars(finding) for finding in findings]}, as_json, "\n".join(lines))
     if not healthy:
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
 @policies_app.command("check")
 def check_policies(file: Annotated[Path, typer.Argument(help="YAML.")], as_json: JsonFlag = False) -> None:
     """Read a policy file as the service would, and say what is wrong with it."""
-    import yaml
-
-    from agents.policies import PolicyError, parse_policies
+    from agents.policies import PolicyError
+    from api import policy_file
 
     errors: list[dict[str, str]] = []
     version = None
     try:
-        raw = yaml.safe_load(file.read_text()) or {}
-        if not isinstance(raw, dict):
-            raise PolicyError((("(top)", "must be a mapping"),))
-        version = parse_policies(raw).version
+        version = policy_file.load(file).version
     except PolicyError as error:
         errors = [{"field": field, "detail": detail} for field, detail in error.errors]
-    except (OSError, yaml.YAMLError) as error:
-        errors = [{"field": "(file)", "detail": str(error)}]
     text = "\n".join(f"{each['field']}: {each['detail']}" for each in errors) or f"valid, version {version}"
     emit({"ok": not errors, "version": version, "errors": errors}, as_json, text)
     if errors:
-        sys.exit(1)
+        raise typer.Exit(1)
+
+
+class RoleName(StrEnum):
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    ADMIN = "admin"
 
 
 @keys_app.command("create")
 def create_key(
     name: Annotated[str, typer.Option(help="Whom the holder is called in approvals and in the audit log.")],
-    role: Annotated[str, typer.Option(help="viewer, operator, approver or admin.")] = "viewer",
+    role: Annotated[RoleName, typer.Option(help="Each may do what the ones before it may.")] = RoleName.VIEWER,
+    days: Annotated[int | None, typer.Option(min=1, max=3650, help="It holds so long; default: until it is revoked.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a key, and show it this once."""
     from api.keyring import create
 
-    record = _run(create(_settings(), name, role))
+    record = asyncio.run(create(_settings(), name, role.value, lasts=None if days is None else timedelta(days=days)))
     emit(record, as_json, f"{record['key']}\n\nIt is not stored and cannot be shown again.")
 
 
 @keys_app.command("list")
 def list_keys(as_json: JsonFlag = False) -> None:
+    """Oldest first, revoked ones too: their names are in the audit log."""
     from api.keyring import listing
 
-    found = _run(listing(_settings()))
-    lines = [f"{key['id']}  {key['role']:9} {key['name']}{'  revoked' if key['revoked_at'] else ''}" for key in found]
+    found = asyncio.run(listing(_settings()))
+    lines = [f"{key['id']}  {key['role']:9} {key['name']}{_end(key)}" for key in found]
     emit({"items": found}, as_json, "\n".join(lines) or "no keys yet: `oppen keys create`")
 
 
 @keys_app.command("revoke")
 def revoke_key(key_id: str, as_json: JsonFlag = False) -> None:
+    """From the next request on it opens nothing."""
     from api.keyring import revoke
 
-    _run(revoke(_settings(), key_id))
+    asyncio.run(revoke(_settings(), key_id))
     emit({"revoked": key_id}, as_json, f"{key_id} is revoked")
 
 
-def _settings() -> Any:
-    from pydantic import ValidationError
+def _end(key: dict[str, Any]) -> str:
+    return "  revoked" if key["revoked_at"] else f"  until {key['expires_at']}" if key["expires_at"] else ""
 
-    from api.settings import Settings
+
+def _settings() -> "Settings":
+    from api import settings
 
     try:
-        return Settings()
-    except ValidationError as error:
-        faults = [f"OPPEN_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
-        raise Refused("\n".join(faults)) from error
+        return settings.read()
+    except settings.WrongSettings as error:
+        raise WrongUse(str(error)) from error
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
+def _extend(arguments: list[str]) -> None:
+    """Commands of rooms above. A module is imported when its command is used; for `--help` its name is enough."""
+    named = next((each for each in arguments if not each.startswith("-")), None)
+    if named in {*(group.name for group in app.registered_groups), *("serve", "migrate", "doctor")}:
+        return
+    for command in entry_points(group="oppen.commands"):
+        if named is None:
+            app.add_typer(typer.Typer(), name=command.name, help=f"See `oppen {command.name} --help`.")
+        elif named == command.name:
+            app.add_typer(command.load(), name=command.name)
 
 
 def main() -> None:
-    for command in entry_points(group="oppen.commands"):
-        # The group's module is imported when its command is used: its name is enough for `--help`.
-        if len(sys.argv) > 1 and sys.argv[1] == command.name:
-            app.add_typer(command.load(), name=command.name)
-        elif len(sys.argv) < 2 or sys.argv[1].startswith("-"):
-            app.add_typer(
-                typer.Typer(), name=command.name, help=f"{command.name.capitalize()}; see `oppen {command.name} --help`."
-            )
+    _extend(sys.argv[1:])
     try:
         app()
     except Refused as error:
-        fail(str(error))
+        fail(str(error), error.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """The commands that talk to a running service, over the same REST API that everybody uses."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from api.terminal import JsonFlag, Refused, emit
+from api.terminal import JsonFlag, Refused, WrongUse, emit, show
 
 Url = Annotated[str, typer.Option(envvar="OPPEN_URL", help="The service.")]
 Key = Annotated[str, typer.Option(envvar="OPPEN_KEY", help="An API key; better in the environment than on the command line.")]
 
 _URL = "http://127.0.0.1:8000"
+_PAGE = 200
 
 approvals = typer.Typer(no_args_is_help=True, help="Questions that wait for a person.")
 incidents = typer.Typer(no_args_is_help=True, help="What is wrong, and what is being done about it.")
@@ -17,26 +19,41 @@ autonomy = typer.Typer(no_args_is_help=True, help="How much the platform may do 
 audit = typer.Typer(no_args_is_help=True, help="The append-only log.")
 
 
+class Status(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EDITED = "edited"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    ALL = "all"
+
+
+class Mode(StrEnum):
+    OBSERVE = "observe"
+    PROPOSE = "propose"
+    ACT = "act"
+
+
 @approvals.command("list")
-def list_approvals(status: str = "pending", url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
-    found = _call(url, key, "GET", "/v1/approvals", params={"status": status})
-    lines = [f"{each['id']}  {each['status']:9} {each['proposal']['title']}" for each in found["items"]]
-    emit(found, as_json, "\n".join(lines) or f"nothing is {status}")
+def list_approvals(status: Status = Status.PENDING, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """Newest first."""
+    wanted = {} if status is Status.ALL else {"status": status.value}
+    found = _call(url, key, "GET", "/v1/approvals", params={**wanted, "limit": _PAGE})
+    lines = [f"{each['id']}  {each['status']:10} {each['expires_at']}  {each['proposal']['title']}" for each in found["items"]]
+    emit(found, as_json, "\n".join(lines) or f"no approvals ({status})")
 
 
 @approvals.command("show")
 def show_approval(approval_id: str, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """The whole question: finding, evidence, effect, undo, and the command that approves it."""
     found = _call(url, key, "GET", f"/v1/approvals/{approval_id}")
     if as_json:
-        emit(found, True, "")
+        emit(found, as_json, "")
         return
-    from rich.console import Console
-    from rich.markdown import Markdown
+    from api import cards
 
-    console = Console()
-    console.print(Markdown(found["narrative"]))
-    console.print(f"\n{found['status']}, expires {found['expires_at']}; approve with:", markup=False)
-    console.print(f"  oppen approvals approve {approval_id}", markup=False, soft_wrap=True)
+    show(cards.approval(found, url))
 
 
 @approvals.command("approve")
@@ -48,6 +65,7 @@ def approve(
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
+    """Say yes to exactly what is proposed."""
     _decide(url, key, approval_id, {"decision": "approve", "comment": comment}, fingerprint, as_json)
 
 
@@ -55,49 +73,63 @@ def approve(
 def reject(
     approval_id: str,
     reason: Annotated[str, typer.Option(help="Why; the agent and the record get it.")],
-    fingerprint: str = "",
+    fingerprint: Annotated[str, typer.Option(help="What you saw; default: what it is now.")] = "",
     url: Url = _URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
+    """Say no, and why."""
     _decide(url, key, approval_id, {"decision": "reject", "reason": reason}, fingerprint, as_json)
 
 
 @incidents.command("list")
-def list_incidents(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
-    found = _call(url, key, "GET", "/v1/incidents")
+def list_incidents(
+    open_only: Annotated[bool, typer.Option("--open", help="Only those that are not closed.")] = False,
+    url: Url = _URL,
+    key: Key = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Newest first."""
+    found = _call(url, key, "GET", "/v1/incidents", params={"open": open_only, "limit": _PAGE})
     lines = [f"{each['id']}  {each['status']:17} {each['subject']}  {each['title']}" for each in found["items"]]
     emit(found, as_json, "\n".join(lines) or "no incidents")
 
 
 @incidents.command("show")
 def show_incident(incident_id: str, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """What is wrong, what was found, and how far it is."""
     found = _call(url, key, "GET", f"/v1/incidents/{incident_id}")
-    text = f"{found['title']}\n{found['status']}: {found['summary'] or 'being looked at'}"
-    emit(found, as_json, text)
+    if as_json:
+        emit(found, as_json, "")
+        return
+    from api import cards
+
+    show(cards.incident(found))
 
 
 @autonomy.command("show")
 def show_autonomy(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """The mode that holds, who set it and why."""
     found = _call(url, key, "GET", "/v1/autonomy")
-    emit(found, as_json, found["mode"])
+    emit(found, as_json, _mode(found))
 
 
 @autonomy.command("set")
 def set_autonomy(
-    mode: Annotated[str, typer.Argument(help="observe, propose or act.")],
-    reason: Annotated[str, typer.Option()],
+    mode: Annotated[Mode, typer.Argument(help="`observe` is the kill switch.")],
+    reason: Annotated[str, typer.Option(help="Why; it is in the audit log.")],
     url: Url = _URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
-    found = _call(url, key, "PUT", "/v1/autonomy", json={"mode": mode, "reason": reason})
-    emit(found, as_json, f"{found['mode']}, set by {found['actor']}")
+    """Holds at once, for everything that has not been carried out yet."""
+    found = _call(url, key, "PUT", "/v1/autonomy", json={"mode": mode.value, "reason": reason})
+    emit(found, as_json, _mode(found))
 
 
 @audit.command("verify")
 def verify_audit(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
-    """Exit code 1 when the chain is broken."""
+    """Walk the whole hash chain. Exit code 1 when it is broken."""
     found = _call(url, key, "GET", "/v1/audit/verify")
     text = f"{found['lines']} lines, unbroken" if found["ok"] else f"broken at line {found['first_bad_seq']}"
     emit(found, as_json, text)
@@ -105,14 +137,16 @@ def verify_audit(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> N
         raise typer.Exit(1)
 
 
+def _mode(found: dict[str, Any]) -> str:
+    by = f"set by {found['actor']} at {found['at']}: {found['reason']}" if found["actor"] else "as the policies say"
+    return f"{found['mode']}, {by}"
+
+
 def _decide(url: str, key: str, approval_id: str, body: dict[str, Any], fingerprint: str, as_json: bool) -> None:
     shown = fingerprint or _call(url, key, "GET", f"/v1/approvals/{approval_id}")["fingerprint"]
     found = _call(url, key, "POST", f"/v1/approvals/{approval_id}/decision", json={**body, "fingerprint": shown})
-    emit(
-        found,
-        as_json,
-        found["approval"]["status"] if found["decided"] else f"{found['votes']} of {found['approval']['quorum']}",
-    )
+    status = found["approval"]["status"]
+    emit(found, as_json, status if found["decided"] else f"{found['votes']} of {found['approval']['quorum']} approvals")
 
 
 def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
@@ -120,9 +154,11 @@ def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
     import httpx
 
     if not key:
-        raise Refused("set OPPEN_KEY to an API key; `oppen keys create` makes one")
+        raise WrongUse("set OPPEN_KEY to an API key; `oppen keys create` makes one")
     try:
         response = httpx.request(method, f"{url}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=30, **request)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise WrongUse(f"OPPEN_URL: {url!r} is no address of a service, such as {_URL}") from error
     except httpx.HTTPError as error:
         raise Refused(
             f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPEN_URL right?"
@@ -132,7 +168,7 @@ def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
     try:
         problem = response.json()
         said = f"{problem['title']}: {problem['detail']}"
-        said += "".join(f"\n  {fault['field']}: {fault['detail']}" for fault in problem.get("errors", ()))
-    except (ValueError, KeyError):
-        said = f"{url} answered {response.status_code}"
+        said += "".join(f"\n  {fault['field']}: {fault['detail']}" for fault in problem.get("errors") or ())
+    except (ValueError, KeyError, TypeError):
+        said = f"{url} answered {response.status_code}, and not as this service does: is OPPEN_URL right?"
     raise Refused(said)

@@ -6,12 +6,12 @@ import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from agents.policies import Policies, parse_policies
+from agents.policies import Policies
+from api import policy_file
 from api.settings import Settings
 from api.store.actions import ActionLedger
 from api.store.database import Database
@@ -64,19 +64,10 @@ Decorate = Callable[[Adapters], Adapters]
 """For drills that watch or disturb what goes through the ports."""
 
 
-def policies_from(path: Path | None) -> Policies:
-    """Raises PolicyError, or OSError and yaml.YAMLError when the file cannot be read."""
-    if path is None:
-        return Policies()
-    import yaml
-
-    return parse_policies(yaml.safe_load(path.read_text()) or {})
-
-
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings, decorate: Decorate = lambda adapters: adapters) -> AsyncIterator[Services]:
     settings.home.mkdir(parents=True, exist_ok=True)
-    clock, policies = clock_from(settings.clock), policies_from(settings.policies)
+    clock, policies = clock_from(settings.clock), policy_file.load(settings.policies)
     async with contextlib.AsyncExitStack() as stack:
         database = Database(settings.database)
         stack.push_async_callback(database.close)

@@ -1,15 +1,19 @@
-"""`oppen doctor`: every setting and dependency, one by one, with what to do about it. Changes nothing."""
+"""`oppen doctor`: every setting and dependency, one by one, with what to do about it. Changes nothing but a probe file.
+
+What an embedded engine holds is not opened here: only one process may, and that is the service.
+"""
 
 import asyncio
+import importlib.util
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from pydantic import ValidationError
 
 from agents.policies import PolicyError
-from api.settings import Settings
+from api import policy_file, settings
+from api.settings import Settings, WrongSettings
 from api.store.database import Database
 from tools.clock import clock_from
 from tools.errors import PortError
@@ -28,23 +32,21 @@ class Finding:
 
 async def examine() -> list[Finding]:
     try:
-        settings = Settings()
-    except ValidationError as error:
-        return [
-            Finding(f"OPPEN_{'.'.join(map(str, fault['loc'])).upper()}", ok=False, needed=True, detail=fault["msg"])
-            for fault in error.errors(include_input=False)
-        ]
-    return [
-        Finding("settings", ok=True, needed=True, detail=f"state in {settings.home.absolute()}"),
-        _home(settings.home),
-        await _ask("database", True, lambda: _database(settings), "check OPPEN_DATABASE_URL, and that the server runs"),
-        _policies(settings),
-        _clock(settings),
-        _registry(settings),
-        await _ask("gateway", False, lambda: _get(f"{settings.gateway_url}/v2/health/ready"), "start it: python -m gateway"),
-        await _prometheus(settings),
-        _senders(settings),
-    ]
+        found = settings.read()
+    except WrongSettings as error:
+        return [Finding(variable, ok=False, needed=True, detail=what) for variable, what in error.faults]
+    asked = await asyncio.gather(
+        _ask("database", True, lambda: _database(found), "check OPPEN_DATABASE_URL, and that the server runs"),
+        _ask("registry", False, lambda: _registry(found), "check OPPEN_MLFLOW_URI"),
+        _ask("prediction store", False, lambda: _predictions(found), "check OPPEN_PREDICTIONS_URL"),
+        _ask(
+            "gateway", False, lambda: _get(f"{found.gateway_url}/v2/health/ready"), "start it: python -m gateway --model NAME"
+        ),
+        _ask("metrics system", False, lambda: _prometheus(found), "check OPPEN_PROMETHEUS_URL"),
+        _ask("channels", False, lambda: _channels(found), "check OPPEN_CHANNELS"),
+        _ask("service", False, lambda: _get(f"http://{found.host}:{found.port}/readyz"), "start it: oppen serve"),
+    )
+    return [_names(), _home(found.home), _policies(found), _clock(found), _senders(found), *asked]
 
 
 async def _ask(name: str, needed: bool, question: Callable[[], Awaitable[str]], advice: str) -> Finding:
@@ -53,33 +55,73 @@ async def _ask(name: str, needed: bool, question: Callable[[], Awaitable[str]], 
             return Finding(name, ok=True, needed=needed, detail=await question())
     except TimeoutError:
         reason = f"no answer within {_LIMIT_S:.0f} s"
-    except (PortError, httpx.HTTPError, ValueError) as error:
-        reason = str(error) or type(error).__name__
+    except httpx.HTTPStatusError as error:
+        reason = f"{error.request.url.host} answers {error.response.status_code}"
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = f"no answer ({type(error).__name__})"
+    except (PortError, ValueError) as error:
+        reason = str(error)
     return Finding(name, ok=False, needed=needed, detail=f"{reason}; {advice}")
 
 
-async def _database(settings: Settings) -> str:
-    database = Database(settings.database)
+async def _database(found: Settings) -> str:
+    database = Database(found.database)
     try:
         await database.ping()
     finally:
         await database.close()
-    return "SQLite in the state folder" if settings.on_sqlite else "PostgreSQL answers"
+    return f"SQLite, {Path(found.database.removeprefix('sqlite:///'))}" if found.on_sqlite else "PostgreSQL answers"
+
+
+async def _registry(found: Settings) -> str:
+    if found.mlflow.startswith("http"):
+        return await _get(f"{found.mlflow.rstrip('/')}/health")
+    path = Path(found.mlflow.removeprefix("sqlite:///"))
+    return f"MLflow, {path}" if path.exists() else f"MLflow, {path}: it is made at the first start"
+
+
+async def _predictions(found: Settings) -> str:
+    if not found.predictions.startswith("chdb:"):
+        url = httpx.URL(found.predictions)
+        scheme = "https" if url.scheme in ("clickhouses", "https") else "http"
+        return await _get(f"{scheme}://{url.host}:{url.port or (8443 if scheme == 'https' else 8123)}/ping")
+    if importlib.util.find_spec("chdb") is None:
+        raise ValueError("the embedded engine (chdb) is not installed")
+    return f"the embedded engine, {found.predictions.removeprefix('chdb://')}"
+
+
+async def _prometheus(found: Settings) -> str:
+    if not found.prometheus_url:
+        return "none (OPPEN_PROMETHEUS_URL): investigations do without, and say so"
+    return await _get(f"{found.prometheus_url}/-/healthy")
+
+
+async def _channels(found: Settings) -> str:
+    if not found.channels:
+        return f"none (OPPEN_CHANNELS): messages go to {found.home / 'outbox.jsonl'}"
+    from apprise import Apprise
+
+    for name, urls in sorted(found.channels.items()):
+        for place, url in enumerate(urls):
+            if Apprise.instantiate(url.get_secret_value()) is None:
+                raise ValueError(f"address {place} of channel {name} is none that Apprise understands")
+    return ", ".join(sorted(found.channels))
 
 
 async def _get(url: str) -> str:
     async with httpx.AsyncClient(timeout=_LIMIT_S) as client:
         response = await client.get(url)
     response.raise_for_status()
-    return f"{url} answers"
+    return f"{response.url.scheme}://{response.url.host}:{response.url.port or ''} answers".replace(": answers", " answers")
 
 
-async def _prometheus(settings: Settings) -> Finding:
-    if not settings.prometheus_url:
-        return Finding("metrics system", ok=True, needed=False, detail="none configured (OPPEN_PROMETHEUS_URL)")
-    return await _ask(
-        "metrics system", False, lambda: _get(f"{settings.prometheus_url}/-/healthy"), "check OPPEN_PROMETHEUS_URL"
-    )
+def _names() -> Finding:
+    unknown = settings.unknown()
+    if unknown:
+        return Finding(
+            "settings", ok=False, needed=False, detail=f"there is no setting {', '.join(unknown)}: a slip of the pen?"
+        )
+    return Finding("settings", ok=True, needed=True, detail="every OPPEN_* is one that is read")
 
 
 def _home(home: Path) -> Finding:
@@ -90,34 +132,27 @@ def _home(home: Path) -> Finding:
         probe.unlink()
     except OSError as error:
         return Finding("state folder", ok=False, needed=True, detail=f"{error}; set OPPEN_HOME to a folder that can be written")
-    return Finding("state folder", ok=True, needed=True, detail="can be written")
+    return Finding("state folder", ok=True, needed=True, detail=f"{home.absolute()} can be written")
 
 
-def _policies(settings: Settings) -> Finding:
-    from api.container import policies_from
-
+def _policies(found: Settings) -> Finding:
     try:
-        version = policies_from(settings.policies).version
-    except (PolicyError, OSError) as error:
+        version = policy_file.load(found.policies).version
+    except PolicyError as error:
         return Finding("policies", ok=False, needed=True, detail=f"{error}; see `oppen policies check FILE`")
-    return Finding("policies", ok=True, needed=True, detail=f"{settings.policies or 'the defaults'}, version {version}")
+    return Finding("policies", ok=True, needed=True, detail=f"{found.policies or 'the defaults'}, version {version}")
 
 
-def _clock(settings: Settings) -> Finding:
+def _clock(found: Settings) -> Finding:
     try:
-        clock_from(settings.clock)
+        clock_from(found.clock)
     except (ValueError, OSError) as error:
-        return Finding("clock", ok=False, needed=True, detail=str(error))
-    return Finding("clock", ok=True, needed=True, detail=settings.clock.partition(":")[0])
+        return Finding("clock", ok=False, needed=True, detail=f"{error}; unset OPPEN_CLOCK")
+    return Finding("clock", ok=True, needed=True, detail=found.clock.partition(":")[0])
 
 
-def _registry(settings: Settings) -> Finding:
-    where = "a tracking server" if settings.mlflow.startswith("http") else "an embedded store"
-    return Finding("registry", ok=True, needed=False, detail=f"MLflow on {where}")
-
-
-def _senders(settings: Settings) -> Finding:
-    if not settings.senders:
+def _senders(found: Settings) -> Finding:
+    if not found.senders:
         advice = 'nobody may post alerts; set OPPEN_SENDERS, e.g. {"alertmanager": {"bearer": "a long secret"}}'
         return Finding("alert sources", ok=False, needed=False, detail=advice)
-    return Finding("alert sources", ok=True, needed=False, detail=", ".join(sorted(settings.senders)))
+    return Finding("alert sources", ok=True, needed=False, detail=", ".join(sorted(found.senders)))

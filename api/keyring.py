@@ -1,26 +1,29 @@
 """API keys from the command line: whoever can open the database may make one."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 from api.settings import Settings
 from api.store import audit, keys
 from api.store.database import Database
-from api.terminal import Refused
+from api.terminal import Refused, WrongUse
 from api.web.auth import Role, new_key
-from api.web.views import KeyView
+from api.web.views import KEY_NAME, KeyView
 from tools.clock import clock_from
-from tools.errors import Conflict
+from tools.errors import Conflict, TemporaryError
 
 _ACTOR = "command line"
+_NAME = re.compile(KEY_NAME)
 
 
-async def create(settings: Settings, name: str, role: str) -> dict[str, Any]:
-    if role.upper() not in Role.__members__:
-        raise Refused(f"--role {role}: use one of {', '.join(each.name.lower() for each in Role)}")
+async def create(settings: Settings, name: str, role: str, lasts: timedelta | None = None) -> dict[str, Any]:
+    if not _NAME.fullmatch(name):
+        raise WrongUse(f"--name {name!r}: letters, digits and . _ @ - only, at most a hundred")
     now = clock_from(settings.clock).now()
-    record, key = new_key(name, Role[role.upper()], now)
+    record, key = new_key(name, Role[role.upper()], now, None if lasts is None else now + lasts)
     async with _open(settings) as database:
         try:
             async with database.begin() as transaction:
@@ -52,5 +55,7 @@ async def _open(settings: Settings) -> AsyncIterator[Database]:
     try:
         await database.migrate()
         yield database
+    except TemporaryError as error:
+        raise Refused(f"{error}; check OPPEN_DATABASE_URL with `oppen doctor`") from error
     finally:
         await database.close()

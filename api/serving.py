@@ -6,12 +6,12 @@ from types import FrameType
 
 import structlog
 import uvicorn
-import yaml
 
 from agents.policies import PolicyError
-from api import logs, settings
-from api.container import Decorate, open_services, policies_from
+from api import logs, policy_file, settings
+from api.container import Decorate, open_services
 from api.settings import Settings, WrongSettings
+from api.terminal import Refused
 from api.web.app import create_app
 from tools.errors import PortError
 
@@ -33,16 +33,16 @@ def run(decorate: Decorate = lambda adapters: adapters) -> int:
     logs.to_stderr()
     try:
         found = settings.read()
-        policies_from(found.policies)
+        policy_file.load(found.policies)
         asyncio.run(_welcome(found))
     except WrongSettings as error:
         for variable, what in error.faults:
             log.error("settings.invalid", setting=variable, reason=what)
         return 2
-    except (PolicyError, OSError, yaml.YAMLError) as error:
-        log.error("policies.invalid", file=str(found.policies), reason=str(error))
+    except PolicyError as error:
+        log.error("policies.invalid", setting="OPPEN_POLICIES", reason=str(error))
         return 2
-    except PortError as error:
+    except (PortError, Refused) as error:
         log.error("database.unavailable", setting="OPPEN_DATABASE_URL", reason=str(error))
         return 1
     for name in settings.unknown():

@@ -169,6 +169,10 @@ class AuditView(View):
     """SHA-256 over the previous hash and this line."""
 
 
+KEY_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$"
+"""Principals are shown in approvals and in the audit log, so they are made of letters that look like what they are."""
+
+
 class KeyView(View):
     id: str
     name: str

@@ -11,7 +11,7 @@ from api.web import auth
 from api.web.auth import Role, new_key
 from api.web.dependencies import Needs, json_only
 from api.web.openapi import answers
-from api.web.views import KeyView, View
+from api.web.views import KEY_NAME, KeyView, View
 from tools.errors import Conflict
 from tools.values import Instant
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"])
 class KeyBody(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "ada", "role": "approver"}]})
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")
+    name: str = Field(pattern=KEY_NAME)
     role: Literal["viewer", "operator", "approver", "admin"]
     expires_at: Instant | None = None
 
