@@ -7,13 +7,13 @@ again for whatever is due. Asking twice is free, so a crash between the commit a
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 
 from api.store import runs
 from api.store.database import Database
 from api.work.approvals import Approvals
-from api.work.engine import Engine
 from tools.clock import Clock
 from tools.errors import TemporaryError
 
@@ -25,8 +25,16 @@ _LONGEST_PAUSE = timedelta(seconds=30)
 """Between two tries at a chore that keeps failing."""
 
 
+class Mover(Protocol):
+    """What has a run moved on, durably: the engine."""
+
+    async def dispatch(self, run_id: str, event: str) -> None:
+        """Repeating it is free."""
+        ...
+
+
 class Dispatcher:
-    def __init__(self, database: Database, engine: Engine) -> None:
+    def __init__(self, database: Database, engine: Mover) -> None:
         self._database = database
         self._engine = engine
 
@@ -41,7 +49,7 @@ class Dispatcher:
 class Sweep:
     """Looks for what has fallen due: runs to start or to wake, questions that nobody answered in time."""
 
-    def __init__(self, database: Database, engine: Engine, approvals: Approvals, clock: Clock) -> None:
+    def __init__(self, database: Database, engine: Mover, approvals: Approvals, clock: Clock) -> None:
         self._database = database
         self._engine = engine
         self._approvals = approvals

@@ -1,6 +1,6 @@
 """Investigations that end without a rollback: nothing wrong, nothing that OPPEN could do, capacity, sources that are away."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -49,7 +49,7 @@ async def test_a_source_that_is_away_is_named_and_the_investigation_goes_on() ->
 
 
 class AwayTelemetry(RememberedTelemetry):
-    async def query(self, promql: str, at: object) -> tuple[Sample, ...]:
+    async def query(self, promql: str, at: datetime) -> tuple[Sample, ...]:
         raise PermanentError("the metrics system is away")
 
 
@@ -63,8 +63,7 @@ async def test_with_every_source_away_the_finding_says_so() -> None:
     finding = ended["proposal"].finding
     assert finding.cause is Cause.UNRESOLVED
     assert [each.source for each in finding.missing] == ["predictions", "registry", "serving", "telemetry"]
-    for source in ("predictions", "registry", "serving", "telemetry"):
-        assert source in finding.summary
+    assert all(each.source in finding.summary for each in finding.missing)
     assert ended["outcome"] == Outcome.NOTIFIED
 
 
@@ -75,6 +74,33 @@ async def test_a_model_that_cannot_be_read_when_it_is_proposed_is_left_to_people
     assert ended["outcome"] == Outcome.FAILED
     assert ended["reason"] == "the gateway is down"
     assert "the gateway is down" in platform.notify.sent[-1][1].body
+
+
+class ListeningTelemetry(RememberedTelemetry):
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries: list[str] = []
+
+    async def query(self, promql: str, at: datetime) -> tuple[Sample, ...]:
+        self.queries.append(promql)
+        return (Sample(labels={}, at=at, value=0.5),)
+
+
+async def test_the_name_of_a_model_is_no_more_than_text_in_a_query() -> None:
+    metrics = {"metrics": [{"name": "cpu", "promql": 'cpu{model="$model"}', "kind": "saturation"}]}
+    telemetry = ListeningTelemetry()
+    platform = await healthy(telemetry=telemetry, policies=Policies.model_validate(metrics))
+    await platform.start(alert(platform.clock.now(), labels={"alertname": "A", "model": 'x"} or vector(1) #\\'}))
+    assert set(telemetry.queries) == {r"""cpu{model="x\"} or vector(1) #\\"}"""}
+
+
+async def test_what_policy_lets_act_by_itself_is_not_asked_about() -> None:
+    policies = Policies.model_validate({"slo": {"min_accuracy": 0.8}, "approval": {"automatic": ["none", "low", "medium"]}})
+    platform = await bad_rollout(policies=policies, mode=Mode.ACT)
+    await platform.start()
+    await platform.waits_for("wait")
+    assert await platform.champion() == "1"
+    assert (await platform.registry.history(MODEL))[-1].actor == "policy:automatic"
 
 
 @pytest.fixture
