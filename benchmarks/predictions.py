@@ -3,27 +3,30 @@
     python -m benchmarks.predictions --records 200000 --features 20 --json
 
 A day's traffic is written as a gateway writes it, then loaded while a task does nothing but ask the loop for a turn every
-millisecond: the longest it waits is the stall. The questions of one investigation (versions, profiles of a window and of another
-on the same bins, slices, volume) are then asked one after the other, on everything and on ten thousand predictions.
+millisecond: the longest it waits is the stall. The questions of an investigation (versions, profiles of a window and of another
+on the same bins, slices, volume) are then asked, one after the other and together, on everything and on ten thousand.
 """
 
 import argparse
 import asyncio
 import json
 import random
-import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.memory import peak_mib
 from simulations.checks import Checks
-from tools.predictions.clickhouse import ClickHouseStore, open_store
+from tools.offload import ChildProcess
+from tools.predictions.clickhouse import ClickHouseStore
+from tools.predictions.engine import Engine
 from tools.predictions.loader import Loader
 from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord
 from tools.values import Window
@@ -58,12 +61,12 @@ def _records(model: str, count: int, features: int) -> Iterator[tuple[Prediction
 def _write(folder: Path, model: str, count: int, features: int) -> None:
     folder.mkdir(exist_ok=True)
     encoder = msgspec.json.Encoder()
-    pairs = list(_records(model, count, features))
+    pairs = _records(model, count, features)
     for start in range(0, count, _SEGMENT):
-        some = pairs[start : start + _SEGMENT]
+        some = list(islice(pairs, _SEGMENT))
         for kind, records in (
             ("predictions", [pair[0] for pair in some]),
-            ("labels", [pair[1] for pair in some if pair[0].at % 2]),
+            ("labels", [pair[1] for pair in some[::2]]),
         ):
             path = folder / f"{kind}-{some[0][0].at:016d}-{model}-{start:06d}.ndjson"
             path.write_bytes(encoder.encode_lines(records))
@@ -81,7 +84,7 @@ async def _stall_ms(work: Awaitable[object]) -> float:
 
 
 async def _ask(store: ClickHouseStore, model: str) -> dict[str, float]:
-    """Milliseconds, medians; `investigation` is one after the other of them all."""
+    """Milliseconds, medians; `together` is all of them at once."""
     half = Window(start=_START, end=_START + _DAY / 2)
     reference = await store.feature_profiles(model, half)
     questions: dict[str, Callable[[], Awaitable[object]]] = {
@@ -92,14 +95,16 @@ async def _ask(store: ClickHouseStore, model: str) -> dict[str, float]:
         "volume": lambda: store.volume(model, _WINDOW, _DAY / 12),
         "ping": store.ping,
     }
-    took: dict[str, list[float]] = {name: [] for name in questions}
+    took: dict[str, list[float]] = {name: [] for name in (*questions, "together")}
     for _ in range(_TIMES):
         for name, question in questions.items():
             begun = time.perf_counter()
             await question()
             took[name].append((time.perf_counter() - begun) * 1_000)
-    medians = {name: statistics.median(times) for name, times in took.items()}
-    return {name: round(ms, 1) for name, ms in {**medians, "investigation": sum(medians.values()) - medians["ping"]}.items()}
+        begun = time.perf_counter()
+        await asyncio.gather(*(question() for question in questions.values()))
+        took["together"].append((time.perf_counter() - begun) * 1_000)
+    return {name: round(statistics.median(times), 1) for name, times in took.items()}
 
 
 async def measure(records: int, features: int, checks: Checks) -> dict[str, object]:
@@ -108,7 +113,8 @@ async def measure(records: int, features: int, checks: Checks) -> dict[str, obje
         for model, count in (("few", _FEW), ("many", records)):
             _write(folder, model, count, features)
         size = sum(path.stat().st_size for path in folder.iterdir())
-        store = open_store(f"chdb://{home}/store")
+        child = ChildProcess("predictions", Engine, f"chdb://{home}/store", threads=4)
+        store = ClickHouseStore(child)
         begun = time.perf_counter()
         await store.ping()
         ready, begun = time.perf_counter() - begun, time.perf_counter()
@@ -116,17 +122,17 @@ async def measure(records: int, features: int, checks: Checks) -> dict[str, obje
         loaded = time.perf_counter() - begun
         found = {model: sum(each.count for each in await store.versions(model, _WINDOW)) for model in ("few", "many")}
         queries = {str(count): await _ask(store, model) for model, count in (("few", _FEW), ("many", records))}
+        child_mib = await child.call(peak_mib)
         await store.close()
     checks.equal("predictions in the store", sum(found.values()), _FEW + records)
     checks.at_most("longest stall of the event loop while loading", round(stall, 1), _MOST_STALL_MS, "ms")
-    child_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {
         "features": features,
         "segments_mib": round(size / 2**20, 1),
         "engine_ready_s": round(ready, 2),
         "load_s": round(loaded, 2),
         "predictions_per_s": round((_FEW + records) / loaded),
-        "child_peak_mib": round(child_mib),
+        "child_peak_mib": child_mib,
         "queries_ms": queries,
     }
 

@@ -1,8 +1,9 @@
 """A synchronous library in a process of its own, so that it can neither stall the event loop nor be opened twice.
 
-The child holds one object, made there by `factory(*arguments)`, and answers calls on it one after the other. It is started on
-the first call, again after it died, and it ends with its parent, however the parent ends: end of file on its socket, and a
-signal from the kernel where there is one. It runs this module, never the parent's program again, so a parent needs no guard.
+The child holds one object, made there by `factory(*arguments)`, and answers calls on it one after the other, or in several
+threads where the library lets go of the interpreter. It is started on the first call, again after it died, and it ends with its
+parent, however the parent ends: end of file on its socket, and a signal from the kernel where there is one. It runs this
+module, never the parent's program again, so a parent needs no guard.
 """
 
 import asyncio
@@ -15,8 +16,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -36,10 +39,13 @@ class ChildProcess:
     On Linux a child also ends when the thread ends that started it, which is the one its event loop runs in.
     """
 
-    def __init__(self, name: str, factory: Callable[..., object], *arguments: object, close_s: float = 5.0) -> None:
-        """`close_s`: how long `close` waits for the call at hand."""
+    def __init__(
+        self, name: str, factory: Callable[..., object], *arguments: object, threads: int = 1, close_s: float = 5.0
+    ) -> None:
+        """`threads`: calls at once, on an object that must be safe for it; with one it is used in the child's main thread.
+        `close_s`: how long `close` waits for the calls at hand."""
         self._name = name
-        self._recipe = (factory, arguments)
+        self._recipe = (factory, arguments, threads)
         self._close_s = close_s
         self._child: _Child | None = None
         self._starting = asyncio.Lock()
@@ -63,7 +69,7 @@ class ChildProcess:
         return await self._child.call(function, arguments, options)
 
     async def close(self) -> None:
-        """End it: it finishes the call at hand, and is killed when that takes too long. Those who wait get TemporaryError."""
+        """End it: it finishes the calls at hand, and is killed when that takes too long. Those who wait get TemporaryError."""
         async with self._starting:
             self._closed = True
         if self._child is not None:
@@ -94,19 +100,19 @@ class _Child:
                 ours.close()
                 raise TemporaryError(f"the {name} process cannot be started: {error}") from error
         reader, writer = await asyncio.open_connection(sock=ours)
-        writer.write(_packed(recipe))
+        writer.write(_packed(_pickled(recipe)))
         return cls(name, process, reader, writer)
 
     async def call(self, function: Callable[..., T], arguments: object, options: object) -> T:
-        message = next(self._numbers), function, arguments, options
-        answer = self._pending[message[0]] = asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
+        answer = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(_packed(message))
+            self._writer.write(_packed((number, _pickled((function, arguments, options)))))
             with contextlib.suppress(ConnectionError):
                 await self._writer.drain()
             return await answer  # type: ignore[no-any-return]
         finally:
-            del self._pending[message[0]]
+            del self._pending[number]
 
     async def close(self, patience_s: float) -> None:
         self._end(TemporaryError(f"the {self._name} process was closed"))
@@ -169,8 +175,12 @@ def _ready(_held: object) -> None:
     """Answered when the object has been made."""
 
 
+def _pickled(value: object) -> bytes:
+    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+
+
 def _packed(message: object) -> bytes:
-    content = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    content = _pickled(message)
     return len(content).to_bytes(_HEADER_BYTES) + content
 
 
@@ -178,34 +188,38 @@ def _serve(descriptor: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
     _die_with(parent)
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as incoming:
-        factory, arguments = _next(incoming)
         try:
-            held = factory(*arguments)
+            factory, arguments, threads = pickle.loads(_next(incoming))  # noqa: S301 - our own parent
+            held: object = factory(*arguments)
         except Exception as error:  # noqa: BLE001 - it is the caller that is told
-            _send(connection, None, error)
+            _send(connection, None, error, threading.Lock())
             return  # the next call gets a fresh child, and with it another try
-        while (message := _next(incoming)) is not None:
-            number, function, given, options = message
+        sending = threading.Lock()
+
+        def answer(number: int, packed: bytes) -> None:
             try:
-                told = _send(connection, number, function(held, *given, **options))
+                function, given, options = pickle.loads(packed)  # noqa: S301 - our own parent
+                _send(connection, number, function(held, *given, **options), sending)
             except Exception as error:  # noqa: BLE001 - it is the caller that is told
-                told = _send(connection, number, error)
-            if not told:
-                break
+                _send(connection, number, error, sending)
+
+        if threads == 1:
+            while (message := _next(incoming)) is not None:
+                answer(*message)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                while (message := _next(incoming)) is not None:
+                    pool.submit(answer, *message)
     close = getattr(held, "close", None)
     if close is not None:
         close()
 
 
-def _send(connection: socket.socket, number: int | None, answer: object) -> bool:
-    """Whether there was still somebody to tell."""
+def _send(connection: socket.socket, number: int | None, answer: object, sending: threading.Lock) -> None:
     failed = isinstance(answer, Exception)
-    packed = pickle.dumps(_told(answer) if isinstance(answer, Exception) else answer, protocol=pickle.HIGHEST_PROTOCOL)
-    try:
-        connection.sendall(_packed((number, failed, packed)))
-    except ConnectionError:
-        return False
-    return True
+    packed = _packed((number, failed, _pickled(_told(answer) if isinstance(answer, Exception) else answer)))
+    with sending, contextlib.suppress(ConnectionError):  # the parent may be gone, and this process soon will be
+        connection.sendall(packed)
 
 
 def _next(incoming: Any) -> Any:

@@ -55,6 +55,13 @@ async def test_any_other_error_is_a_permanent_one_and_the_child_lives_on(child: 
     assert await child.call(Counter.add, 2) == 42
 
 
+async def test_a_function_that_is_not_there_in_the_child_is_a_permanent_error(child: ChildProcess) -> None:
+    lost = offloaded.known_here_only()
+    with pytest.raises(PermanentError, match="AttributeError"):
+        await child.call(lost)
+    assert await child.call(Counter.add, 2) == 42
+
+
 async def test_who_waits_when_it_dies_is_told_and_the_next_call_has_a_new_one(child: ChildProcess) -> None:
     await child.call(Counter.add, 60)
     with pytest.raises(TemporaryError, match="counting process died"):
@@ -88,6 +95,21 @@ async def test_the_loop_runs_on_while_the_child_is_busy(child: ChildProcess, tmp
     assert not waiting.done()
     (tmp_path / "go").write_text("done")
     assert await waiting == "done"
+
+
+async def test_with_threads_calls_go_on_beside_each_other(tmp_path: Path) -> None:
+    child = ChildProcess("counting", Counter, threads=2)
+    waiting = asyncio.create_task(child.call(offloaded.wait_for, tmp_path / "go"))
+    await asyncio.sleep(0)
+    assert await child.call(Counter.add, 1) == 1
+    with pytest.raises(PermanentError, match="Fussy"):
+        await child.call(offloaded.fail)
+    assert not waiting.done()
+    (tmp_path / "go").write_text("done")
+    assert await waiting == "done"
+    contents = [os.urandom(300_000) for _ in range(12)]
+    assert await asyncio.gather(*(child.call(offloaded.echo, content) for content in contents)) == contents
+    await child.close()
 
 
 async def test_an_interrupt_is_left_to_the_parent(child: ChildProcess) -> None:

@@ -3,12 +3,13 @@
 A feature's kind is the one of its first value. Kept for a second, so that the queries of one investigation read it once.
 """
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools.predictions.connection import NoTable, translated
+from tools.predictions.connection import Connection, NoTable, translated
 from tools.predictions.kinds import FeatureKind
 from tools.predictions.schema import CATALOGUE, TYPES, column, create, labels_table, predictions_table
 
@@ -25,15 +26,15 @@ class Feature:
 
 
 class Catalogue:
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._seen: dict[str, tuple[float, tuple[Feature, ...] | None]] = {}
         self._created = False
+        self._admitting = threading.Lock()
 
     def models(self) -> tuple[str, ...]:
         try:
-            with translated():
-                rows = self._client.query("SELECT DISTINCT model FROM oppen_model_tables ORDER BY model").result_rows
+            rows = self._rows("SELECT DISTINCT model FROM oppen_model_tables ORDER BY model")
         except NoTable:
             return ()
         return tuple(model for (model,) in rows)
@@ -48,16 +49,22 @@ class Catalogue:
 
     def admit(self, model: str, kinds: Mapping[str, FeatureKind]) -> tuple[Feature, ...]:
         """See to it that the model has its tables, and these features their columns as far as there is room for them."""
-        known = self.features(model)
+        with self._admitting:
+            known = self.features(model)
+            if known is None or not kinds.keys() <= {feature.name for feature in known}:
+                known = self._extended(model, kinds, self._read(model))
+                self._seen[model] = (time.monotonic(), known)
+            return known
+
+    def _extended(self, model: str, kinds: Mapping[str, FeatureKind], known: tuple[Feature, ...] | None) -> tuple[Feature, ...]:
         if known is None:
             self._create(model)
-        known = known or ()
+            known = ()
         names = {feature.name for feature in known}
         fresh = [Feature(name, kind, column(name, kind)) for name, kind in kinds.items() if name not in names]
         fresh = fresh[: max(0, _MOST_FEATURES - len(known))]
         if fresh:
             self._add(model, fresh, len(known))
-        self._seen[model] = (time.monotonic(), (*known, *fresh))
         return (*known, *fresh)
 
     def _read(self, model: str) -> tuple[Feature, ...] | None:
@@ -67,22 +74,28 @@ class Catalogue:
         SELECT feature, kind, column, toInt64(position) FROM oppen_feature_columns FINAL WHERE model = {model:String}
         """
         try:
-            with translated():
-                rows = self._client.query(query, parameters={"model": model}).result_rows
+            rows = self._rows(query, {"model": model})
         except NoTable:
             return None
         found = sorted(rows, key=lambda row: (row[3], row[0]))
         return tuple(Feature(name, kind, column) for name, kind, column, _ in found[1:]) if found else None
 
+    def _rows(self, query: str, parameters: dict[str, str] | None = None) -> Sequence[Any]:
+        client = self._connection.client()
+        with translated():
+            rows: Sequence[Any] = client.query(query, parameters=parameters).result_rows
+        return rows
+
     def _create(self, model: str) -> None:
+        client = self._connection.client()
         with translated():
             if not self._created:
                 for statement in CATALOGUE:
-                    self._client.command(statement)
+                    client.command(statement)
                 self._created = True
             for statement in create(model):
-                self._client.command(statement)
-            self._client.command(
+                client.command(statement)
+            client.command(
                 "INSERT INTO oppen_model_tables VALUES ({model:String}, {predictions:String}, {labels:String})",
                 parameters={"model": model, "predictions": predictions_table(model), "labels": labels_table(model)},
             )
@@ -90,7 +103,8 @@ class Catalogue:
     def _add(self, model: str, fresh: list[Feature], position: int) -> None:
         """Columns first: a killed process leaves a column without an entry, which the next one finds and enters."""
         columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {feature.column} {TYPES[feature.kind]}" for feature in fresh)
+        client = self._connection.client()
         rows = [[model, feature.name, feature.kind, feature.column, position + i] for i, feature in enumerate(fresh)]
         with translated():
-            self._client.command(f"ALTER TABLE {predictions_table(model)} {columns}")
-            self._client.insert("oppen_feature_columns", rows)
+            client.command(f"ALTER TABLE {predictions_table(model)} {columns}")
+            client.insert("oppen_feature_columns", rows)

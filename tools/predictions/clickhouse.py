@@ -17,6 +17,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+_THREADS = 4
+"""Queries of the embedded engine at once. Most of a small one is planning, which is done in one thread."""
+
+
 class _Elsewhere(Protocol):
     """Where the engine runs."""
 
@@ -48,7 +52,7 @@ def open_store(url: str) -> "ClickHouseStore":
     """`url`: `chdb:///absolute/folder`, or `clickhouse://user:password@host:port/database` (also `http://`, `https://`,
     `clickhouses://`). Opens nothing yet. Raises PermanentError for any other."""
     if url.startswith(f"{EMBEDDED}/"):
-        return ClickHouseStore(ChildProcess("predictions", Engine, url))
+        return ClickHouseStore(ChildProcess("predictions", Engine, url, threads=_THREADS))
     scheme, found, _ = url.partition("://")
     if not found or scheme not in SERVERS:
         raise PermanentError(

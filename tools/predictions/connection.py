@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,32 +26,55 @@ class NoTable(PermanentError):
     """Nothing has been stored yet."""
 
 
-def connect(url: str) -> Any:
-    """A client. `url`: as for `open_store`."""
+class Connection:
+    """Clients for all threads that ask. `url`: as for `open_store`."""
+
+    def __init__(self, url: str) -> None:
+        # What the client logs it also raises; without a handler of its own it would go to stderr among a program's JSON.
+        logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
+        self._url = url
+        # Over HTTP threads share a client; of the embedded engine each has its own, because one does one thing at a time.
+        self._own = threading.local() if url.startswith(EMBEDDED) else SimpleNamespace()
+        self._opened: list[Any] = []
+        self._opening = threading.Lock()
+        self.client()
+
+    def client(self) -> Any:
+        """The calling thread's."""
+        with self._opening:
+            if (client := getattr(self._own, "client", None)) is None:
+                with translated():
+                    client = self._own.client = _connect(self._url)
+                self._opened.append(client)
+            return client
+
+    def close(self) -> None:
+        for client in self._opened:
+            client.close()
+
+
+def _connect(url: str) -> Any:
     import clickhouse_connect
 
-    # What it logs it also raises; without a handler of its own it would go to stderr among a program's JSON.
-    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
-    with translated():
-        if url.startswith(EMBEDDED):
-            folder = Path(url.removeprefix(EMBEDDED))
-            folder.mkdir(parents=True, exist_ok=True)
-            return _embedded(folder)
-        parts = urlsplit(url)
-        secure = parts.scheme in ("https", "clickhouses")
-        return clickhouse_connect.get_client(
-            interface="https" if secure else "http",
-            host=parts.hostname or "localhost",
-            port=parts.port or (8443 if secure else 8123),
-            username=unquote(parts.username or "default"),
-            password=unquote(parts.password or ""),
-            database=unquote(parts.path.strip("/")) or "default",
-            connect_timeout=5,
-            send_receive_timeout=_QUERY_LIMIT_S + 5,
-            settings={"max_execution_time": _QUERY_LIMIT_S},
-            # Queries of several threads at once: a session would let in one at a time.
-            autogenerate_session_id=False,
-        )
+    if url.startswith(EMBEDDED):
+        folder = Path(url.removeprefix(EMBEDDED))
+        folder.mkdir(parents=True, exist_ok=True)
+        return _embedded(folder)
+    parts = urlsplit(url)
+    secure = parts.scheme in ("https", "clickhouses")
+    return clickhouse_connect.get_client(
+        interface="https" if secure else "http",
+        host=parts.hostname or "localhost",
+        port=parts.port or (8443 if secure else 8123),
+        username=unquote(parts.username or "default"),
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path.strip("/")) or "default",
+        connect_timeout=5,
+        send_receive_timeout=_QUERY_LIMIT_S + 5,
+        settings={"max_execution_time": _QUERY_LIMIT_S},
+        # Queries of several threads at once: a session would let in one at a time.
+        autogenerate_session_id=False,
+    )
 
 
 def _embedded(folder: Path) -> Any:

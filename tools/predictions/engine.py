@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.predictions import loading, outcomes, segments
 from tools.predictions.catalogue import Catalogue
-from tools.predictions.connection import connect, translated
+from tools.predictions.connection import Connection, translated
 from tools.predictions.port import FeatureProfile, Slice, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
@@ -29,18 +29,18 @@ class Step:
 
 
 class Engine:
-    """`url` as for `open_store`."""
+    """`url` as for `open_store`. May be used by several threads at once."""
 
     def __init__(self, url: str) -> None:
-        self._client = connect(url)
-        self._catalogue = Catalogue(self._client)
+        self._connection = Connection(url)
+        self._catalogue = Catalogue(self._connection)
 
     def close(self) -> None:
-        self._client.close()
+        self._connection.close()
 
     def ping(self) -> None:
         with translated():
-            self._client.query("SELECT 1")
+            self._connection.client().query("SELECT 1")
 
     def models(self) -> tuple[str, ...]:
         return self._catalogue.models()
@@ -49,17 +49,17 @@ class Engine:
         """One batch of the segment, from `start` on."""
         batch = segments.read(segment, start)
         segments.set_aside(segment, batch)
-        loading.insert(self._client, self._catalogue, segment, batch)
+        loading.insert(self._connection.client(), self._catalogue, segment, batch)
         records = len(batch.predictions) + len(batch.labels)
         return Step(records, len(batch.rejected), None if batch.last else batch.end)
 
     def versions(self, model: str, window: Window) -> tuple[VersionWindow, ...]:
         if self._catalogue.features(model) is None:
             return ()
-        return tuple(outcomes.versions(Query(self._client, model, window)))
+        return tuple(outcomes.versions(Query(self._connection.client(), model, window)))
 
     def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
-        query = Query(self._client, model, window)
+        query = Query(self._connection.client(), model, window)
         if self._catalogue.features(model) is None:
             return tuple(outcomes.silence(query, step))
         return tuple(outcomes.volume(query, step))
@@ -68,9 +68,9 @@ class Engine:
         self, model: str, window: Window, version: str | None, like: Sequence[FeatureProfile]
     ) -> tuple[FeatureProfile, ...]:
         features = self._catalogue.features(model) or ()
-        return tuple(profiles(Query(self._client, model, window, version), features, like))
+        return tuple(profiles(Query(self._connection.client(), model, window, version), features, like))
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         features = self._catalogue.features(model) or ()
         categorical = [feature for feature in features if feature.kind == "categorical"]
-        return tuple(outcomes.slices(Query(self._client, model, window, version), categorical))
+        return tuple(outcomes.slices(Query(self._connection.client(), model, window, version), categorical))
