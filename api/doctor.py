@@ -76,7 +76,10 @@ async def _database(found: Settings) -> str:
 async def _registry(found: Settings) -> str:
     if found.mlflow.startswith("http"):
         return await _get(f"{found.mlflow.rstrip('/')}/health")
-    path = Path(found.mlflow.removeprefix("sqlite:///"))
+    return _file(Path(found.mlflow.removeprefix("sqlite:///")))
+
+
+def _file(path: Path) -> str:
     return f"MLflow, {path}" if path.exists() else f"MLflow, {path}: it is made at the first start"
 
 

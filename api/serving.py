@@ -22,9 +22,13 @@ _DRAIN_S = 10
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Else an open stream would hold the process for the whole drain.
-        self.config.loaded_app.state.local.stopping.set()
+        self._stopping.set()
         super().handle_exit(sig, frame)
 
 
@@ -61,7 +65,7 @@ def run(decorate: Decorate = lambda adapters: adapters) -> int:
         timeout_graceful_shutdown=_DRAIN_S,
         server_header=False,
     )
-    server = _Server(config)
+    server = _Server(config, app.state.local.stopping)
     server.run()
     return 0 if server.started else 1
 
