@@ -11,13 +11,13 @@ from typing import TypeVar
 from agents.actions import NoAction, Notify
 from agents.alerts import Alert
 from agents.evidence import Missing
-from agents.incident.observations import Observations, Period, Reading
+from agents.incident.observations import Observations, Reading
 from agents.policies import Policies
 from agents.proposals import Proposal
 from agents.subjects import model_of
 from tools.errors import PortError
-from tools.predictions.port import FeatureProfile, PredictionReader
-from tools.registry.port import Alias, AliasChange
+from tools.predictions.port import Period, PredictionReader
+from tools.registry.port import Alias, AliasChange, RegistryReader, TrainingRun
 from tools.toolbox import Readers
 from tools.values import Window
 
@@ -75,17 +75,16 @@ async def _observe(
     if model is None:
         return Observations(alerts=alerts, model=None, now=Period(window=window), before=Period(window=before))
     sources = Sources()
-    registry, serving, predictions = readers.registry, readers.serving, readers.predictions
+    registry, serving = readers.registry, readers.serving
     changes: tuple[AliasChange, ...] = ()
-    champion, changes, route, capacity, readings = await asyncio.gather(
-        sources.ask("registry", registry.alias(model, Alias.CHAMPION), None),
-        sources.ask("registry", registry.history(model), changes),
+    changes = await sources.ask("registry", registry.history(model), changes)
+    (champion, training), route, capacity, readings, periods = await asyncio.gather(
+        _champion(model, registry, sources),
         sources.ask("serving", serving.route(model), None),
         sources.ask("serving", serving.capacity(model), None),
         _readings(model, window, before, readers, policies, sources),
+        _periods(model, window, before, _rollout(changes, window), readers.predictions, sources, policies),
     )
-    training = await sources.ask("jobs", registry.training_run(model, champion), None) if champion else None
-    periods = await _periods(model, window, before, _rollout(changes, window), predictions, sources, policies)
     return Observations(
         alerts=alerts,
         model=model,
@@ -101,6 +100,12 @@ async def _observe(
         readings=readings,
         missing=sources.missing,
     )
+
+
+async def _champion(model: str, registry: RegistryReader, sources: Sources) -> tuple[str | None, TrainingRun | None]:
+    """And the job that made it."""
+    champion = await sources.ask("registry", registry.alias(model, Alias.CHAMPION), None)
+    return champion, await sources.ask("jobs", registry.training_run(model, champion), None) if champion else None
 
 
 def _rollout(history: Sequence[AliasChange], window: Window) -> datetime | None:
@@ -119,33 +124,13 @@ async def _periods(
     sources: Sources,
     policies: Policies,
 ) -> dict[str, Period]:
-    """Profiles of all periods are on the bins of `before`, so that any two of them compare."""
-    season = policies.investigation.season
-    windows = {"now": window, "earlier": before.shifted(-season)}
+    """`before` comes first: all profiles are on its bins, so that any two of them compare."""
+    windows = {"before": before, "now": window, "earlier": before.shifted(-policies.investigation.season)}
     if rollout is not None:
         windows["preceding"] = Window(start=rollout - window.length, end=rollout)
-    reference = await _period(model, before, predictions, sources, like=())
-    others = await asyncio.gather(
-        *(_period(model, each, predictions, sources, like=reference.features) for each in windows.values())
-    )
-    return {"before": reference, **dict(zip(windows, others, strict=True))}
-
-
-async def _period(
-    model: str, window: Window, predictions: PredictionReader, sources: Sources, *, like: Sequence[FeatureProfile]
-) -> Period:
-    versions, features, volume = await asyncio.gather(
-        sources.ask("predictions", predictions.versions(model, window), ()),
-        sources.ask("predictions", predictions.feature_profiles(model, window, like=like), ()),
-        sources.ask("predictions", predictions.volume(model, window, window.length / VOLUME_STEPS), ()),
-    )
-    labelled = [each.version for each in versions if each.labelled]
-    slices = await asyncio.gather(
-        *(sources.ask("predictions", predictions.slices(model, version, window), ()) for version in labelled)
-    )
-    return Period(
-        window=window, versions=versions, features=features, volume=volume, slices=dict(zip(labelled, slices, strict=True))
-    )
+    nothing = tuple(Period(window=each) for each in windows.values())
+    question = predictions.periods(model, tuple(windows.values()), steps=VOLUME_STEPS)
+    return dict(zip(windows, await sources.ask("predictions", question, nothing), strict=True))
 
 
 async def _readings(

@@ -23,7 +23,7 @@ def main() -> int:
         boundaries.watch(adapters.registry, "registry", "set_alias", "history", "alias")
         boundaries.watch(adapters.serving, "serving", "set_weights", "route")
         boundaries.watch(adapters.notify, "notify", "send")
-        boundaries.watch(adapters.predictions, "predictions", "versions", "feature_profiles")
+        boundaries.watch(adapters.predictions, "predictions", "periods")
         return adapters
 
     return run(decorate)

@@ -6,34 +6,12 @@ alone never means "nothing there".
 
 from typing import Literal
 
-from pydantic import Field
-
 from agents.alerts import Alert
 from agents.evidence import Missing
-from tools.predictions.port import FeatureProfile, Slice, VersionWindow, Volume
+from tools.predictions.port import Period
 from tools.registry.port import Alias, AliasChange, TrainingRun
 from tools.serving.port import Capacity, Route
-from tools.values import Frozen, Window
-
-
-class Period(Frozen):
-    """One stretch of a model's traffic."""
-
-    window: Window
-    versions: tuple[VersionWindow, ...] = ()
-    """One per version that answered in it."""
-    features: tuple[FeatureProfile, ...] = ()
-    """Over all versions, on the bins of `Observations.before`, so that any two periods compare."""
-    volume: tuple[Volume, ...] = ()
-    slices: dict[str, tuple[Slice, ...]] = Field(default_factory=dict)
-    """Version -> accuracy by slice of its labelled predictions in this period."""
-
-    def version(self, version: str | None) -> VersionWindow | None:
-        return next((each for each in self.versions if each.version == version), None)
-
-    @property
-    def count(self) -> int:
-        return sum(each.count for each in self.versions)
+from tools.values import Frozen
 
 
 class Reading(Frozen):
@@ -54,7 +32,7 @@ class Observations(Frozen):
     """None: the alerts name no model, so there is nothing to compare."""
     now: Period
     before: Period
-    """The same hours, one season earlier."""
+    """The same hours, one season earlier. All periods' profiles are on its bins."""
     preceding: Period | None = None
     """As long as `now`, right before the champion last changed; only where that change is recent."""
     earlier: Period | None = None

@@ -76,6 +76,8 @@ async def test_a_model_that_never_predicted_is_empty_everywhere(store: Predictio
     assert await store.versions(model, HOUR) == ()
     assert await store.feature_profiles(model, HOUR) == ()
     assert await store.slices(model, "1", HOUR) == ()
+    (period,) = await store.periods(model, [HOUR], steps=3)
+    assert (period.versions, period.features, period.slices, [step.count for step in period.volume]) == ((), (), {}, [0, 0, 0])
     volume = await store.volume(model, HOUR, timedelta(minutes=30))
     assert [(step.start, step.count, step.errors) for step in volume] == [(START, 0, 0), (START + timedelta(minutes=30), 0, 0)]
 
@@ -479,6 +481,15 @@ async def agree(store: PredictionStore, twin: TwinPredictions, model: str, versi
         assert [near(each) for each in like] == [
             near(each) for each in await twin.feature_profiles(model, HOUR, version=version, like=reference)
         ]
+
+    # They overlap, one has nothing in it, and the first is what all profiles are on the bins of.
+    late = Window(start=START + timedelta(minutes=20), end=HOUR.end)
+    windows = [HOUR, late, HOUR.shifted(timedelta(days=9)), HOUR.shifted(timedelta(minutes=-40))]
+    ours, theirs = await store.periods(model, windows, steps=7), await twin.periods(model, windows, steps=7)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.window, one.volume, one.slices) == (other.window, other.volume, other.slices)
+        assert [near(each) for each in one.versions] == [near(each) for each in other.versions]
+        assert [near(each) for each in one.features] == [near(each) for each in other.features]
 
 
 def near(value: VersionWindow | FeatureProfile) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
-from tools.predictions.port import FeatureProfile, Loaded, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.values import Window
@@ -119,6 +119,21 @@ class TwinPredictions:
             found += [
                 Slice(feature=name, value=value, labelled=len(right), correct=sum(right)) for value, right in frequent[:_SLICES]
             ]
+        return tuple(found)
+
+    async def periods(self, model: str, windows: Sequence[Window], *, steps: int) -> tuple[Period, ...]:
+        found: list[Period] = []
+        for window in windows:
+            versions = await self.versions(model, window)
+            found.append(
+                Period(
+                    window=window,
+                    versions=versions,
+                    features=await self.feature_profiles(model, window, like=found[0].features if found else ()),
+                    volume=await self.volume(model, window, -(-window.length // steps)),
+                    slices={each.version: await self.slices(model, each.version, window) for each in versions if each.labelled},
+                )
+            )
         return tuple(found)
 
     def _answer(self) -> None:

@@ -10,7 +10,7 @@ from tools.errors import PermanentError
 from tools.offload import ChildProcess
 from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
-from tools.predictions.port import FeatureProfile, Loaded, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
 from tools.values import Window
 
 T = TypeVar("T")
@@ -94,7 +94,18 @@ class ClickHouseStore:
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()
     ) -> tuple[FeatureProfile, ...]:
-        return await self._engine.call(Engine.feature_profiles, model, window, version, tuple(like))
+        (found,) = await self._engine.call(Engine.feature_profiles, model, (window,), version, tuple(like))
+        return found
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         return await self._engine.call(Engine.slices, model, version, window)
+
+    async def periods(self, model: str, windows: Sequence[Window], *, steps: int) -> tuple[Period, ...]:
+        each_step = [-(-window.length // steps) for window in windows]
+        periods, profiles = await asyncio.gather(
+            self._engine.call(Engine.outcomes, model, tuple(windows), each_step),
+            self._engine.call(Engine.feature_profiles, model, tuple(windows), None, ()),
+        )
+        return tuple(
+            period.model_copy(update={"features": features}) for period, features in zip(periods, profiles, strict=True)
+        )

@@ -10,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from tools.predictions import loading, outcomes, segments
-from tools.predictions.catalogue import Catalogue
+from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
-from tools.predictions.port import FeatureProfile, Slice, VersionWindow, Volume
+from tools.predictions.outcomes import Labelled
+from tools.predictions.port import FeatureProfile, Period, Slice, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.values import Window
@@ -54,23 +55,48 @@ class Engine:
         return Step(records, len(batch.rejected), None if batch.last else batch.end)
 
     def versions(self, model: str, window: Window) -> tuple[VersionWindow, ...]:
-        if self._catalogue.features(model) is None:
-            return ()
-        return tuple(outcomes.versions(Query(self._connection.client(), model, window)))
+        query = self._query(model, (window,))
+        return outcomes.versions(query, Labelled(query))[0] if self._knows(model) else ()
 
     def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
-        query = Query(self._connection.client(), model, window)
-        if self._catalogue.features(model) is None:
-            return tuple(outcomes.silence(query, step))
-        return tuple(outcomes.volume(query, step))
+        if not self._knows(model):
+            return outcomes.silence(window, step)
+        return outcomes.volumes(self._query(model, (window,)), [step])[0]
 
     def feature_profiles(
-        self, model: str, window: Window, version: str | None, like: Sequence[FeatureProfile]
-    ) -> tuple[FeatureProfile, ...]:
-        features = self._catalogue.features(model) or ()
-        return tuple(profiles(Query(self._connection.client(), model, window, version), features, like))
+        self, model: str, windows: tuple[Window, ...], version: str | None, like: Sequence[FeatureProfile]
+    ) -> list[tuple[FeatureProfile, ...]]:
+        return profiles(self._query(model, windows, version), self._catalogue.features(model) or (), like)
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
-        features = self._catalogue.features(model) or ()
-        categorical = [feature for feature in features if feature.kind == "categorical"]
-        return tuple(outcomes.slices(Query(self._connection.client(), model, window, version), categorical))
+        categorical = self._categorical(model)
+        return Labelled(self._query(model, (window,), version), categorical).slices(0, version) if categorical else ()
+
+    def outcomes(self, model: str, windows: tuple[Window, ...], steps: Sequence[timedelta]) -> list[Period]:
+        """All of a period but its profiles."""
+        if not self._knows(model):
+            return [
+                Period(window=window, volume=outcomes.silence(window, step))
+                for window, step in zip(windows, steps, strict=True)
+            ]
+        query = self._query(model, windows)
+        labelled = Labelled(query, self._categorical(model))
+        versions, volumes = outcomes.versions(query, labelled), outcomes.volumes(query, steps)
+        return [
+            Period(
+                window=window,
+                versions=versions[place],
+                volume=volumes[place],
+                slices={version: labelled.slices(place, version) for version in labelled.versions(place)},
+            )
+            for place, window in enumerate(windows)
+        ]
+
+    def _query(self, model: str, windows: tuple[Window, ...], version: str | None = None) -> Query:
+        return Query(self._connection.client(), model, windows, version)
+
+    def _knows(self, model: str) -> bool:
+        return self._catalogue.features(model) is not None
+
+    def _categorical(self, model: str) -> list[Feature]:
+        return [feature for feature in self._catalogue.features(model) or () if feature.kind == "categorical"]

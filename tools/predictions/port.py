@@ -82,6 +82,26 @@ class Volume(Frozen):
     errors: int
 
 
+class Period(Frozen):
+    """One stretch of a model's traffic."""
+
+    window: Window
+    versions: tuple[VersionWindow, ...] = ()
+    """One per version that answered in it."""
+    features: tuple[FeatureProfile, ...] = ()
+    """Over all versions, on the bins of the first of the periods that were asked for together, so that any two compare."""
+    volume: tuple[Volume, ...] = ()
+    slices: dict[str, tuple[Slice, ...]] = Field(default_factory=dict)
+    """Version -> accuracy by slice, for those that have labels in this period."""
+
+    def version(self, version: str | None) -> VersionWindow | None:
+        return next((each for each in self.versions if each.version == version), None)
+
+    @property
+    def count(self) -> int:
+        return sum(each.count for each in self.versions)
+
+
 class Lag(Frozen):
     """What has been written by the gateway but is not in the store yet, and what had to be given up."""
 
@@ -129,6 +149,13 @@ class PredictionReader(Protocol):
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         """Accuracy by each categorical feature's most frequent values, twenty at most; empty unless it is a classification."""
+        ...
+
+    async def periods(self, model: str, windows: Sequence[Window], *, steps: int) -> tuple[Period, ...]:
+        """All that the four above tell, of several windows, which may overlap; volume in so many steps.
+
+        The same figures for a fraction of the work: few statements, each over all windows.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""A question about one model in one window: the tables it is about, and its bounds as bound values."""
+"""A question about one model in some windows: the tables it is about, and its bounds as bound values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,27 +15,33 @@ _EARLY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Query:
+    """One statement answers for all windows: planning a small statement costs more than running it."""
+
     client: Any
     model: str
-    window: Window
+    windows: tuple[Window, ...]
+    """They may overlap."""
     version: str | None = None
 
-    @property
-    def predictions(self) -> str:
-        return predictions_table(self.model)
-
-    @property
-    def within(self) -> str:
-        """Condition on `predictions`."""
-        bounds = "at >= fromUnixTimestamp64Micro({start:Int64}, 'UTC') AND at < fromUnixTimestamp64Micro({end:Int64}, 'UTC')"
-        return bounds if self.version is None else f"{bounds} AND version = {{version:String}}"
+    def predictions(self, columns: Sequence[str]) -> str:
+        """Predictions within the windows as a table with these columns and `w`, the window's place in `windows`; once for each
+        window that a prediction is in."""
+        if len(self.windows) == 1:
+            place = "materialize(toUInt8(0))"
+        else:
+            tick, places = "toUnixTimestamp64Micro(at)", list(range(len(self.windows)))
+            inside = f"(place, begin, finish) -> {tick} >= begin AND {tick} < finish"
+            given = f"CAST({places}, 'Array(UInt8)'), {{starts:Array(Int64)}}, {{ends:Array(Int64)}}"
+            place = f"arrayJoin(arrayFilter({inside}, {given}))"
+        return f"(SELECT {', '.join(columns)}, {place} AS w FROM {predictions_table(self.model)} WHERE {self._within})"
 
     def labelled(self, columns: Sequence[str]) -> str:
-        """Answered predictions with the newest label that has come for each, as a table with these columns, `label` and
+        """Answered predictions with the newest label that has come for each, as a table with these columns, `w`, `label` and
         `labelled_at`."""
         return f"""(
-            SELECT {", ".join(f"p.{name} AS {name}" for name in columns)}, l.label AS label, l.labelled_at AS labelled_at
-            FROM (SELECT id, {", ".join(columns)} FROM {self.predictions} WHERE {self.within} AND error IS NULL) AS p
+            SELECT {", ".join(f"p.{name} AS {name}" for name in (*columns, "w"))},
+                l.label AS label, l.labelled_at AS labelled_at
+            FROM (SELECT * FROM {self.predictions(("id", "error", *columns))} WHERE error IS NULL) AS p
             INNER JOIN (
                 SELECT id, label, at AS labelled_at FROM {labels_table(self.model)} FINAL
                 WHERE at >= fromUnixTimestamp64Micro({{labelled_from:Int64}}, 'UTC')
@@ -43,13 +49,26 @@ class Query:
         )"""
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
-        bounds: dict[str, Any] = {"start": micros(self.window.start), "end": micros(self.window.end)}
-        bounds["labelled_from"] = bounds["start"] - _EARLY // timedelta(microseconds=1)
+        starts, ends = [micros(window.start) for window in self.windows], [micros(window.end) for window in self.windows]
+        bounds: dict[str, Any] = {"starts": starts, "ends": ends}
+        bounds |= {f"start{place}": start for place, start in enumerate(starts)}
+        bounds |= {f"end{place}": end for place, end in enumerate(ends)}
+        bounds["labelled_from"] = min(starts) - _EARLY // timedelta(microseconds=1)
         if self.version is not None:
             bounds["version"] = self.version
         with translated():
             rows: Sequence[Any] = self.client.query(statement, parameters={**bounds, **(parameters or {})}).result_rows
         return rows
+
+    @property
+    def _within(self) -> str:
+        """In words by which the table's own order is used."""
+        moment = "fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
+        bounds = " OR ".join(
+            f"(at >= {moment.format(name=f'start{place}')} AND at < {moment.format(name=f'end{place}')})"
+            for place in range(len(self.windows))
+        )
+        return f"({bounds})" if self.version is None else f"({bounds}) AND version = {{version:String}}"
 
 
 def micros(moment: datetime) -> int:

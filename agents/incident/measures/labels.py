@@ -10,10 +10,11 @@ from datetime import timedelta
 from agents.evidence import Evidence
 from agents.incident.measures.inputs import distribution
 from agents.incident.measures.shifts import Shift, asked, labelled, tally
-from agents.incident.observations import Observations, Period
+from agents.incident.observations import Observations
 from agents.policies import Investigation
 from agents.statistics import two_proportions, wilson
 from agents.wording import moment, share, span
+from tools.predictions.port import Period
 
 _ONE_CLASS = 0.98
 _VARIED = 0.9

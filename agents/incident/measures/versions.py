@@ -11,11 +11,11 @@ from datetime import datetime
 from agents.evidence import Evidence
 from agents.incident.measures.comparisons import METRICS, Metric, Side, When, compare
 from agents.incident.measures.shifts import Shift, asked
-from agents.incident.observations import Observations, Period
+from agents.incident.observations import Observations
 from agents.policies import Investigation, Policies
 from agents.statistics import two_proportions
 from agents.wording import milliseconds, moment, share
-from tools.predictions.port import Slice
+from tools.predictions.port import Period, Slice
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Literal
 
 from agents.alerts import Alert, Severity
 from agents.evidence import Missing
-from agents.incident.observations import Observations, Period, Reading
+from agents.incident.observations import Observations, Reading
 from agents.payloads.deliveries import fingerprint_of
-from tools.predictions.port import FeatureProfile, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Period, Slice, VersionWindow, Volume
 from tools.registry.port import Alias, AliasChange
 from tools.serving.port import Capacity, Route
 from tools.values import Window
