@@ -17,7 +17,7 @@ from agents.proposals import Proposal
 from agents.subjects import model_of
 from tools.errors import PortError
 from tools.predictions.port import Period, PredictionReader
-from tools.registry.port import Alias, AliasChange, RegistryReader, TrainingRun
+from tools.registry.port import Alias, AliasChange
 from tools.toolbox import Readers
 from tools.values import Window
 
@@ -78,8 +78,9 @@ async def _observe(
     registry, serving = readers.registry, readers.serving
     changes: tuple[AliasChange, ...] = ()
     changes = await sources.ask("registry", registry.history(model), changes)
-    (champion, training), route, capacity, readings, periods = await asyncio.gather(
-        _champion(model, registry, sources),
+    champion = next((change.after for change in reversed(changes) if change.alias is Alias.CHAMPION), None)
+    training, route, capacity, readings, periods = await asyncio.gather(
+        sources.ask("jobs", registry.training_run(model, champion) if champion else _nothing(), None),
         sources.ask("serving", serving.route(model), None),
         sources.ask("serving", serving.capacity(model), None),
         _readings(model, window, before, readers, policies, sources),
@@ -102,10 +103,8 @@ async def _observe(
     )
 
 
-async def _champion(model: str, registry: RegistryReader, sources: Sources) -> tuple[str | None, TrainingRun | None]:
-    """And the job that made it."""
-    champion = await sources.ask("registry", registry.alias(model, Alias.CHAMPION), None)
-    return champion, await sources.ask("jobs", registry.training_run(model, champion), None) if champion else None
+async def _nothing() -> None:
+    """There is no champion, so no run that made it."""
 
 
 def _rollout(history: Sequence[AliasChange], window: Window) -> datetime | None:

@@ -118,6 +118,11 @@ class Drill:
 
     async def _release(self, registry: Registry, number: int) -> None:
         """The bad version, to half of the traffic, so that both can be compared on the same period."""
+        if await registry.alias(MODEL, Alias.CHAMPION) == BAD:
+            # The incident before was lost: it is counted, and the drill goes on as people would, with the good one put back.
+            await registry.set_alias(
+                MODEL, Alias.CHAMPION, GOOD, expected=BAD, key=f"restored/{number}", actor="operator", reason="a lost incident"
+            )
         await registry.set_alias(
             MODEL,
             Alias.CHAMPION,

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,10 +19,14 @@ from simulations.processes import free_port
 from tests.contract.predictions import HOUR, fresh_model, labelled, predicted, segment
 from tools.errors import PermanentError, TemporaryError
 from tools.offload import ChildProcess
+from tools.predictions.catalogue import Catalogue
 from tools.predictions.clickhouse import ClickHouseStore, open_store
+from tools.predictions.connection import Connection
 from tools.predictions.engine import Engine
 from tools.predictions.port import PredictionStore
+from tools.predictions.profiles import profiles
 from tools.predictions.schema import labels_table, predictions_table
+from tools.predictions.statements import Query
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -69,6 +74,35 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store to be killed at."""
     found: str = f"chdb://{tmp_path}/store" if request.param == "embedded" else request.getfixturevalue("clickhouse_url")
     return found
+
+
+class Interrupted:
+    """A client during whose questions more is loaded: after the first answer, once."""
+
+    def __init__(self, client: Any, load: Callable[[], object]) -> None:
+        self._client = client
+        self._load = load
+        self._done = False
+
+    def query(self, *arguments: Any, **options: Any) -> Any:
+        answer = self._client.query(*arguments, **options)
+        if not self._done:
+            self._done = True
+            self._load()
+        return answer
+
+
+async def test_what_is_loaded_between_two_statements_makes_no_count_negative(clickhouse_url: str, tmp_path: Path) -> None:
+    model, engine, connection = fresh_model(), Engine(clickhouse_url), Connection(clickhouse_url)
+    engine.load(segment(tmp_path, [predicted("a", model, city="JFK", x=1.0), predicted("b", model, city=None, x=2.0)]), 0)
+    late = segment(tmp_path, [predicted(str(n), model, city=city, x=3.0) for n, city in enumerate(["JFK", "JFK", "LGA", None])])
+    client = Interrupted(connection.client(), lambda: engine.load(late, 0))
+    features = Catalogue(connection).features(model)
+    assert features is not None
+    (found,) = profiles(Query(client, model, (HOUR,)), features, ())
+    assert {each.name: each.counts for each in found if each.kind == "categorical"} == {"city": (3, 1)}
+    connection.close()
+    engine.close()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What the store knows about models: their tables, and which column holds which feature.
 
-A feature's kind is the one of its first value. Kept for a second, so that the queries of one investigation read it once.
+A feature's kind is the one of its first value. What was read is kept: of the embedded engine, which one process at a time may
+open, for as long as it is open; of a server for a second, so that the queries of one investigation read it once.
 """
 
 import threading
@@ -28,6 +29,7 @@ class Feature:
 class Catalogue:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._shared = connection.shared
         self._seen: dict[str, tuple[float, tuple[Feature, ...] | None]] = {}
         self._created = False
         self._admitting = threading.Lock()
@@ -42,7 +44,7 @@ class Catalogue:
     def features(self, model: str) -> tuple[Feature, ...] | None:
         """In the order in which they came; None for a model of which nothing was ever loaded."""
         looked, features = self._seen.get(model, (float("-inf"), None))
-        if time.monotonic() - looked > _FRESH_S:
+        if features is None or (self._shared and time.monotonic() - looked > _FRESH_S):
             features = self._read(model)
             self._seen[model] = (time.monotonic(), features)
         return features

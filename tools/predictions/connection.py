@@ -35,6 +35,8 @@ class Connection:
         self._url = url
         # Over HTTP threads share a client; of the embedded engine each has its own, because one does one thing at a time.
         self._own = threading.local() if url.startswith(EMBEDDED) else SimpleNamespace()
+        self.shared = not url.startswith(EMBEDDED)
+        """Whether other processes write to the same store."""
         self._opened: list[Any] = []
         self._opening = threading.Lock()
         self.client()

@@ -94,7 +94,8 @@ def _counts(query: Query, features: Sequence[Feature], shapes: Sequence[FeatureP
             keys.append(f"roundDown({feature.column}, [{bounds}])")
         else:
             places = list(range(1, len(shape.categories) + 1))
-            keys.append(f"transform({feature.column}, {{names{index}:Array(String)}}, {places}, {len(places) + 1})")
+            place = f"transform({feature.column}, {{names{index}:Array(String)}}, {places}, {len(places) + 1})"
+            keys.append(f"if({feature.column} IS NULL, 0, {place})")
             parameters[f"names{index}"] = list(shape.categories)
     if not keys:
         return found
@@ -127,8 +128,7 @@ def _profile(seen: FeatureProfile, shape: FeatureProfile, order: Sequence[int], 
     if seen.kind == "numeric":
         counts = tuple(found.get(place, 0) for place in range(len(shape.edges) + 1)) if shape.edges else (filled,)
         return seen.model_copy(update={"edges": shape.edges, "counts": counts})
-    named = [found.get(place, 0) for place in order]
-    # The last place also has the nulls.
-    return seen.model_copy(
-        update={"categories": tuple(shape.categories[place] for place in order), "counts": (*named, filled - sum(named))}
-    )
+    categories = tuple(shape.categories[place] for place in order)
+    # All from one statement: rows may have come since the survey, and no count is negative.
+    others = found.get(len(categories), 0) if categories else filled
+    return seen.model_copy(update={"categories": categories, "counts": (*(found.get(place, 0) for place in order), others)})
