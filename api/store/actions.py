@@ -1,6 +1,6 @@
 """The ledger of actions (`graphs.context.Ledger`): what was meant before the first call, what was done after the last."""
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from agents.actions import WorldState
 from agents.proposals import Proposal, Receipt
@@ -98,7 +98,9 @@ class ActionLedger:
 async def of_incident(session: ReadSession, incident_id: str) -> list[ActionRecord]:
     """In the order in which they were intended."""
     statement = select(ActionRecord).where(ActionRecord.incident_id == incident_id)
-    return list(await session.scalars(statement.order_by(ActionRecord.intended_at, ActionRecord.key)))
+    # Keys are `{run}/{attempt}`: of one moment, the tenth attempt follows the ninth.
+    order = (ActionRecord.intended_at, func.length(ActionRecord.key), ActionRecord.key)
+    return list(await session.scalars(statement.order_by(*order)))
 
 
 async def page(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from api.store import ids, paging
 from api.store.paging import Page
@@ -13,6 +13,11 @@ from api.store.sessions import ReadSession, Transaction
 from api.store.statements import insert
 
 FinalStatus = Literal["approved", "rejected", "edited", "expired", "superseded"]
+
+_PROPOSAL = ApprovalRecord.proposal["id"].as_string()
+# `{run}/{attempt}`: within a run, the shorter number is the smaller. Ids of rows are no order: two of one moment are random,
+# and of two replicas one may have the slower clock.
+_ATTEMPTS = (func.length(_PROPOSAL), _PROPOSAL)
 
 
 async def get(session: ReadSession, approval_id: str) -> ApprovalRecord | None:
@@ -33,16 +38,14 @@ async def of_interrupt(session: ReadSession, run_id: str, interrupt_id: str) -> 
 
 
 async def of_run(session: ReadSession, run_id: str) -> list[ApprovalRecord]:
-    """Oldest first."""
-    return list(
-        await session.scalars(select(ApprovalRecord).where(ApprovalRecord.run_id == run_id).order_by(ApprovalRecord.id))
-    )
+    """In the order of the run's attempts."""
+    return list(await session.scalars(select(ApprovalRecord).where(ApprovalRecord.run_id == run_id).order_by(*_ATTEMPTS)))
 
 
 async def of_incident(session: ReadSession, incident_id: str) -> list[ApprovalRecord]:
-    """Oldest first."""
-    statement = select(ApprovalRecord).where(ApprovalRecord.incident_id == incident_id).order_by(ApprovalRecord.id)
-    return list(await session.scalars(statement))
+    """Oldest run first, and within it in the order of its attempts."""
+    statement = select(ApprovalRecord).where(ApprovalRecord.incident_id == incident_id)
+    return list(await session.scalars(statement.order_by(ApprovalRecord.run_id, *_ATTEMPTS)))
 
 
 async def page(

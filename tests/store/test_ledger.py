@@ -83,6 +83,14 @@ async def test_what_was_never_intended_is_neither_done_nor_given_up(database: Da
     assert await _told(database) == []
 
 
+async def test_actions_of_one_moment_are_in_the_order_of_their_attempts(database: Database, ledger: Ledger) -> None:
+    attempts = [proposal(ABOUT.incident_id, ABOUT.run_id, attempt=number) for number in (1, 9, 10)]
+    for attempt in attempts:
+        await ledger.intend(attempt, BEFORE)
+    async with database.read() as session:
+        assert [record.key for record in await of_incident(session, ABOUT.incident_id)] == [each.id for each in attempts]
+
+
 async def test_a_key_stands_for_one_action(ledger: Ledger) -> None:
     await ledger.intend(ABOUT, BEFORE)
     other = proposal(ABOUT.incident_id, ABOUT.run_id, to="0")

@@ -16,7 +16,7 @@ from api.store.database import Database
 from api.store.records import ApprovalRecord, RunRecord
 from api.work.approvals import Approvals, Decided
 from tests.twins.clock import SteppedClock
-from tests.work.cases import POLICIES, ask, asked, proposal, running_case
+from tests.work.cases import POLICIES, SECOND, ask, asked, proposal, running_case
 from tools.errors import Conflict
 
 YES = Approve()
@@ -269,6 +269,21 @@ async def test_a_sweep_and_a_decision_at_the_same_moment_do_not_both_count(
     async with database.read() as session:
         names = [event.name for event in await events.after(session, case.incident_id, 0)]
     assert names.count("approval.decided") == 1
+
+
+async def test_questions_of_a_run_are_in_the_order_of_its_attempts(database: Database, clock: SteppedClock) -> None:
+    fast, slow = (Approvals(database, lambda: POLICIES, each) for each in (clock, SteppedClock(clock.now() - SECOND)))
+    incident_id, run_id = await running_case(database, clock)
+    attempts = range(1, 12)
+    for attempt in attempts:
+        # As two replicas take turns, whose clocks differ by a second and stand still.
+        desk = fast if attempt % 3 else slow
+        await ask(database, desk, clock, proposal(incident_id, run_id, attempt=attempt), interrupt=f"i{attempt}")
+    async with database.read() as session:
+        of_run, of_incident = await rows.of_run(session, run_id), await rows.of_incident(session, incident_id)
+    assert [each.proposal["id"] for each in of_run] == [f"{run_id}/{attempt}" for attempt in attempts]
+    assert of_incident == of_run
+    assert [each.status for each in of_run] == [*["superseded"] * 10, "pending"]
 
 
 async def test_a_question_of_a_run_that_is_over_is_not_put(
