@@ -19,7 +19,8 @@ from api.store.notifications import SentMessages
 from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
-from api.work.dispatching import Dispatcher, Sweep, repeat
+from api.work.chores import Chore
+from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.intake import Intake
 from api.work.progress import Progress
@@ -43,6 +44,8 @@ _SWEEP = timedelta(milliseconds=500)
 """How late a run may be woken, or an expired question be closed."""
 _LOAD = timedelta(milliseconds=500)
 """How often new segments are looked for; the gateway completes one every few seconds."""
+_BUILD = _WARM = timedelta(seconds=1)
+"""How long the first pause is after what is done once at the start has failed."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,17 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         approvals = Approvals(database, policy, clock)
         autonomy = Autonomy(database, policy, clock)
         toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
-        building = asyncio.create_task(
-            _build_runner(
-                settings,
-                Progress(database, approvals, clock),
-                lambda: Context(toolbox, ledger, policies, autonomy.mode, clock),
-                clock,
-                stack,
-            ),
-            name="build runner",
-        )
+        # Entered here to be left after the engine has stopped: a run that still moves then needs its thread.
+        checkpoints = await stack.enter_async_context(contextlib.AsyncExitStack())
+
+        progress = Progress(database, approvals, clock)
+
+        def context() -> Context:
+            return Context(toolbox, ledger, policies, autonomy.mode, clock)
+
+        build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
+        building = asyncio.create_task(build.until_done(), name=build.name)
+        stack.push_async_callback(_cancel, building)
 
         async def advance(run_id: str, event: str) -> None:
             await (await asyncio.shield(building)).advance(run_id, event)
@@ -99,13 +103,11 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         stack.push_async_callback(engine.stop)
 
         loader = Loader(adapters.predictions, settings.segment_folder)
-        chores = {
-            "sweep": (Sweep(database, engine, approvals, clock).once, _SWEEP),
-            "load": (loader.sweep, _LOAD),
-        }
-        for name, (chore, every) in chores.items():
-            stack.push_async_callback(_cancel, asyncio.create_task(repeat(name, chore, every), name=name))
-        stack.push_async_callback(_cancel, asyncio.create_task(_warm(adapters), name="warm"))
+        sweep = Chore("sweep", Sweep(database, engine, approvals, clock).once, _SWEEP)
+        load = Chore("load", loader.sweep, _LOAD)
+        warm = Chore("warm", lambda: _warm(adapters), _WARM)
+        for name, doing in (("sweep", sweep.forever()), ("load", load.forever()), ("warm", warm.until_done())):
+            stack.push_async_callback(_cancel, asyncio.create_task(doing, name=name))
 
         yield Services(
             database=database,
@@ -120,6 +122,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
+            chores=(build, sweep, load, warm),
             senders=settings.senders,
             max_body_bytes=settings.max_body_bytes,
             intake_in_flight=settings.intake_in_flight,
@@ -176,8 +179,11 @@ async def _build_runner(
     supervisor, runner = await asyncio.to_thread(
         lambda: (importlib.import_module("graphs.supervisor"), importlib.import_module("api.work.runner"))
     )
-    saver = await _open_checkpoints(settings, stack)
-    built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock)
+    async with contextlib.AsyncExitStack() as attempt:
+        saver = await _open_checkpoints(settings, attempt)
+        built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock)
+        # Handed over whole: a try that failed has closed what it opened.
+        stack.push_async_exit(attempt.pop_all())
     return built
 
 
@@ -217,7 +223,7 @@ async def _warm(adapters: Adapters) -> None:
             log.warning("dependency.unavailable", dependency=name, reason=str(error))
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

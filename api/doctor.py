@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from agents.policies import PolicyError
 from api import policy_file, settings
@@ -30,6 +31,12 @@ class Finding:
     detail: str
 
 
+class _Ready(BaseModel):
+    """What is read of the service's answer."""
+
+    chores: dict[str, str]
+
+
 async def examine() -> list[Finding]:
     try:
         found = settings.read()
@@ -44,7 +51,12 @@ async def examine() -> list[Finding]:
         ),
         _ask("metrics system", False, lambda: _prometheus(found), "check OPPEN_PROMETHEUS_URL"),
         _ask("channels", False, lambda: _channels(found), "check OPPEN_CHANNELS"),
-        _ask("service", False, lambda: _get(f"http://{found.host}:{found.port}/readyz"), "start it: oppen serve"),
+        _ask(
+            "service",
+            False,
+            lambda: service(f"http://{found.host}:{found.port}"),
+            "start it (oppen serve), or read its log",
+        ),
     )
     return [_names(), _home(found.home), _policies(found), _clock(found), _senders(found), *asked]
 
@@ -109,6 +121,21 @@ async def _channels(found: Settings) -> str:
             if Apprise.instantiate(url.get_secret_value()) is None:
                 raise ValueError(f"address {place} of channel {name} is none that Apprise understands")
     return ", ".join(sorted(found.channels))
+
+
+async def service(url: str) -> str:
+    """That it answers and its background chores get done. Raises ValueError and httpx.HTTPError."""
+    async with httpx.AsyncClient(timeout=_LIMIT_S) as client:
+        response = await client.get(f"{url}/readyz")
+    response.raise_for_status()
+    try:
+        chores = _Ready.model_validate_json(response.content).chores
+    except ValidationError as error:
+        raise ValueError(f"what answers at {url} is not the service") from error
+    failing = [f"{name} is {state}" for name, state in chores.items() if state != "ok"]
+    if failing:
+        raise ValueError(f"in the background, {', '.join(failing)}")
+    return f"{url} answers, and gets its background chores done"
 
 
 async def _get(url: str) -> str:

@@ -1,14 +1,36 @@
 """What the service tells Prometheus: requests and alerts are counted as they pass, states are read when scraped."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from api.store.records import ApprovalRecord, IncidentRecord, RunRecord
 from api.web.services import Services
 from api.work.admission import Accepted
+from api.work.chores import KINDS, Chore
 from tools.errors import PortError
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+
+class _ChoreFailures(Collector):
+    """Chores count for themselves, since they run also where nobody scrapes."""
+
+    def __init__(self) -> None:
+        self.chores: Sequence[Chore[Any]] = ()
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "oppen_chore_failures", "Tries at a background chore that did not succeed.", labels=("chore", "kind")
+        )
+        for chore in self.chores:
+            for kind in KINDS:
+                family.add_metric((chore.name, kind), chore.failures[kind])
+        yield family
 
 
 class Metrics:
@@ -34,6 +56,8 @@ class Metrics:
             "oppen_predictions_lag_segments", "Complete segments that are not in the store yet.", registry=registry
         )
         self._lag_bytes = Gauge("oppen_predictions_lag_bytes", "Their size.", registry=registry)
+        self._chores = _ChoreFailures()
+        registry.register(self._chores)
         self._up = Gauge("oppen_source_up", "Whether the last scrape could read it.", ("source",), registry=registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -57,6 +81,7 @@ class Metrics:
                 self._up.labels(source).set(0)
             else:
                 self._up.labels(source).set(1)
+        self._chores.chores = needs.chores
         return generate_latest(self._registry)
 
     async def _read_states(self, needs: Services) -> None:

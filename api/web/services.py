@@ -1,7 +1,8 @@
 """What the web layer needs of the rest, as one value; `api/container.py` makes it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -10,6 +11,7 @@ from api.settings import Sender
 from api.store.database import Database
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
+from api.work.chores import Chore
 from api.work.intake import Intake
 from tools.clock import Clock
 from tools.errors import TemporaryError
@@ -37,6 +39,7 @@ class Services:
     required: frozenset[str]
     """Checks without which nothing can be taken in. An investigation does without the others, and says so."""
     lag: Callable[[], Awaitable[Lag]]
+    chores: Sequence[Chore[Any]]
     senders: Mapping[str, Sender]
     max_body_bytes: int
     intake_in_flight: int

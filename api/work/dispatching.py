@@ -4,25 +4,12 @@ The runs table is the outbox. Whoever commits a run as `queued` asks for its dis
 again for whatever is due. Asking twice is free, so a crash between the commit and the first asking loses nothing.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Protocol
-
-import structlog
 
 from api.store import runs
 from api.store.database import Database
 from api.work.approvals import Approvals
 from tools.clock import Clock
-from tools.errors import TemporaryError
-
-log = structlog.get_logger()
-
-Chore = Callable[[], Awaitable[object]]
-
-_LONGEST_PAUSE = timedelta(seconds=30)
-"""Between two tries at a chore that keeps failing."""
 
 
 class Mover(Protocol):
@@ -66,16 +53,3 @@ class Sweep:
         for run_id, event in due:
             await self._engine.dispatch(run_id, event)
         return len(due)
-
-
-async def repeat(name: str, chore: Chore, every: timedelta) -> None:
-    """Do `chore` for as long as the service runs; one that fails is tried again, less and less often."""
-    pause = every
-    while True:
-        try:
-            await chore()
-            pause = every
-        except TemporaryError as error:
-            pause = min(pause * 2, _LONGEST_PAUSE)
-            log.warning("chore.delayed", chore=name, reason=str(error), pause_s=pause.total_seconds())
-        await asyncio.sleep(pause.total_seconds())

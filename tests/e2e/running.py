@@ -129,6 +129,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,
+        chores=(),
         senders=SENDERS,
         max_body_bytes=64 * 1024,
         intake_in_flight=2,

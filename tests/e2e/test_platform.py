@@ -1,15 +1,19 @@
 """The platform itself: autonomy, policies, models, the records of what was done, and what probes and scrapers see."""
 
+import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from agents.policies import Policies
+from api import doctor
 from api.store.actions import ActionLedger
 from api.store.database import Database
+from api.work.chores import Chore
 from tests.e2e.bodies import alert, fields, group, refused
-from tests.e2e.running import Platform, running
+from tests.e2e.running import Platform, running, until
 from tests.twins.clock import SteppedClock
 from tests.work.cases import proposal, running_case
 from tools.errors import TemporaryError
@@ -129,7 +133,7 @@ async def test_the_audit_log_is_paged_and_proves_itself(platform: Platform) -> N
 async def test_the_process_is_alive_and_ready(platform: Platform) -> None:
     assert (await platform.anybody.get("/healthz")).json() == {"status": "ok"}
     ready = await platform.anybody.get("/readyz")
-    assert ready.json() == {"ready": True, "dependencies": {"database": "ok", "registry": "ok", "serving": "ok"}}
+    assert ready.json() == {"ready": True, "dependencies": {"database": "ok", "registry": "ok", "serving": "ok"}, "chores": {}}
 
 
 async def test_ready_does_without_what_investigations_do_without(platform: Platform) -> None:
@@ -146,7 +150,7 @@ async def test_not_ready_is_503_and_does_not_tell_strangers_where_things_are(dat
     async with running(database, clock, checks={"database": _refuse}) as platform:
         answer = await platform.anybody.get("/readyz")
         assert answer.status_code == 503
-        assert answer.json() == {"ready": False, "dependencies": {"database": "does not answer"}}
+        assert answer.json() == {"ready": False, "dependencies": {"database": "does not answer"}, "chores": {}}
 
 
 async def test_metrics_count_what_passed_and_show_how_things_stand(platform: Platform) -> None:
@@ -165,6 +169,45 @@ async def test_metrics_count_what_passed_and_show_how_things_stand(platform: Pla
         'oppen_source_up{source="database"} 1.0',
     ):
         assert line in text.splitlines()
+
+
+async def test_a_chore_that_broke_shows_and_is_counted_until_it_is_done(database: Database, clock: SteppedClock) -> None:
+    mended, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        if not mended.is_set():
+            raise ZeroDivisionError("nobody foresaw it")
+        done.set()
+
+    chore = Chore("sweep", work, timedelta(milliseconds=1))
+    async with running(database, clock, chores=(chore,)) as platform:
+
+        async def state() -> str:
+            ready = await platform.anybody.get("/readyz")
+            assert ready.status_code == 200
+            assert "foresaw" not in ready.text
+            told: str = ready.json()["chores"]["sweep"]
+            return told
+
+        async def broken() -> bool:
+            return await state() == "broken"
+
+        task = asyncio.create_task(chore.forever())
+        await until(broken)
+        with pytest.raises(ValueError, match="in the background, sweep is broken"):
+            await doctor.service(platform.url)
+        mended.set()
+        async with asyncio.timeout(5):
+            await done.wait()
+        assert await state() == "ok"
+        assert "chores" in await doctor.service(platform.url)
+        lines = (await platform.anybody.get("/metrics")).text.splitlines()
+        assert f'oppen_chore_failures_total{{chore="sweep",kind="unexpected"}} {chore.failures["unexpected"]:.1f}' in lines
+        assert 'oppen_chore_failures_total{chore="sweep",kind="temporary"} 0.0' in lines
+        assert chore.failures["unexpected"] > 0
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 async def _no_lag_known() -> Any:

@@ -1,16 +1,14 @@
 """The outbox: what is queued reaches the engine, however often it is asked for and whoever died in between."""
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
-from structlog.testing import capture_logs
 
 from api.store import runs
 from api.store.database import Database
 from api.work.approvals import Approvals
-from api.work.dispatching import Dispatcher, Sweep, repeat
+from api.work.dispatching import Dispatcher, Sweep
 from tests.twins.clock import SteppedClock
 from tests.work.cases import DEBOUNCE, POLICIES, SECOND, alert, asked, begin_run, intake
 from tools.errors import TemporaryError
@@ -110,32 +108,3 @@ async def test_the_sweep_declines_what_nobody_answered_in_time(desk: Desk) -> No
     desk.clock.pass_(POLICIES.approval.expires_after)
     assert await desk.sweep.once() == 1
     assert desk.engine.dispatched == [(case.run_id, f"decision:{case.approval.id}")]
-
-
-async def test_a_chore_that_fails_for_a_moment_is_done_again() -> None:
-    done = asyncio.Event()
-    tries = 0
-
-    async def chore() -> None:
-        nonlocal tries
-        tries += 1
-        if tries < 3:
-            raise TemporaryError("away")
-        done.set()
-
-    with capture_logs() as logs:
-        task = asyncio.create_task(repeat("sweep", chore, timedelta(milliseconds=1)))
-        await asyncio.wait_for(done.wait(), 5)
-    pauses = [each["pause_s"] for each in logs if each["event"] == "chore.delayed"]
-    assert pauses == [0.002, 0.004]
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def test_a_chore_that_is_broken_is_not_hidden() -> None:
-    async def chore() -> None:
-        raise ZeroDivisionError("a bug")
-
-    with pytest.raises(ZeroDivisionError):
-        await repeat("sweep", chore, timedelta(milliseconds=1))

@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from api.web.dependencies import Here, Needs
 from api.web.views import View
+from api.work.chores import State
 from tools.errors import PortError
 
 log = structlog.get_logger()
@@ -25,12 +26,18 @@ class Alive(View):
 
 class Readiness(View):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"ready": True, "dependencies": {"database": "ok", "serving": "does not answer"}}]}
+        json_schema_extra={
+            "examples": [
+                {"ready": True, "dependencies": {"database": "ok", "serving": "does not answer"}, "chores": {"sweep": "ok"}}
+            ]
+        }
     )
 
     ready: bool
     dependencies: dict[str, str]
     """Name to `ok`, `does not answer` or `no answer within 2 s`."""
+    chores: dict[str, State]
+    """Background chore to how its last try went: `ok`; `delayed` by a dependency; `broken`, with the traceback in the log."""
 
 
 @router.get("/healthz")
@@ -42,12 +49,12 @@ async def healthz() -> Alive:
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Something that is needed does not answer."}})
 async def readyz(needs: Needs, response: Response) -> Readiness:
     """Every dependency is asked, all at once, for two seconds. Not ready without those that intake needs; investigations do
-    without the others, and say so."""
+    without the others, and say so. A chore that fails goes on being tried, so it is told and makes nothing unready."""
     answers = await asyncio.gather(*(_ask(name, check) for name, check in needs.checks.items()))
     dependencies = dict(zip(needs.checks, answers, strict=True))
     ready = all(dependencies[name] == "ok" for name in needs.required)
     response.status_code = 200 if ready else 503
-    return Readiness(ready=ready, dependencies=dependencies)
+    return Readiness(ready=ready, dependencies=dependencies, chores={chore.name: chore.state for chore in needs.chores})
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
