@@ -19,6 +19,7 @@ from api.store.notifications import SentMessages
 from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
+from api.work.checkpoints import open_checkpoints
 from api.work.chores import Chore
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
@@ -180,38 +181,11 @@ async def _build_runner(
         lambda: (importlib.import_module("graphs.supervisor"), importlib.import_module("api.work.runner"))
     )
     async with contextlib.AsyncExitStack() as attempt:
-        saver = await _open_checkpoints(settings, attempt)
+        saver = await attempt.enter_async_context(open_checkpoints(settings.checkpoints))
         built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock)
         # Handed over whole: a try that failed has closed what it opened.
         stack.push_async_exit(attempt.pop_all())
     return built
-
-
-async def _open_checkpoints(settings: Settings, stack: contextlib.AsyncExitStack) -> Any:
-    """A lost last checkpoint is a step that is run again (docs/adr/0002), so SQLite need not wait for the disk here."""
-    if settings.on_sqlite:
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-        path = settings.checkpoints.removeprefix("sqlite:///")
-        saver = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(path))
-        await saver.setup()
-        await saver.conn.execute("PRAGMA synchronous=NORMAL")
-        return saver
-    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-    from psycopg.rows import dict_row
-    from psycopg_pool import AsyncConnectionPool
-
-    pool: Any = AsyncConnectionPool(
-        settings.checkpoints.replace("+psycopg", "", 1),
-        min_size=1,
-        max_size=8,
-        open=False,
-        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
-    )
-    await stack.enter_async_context(pool)
-    postgres = AsyncPostgresSaver(pool)
-    await postgres.setup()
-    return postgres
 
 
 async def _warm(adapters: Adapters) -> None:

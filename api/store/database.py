@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ from tools.errors import TemporaryError
 _BUSY_TIMEOUT_S = 10
 """How long a lock held by another process is waited for, before it is a TemporaryError."""
 _RETRY_S = 0.05
+_HELD = timedelta(seconds=1)
+"""When to ask again for what another process holds: it is at it for seconds."""
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+# A holder whose machine vanished is noticed after a minute, and not after the two hours that are the usual default; one that
+# lives may hold for as long as it likes.
+_HOLDING = (
+    "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c idle_in_transaction_session_timeout=0"
+)
 
 
 class Database:
@@ -35,9 +44,10 @@ class Database:
         match parsed.get_backend_name():
             case "sqlite":
                 self._writing, self._reading = _sqlite(parsed)
+                self._holding: AsyncEngine | None = None
                 self._turn: contextlib.AbstractAsyncContextManager[Any] = asyncio.Lock()
             case "postgresql":
-                self._writing, self._reading = _postgresql(parsed)
+                self._writing, self._reading, self._holding = _postgresql(parsed)
                 self._turn = contextlib.nullcontext()
             case other:
                 raise ValueError(f"{other} is not supported: use sqlite:///PATH or postgresql://...")
@@ -73,6 +83,23 @@ class Database:
             async with self._reads() as session:
                 yield session
 
+    @contextlib.asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """Of all processes on this database, be the one that does `name`, until the block is left or the process is dead.
+
+        Raises TemporaryError when another process is at it, or when the connection that held it was lost in between. An SQLite
+        file has one service, whose tasks keep apart by themselves; one process that holds a name twice is refused the second.
+        """
+        if self._holding is None:
+            yield
+            return
+        with translated():
+            # The lock is the transaction's: nothing to give back, and no proxy between us and the server can mix it up.
+            async with self._holding.begin() as connection:
+                if not await connection.scalar(_TRY_LOCK, {"name": name}):
+                    raise TemporaryError(f"another process is at {name}", retry_after=_HELD)
+                yield
+
     async def ping(self) -> None:
         """Raises TemporaryError when the database does not answer."""
         async with self.read() as session:
@@ -95,6 +122,8 @@ class Database:
     async def close(self) -> None:
         await self._reading.dispose()
         await self._writing.dispose()
+        if self._holding is not None:
+            await self._holding.dispose()
 
 
 def _sqlite(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
@@ -130,7 +159,8 @@ def _pragmas(connection: Any, *pragmas: str) -> None:
     cursor.close()
 
 
-def _postgresql(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
+def _postgresql(url: URL) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+    """For writing, for reading, and for holding."""
     url = url.set(drivername="postgresql+psycopg")
     # UTC, or a time near the edge of the calendar cannot be shown in the server's zone; no lock is waited for without end.
     settings = f"-c timezone=UTC -c lock_timeout={_BUSY_TIMEOUT_S}s"
@@ -142,7 +172,11 @@ def _postgresql(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
         isolation_level="AUTOCOMMIT",
         **common,
     )
-    return writing, reading
+    # One for each run that moves, of which the engine sees to it that they are not many.
+    holding = create_async_engine(
+        url, connect_args=_connect(f"{settings} {_HOLDING}"), pool_pre_ping=True, pool_size=2, max_overflow=-1
+    )
+    return writing, reading, holding
 
 
 def _connect(settings: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How a run stands, in SQL: what the runner reads before a move and writes after it, one transaction each."""
 
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,10 @@ class Progress:
         self._database = database
         self._questions = questions
         self._clock = clock
+
+    def hold(self, run_id: str) -> AbstractAsyncContextManager[None]:
+        """Be the only process that moves the run. Raises TemporaryError when another one is at it."""
+        return self._database.hold(f"run {run_id}")
 
     async def claim(self, run_id: str, event: str) -> RunRecord | None:
         """The run, if this event is the one that moves it; None when it has moved on.

@@ -41,12 +41,13 @@ class Runner:
         self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def advance(self, run_id: str, event: str) -> None:
-        """Move the run as far as it goes. Raises TemporaryError when a store is away: then it is to be called again.
+        """Move the run as far as it goes. Raises TemporaryError when a store is away, or another process is at the run: then it
+        is to be called again.
 
         One call at a time moves a run, and whoever comes second finds what the first has done: two at once would each write
-        the thread, and ask the same question twice.
+        the thread, and ask the same question twice. The workflow's id does not see to that (docs/adr/0005).
         """
-        async with self._moving.setdefault(run_id, asyncio.Lock()):
+        async with self._moving.setdefault(run_id, asyncio.Lock()), self._progress.hold(run_id):
             await self._advance(run_id, event)
 
     async def _advance(self, run_id: str, event: str) -> None:

@@ -1,4 +1,4 @@
-"""An engine as a process of its own: `python -m tests.graphs.engine_process URL HOW RUN:EVENT...`.
+"""An engine as a process of its own: `python -m tests.graphs.engine_process URL NAME HOW RUN:EVENT...`.
 
 Says on its output what happens to the workflows, line by line, and ends when the first of them is done.
 `hang`: a move begins and never ends. `finish`: it ends. `stumble`: a store is away at the first try.
@@ -19,7 +19,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def main(url: str, how: str, moves: list[str]) -> None:
+async def main(url: str, name: str, how: str, moves: list[str]) -> None:
     done = asyncio.Event()
     tries = 0
 
@@ -34,7 +34,7 @@ async def main(url: str, how: str, moves: list[str]) -> None:
         say(f"done {run_id} {event}")
         done.set()
 
-    engine = Engine(url, advance)
+    engine = Engine(url, advance, executor=name)
     await engine.start()
     for move in moves:
         run_id, _, event = move.partition(":")
@@ -45,4 +45,4 @@ async def main(url: str, how: str, moves: list[str]) -> None:
 
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]))

@@ -5,23 +5,27 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
+
+from tests.databases import BACKENDS
 
 LIMIT_S = 40.0
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/engine.db"
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest) -> str:
+    """Where the engine keeps its tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('tmp_path')}/engine.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 @asynccontextmanager
-async def engine(url: str, how: str, *moves: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.graphs.engine_process", url, how, *moves, stdout=PIPE, stderr=PIPE
-    )
+async def engine(url: str, how: str, *moves: str, name: str = "local") -> AsyncIterator[Process]:
+    command = [sys.executable, "-m", "tests.graphs.engine_process", url, name, how, *moves]
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     try:
         async with asyncio.timeout(LIMIT_S):
             yield process
@@ -57,3 +61,11 @@ async def test_a_move_is_made_once_tried_until_it_succeeds_and_never_again(url: 
         assert await rest(first) == ["begun run-1 start", "begun run-1 start", "done run-1 start"]
     async with engine(url, "finish", "run-1:start", "run-1:decision:apr-1") as second:
         assert await rest(second) == ["begun run-1 decision:apr-1", "done run-1 decision:apr-1"]
+
+
+@pytest.mark.postgres
+async def test_of_two_replicas_the_first_makes_the_move(postgres_url: str) -> None:
+    async with engine(postgres_url, "hang", "run-1:start", name="one") as first:
+        assert await line(first) == "begun run-1 start"
+        async with engine(postgres_url, "finish", "run-1:start", "run-2:start", name="two") as second:
+            assert await rest(second) == ["begun run-2 start", "done run-2 start"]
