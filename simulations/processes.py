@@ -1,5 +1,6 @@
 """Programs of the platform as child processes: started, waited for by a state and not by time, and ended again."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -65,17 +66,18 @@ class Program:
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
     def stop(self, limit_s: float = 15) -> None:
-        """Ask to end, and insist after `limit_s`."""
+        """Ask to end, and insist after `limit_s`, or when whoever waits here is told to end itself."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(limit_s)
-            except subprocess.TimeoutExpired:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(limit_s)
+            finally:
+                # A second signal raises in the wait above: it is a wish for haste, not for leaving the program behind.
                 self.kill()
         for file in self._files:
             file.close()
@@ -85,7 +87,7 @@ class Program:
 
 
 class Programs:
-    """Ends what it started, in reverse order, however the block is left."""
+    """Ends what it started, in reverse order, however the block is left, and at the latest when this process ends."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -98,7 +100,10 @@ class Programs:
     def __enter__(self) -> Self:
         # Told to end, Python would end at once and leave them running: this unwinds the block instead.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        # A second signal may come while an event loop is giving up: then its coroutines, and this block, are never left.
+        atexit.register(self._stack.close)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+        atexit.unregister(self._stack.close)
