@@ -26,12 +26,17 @@ Advance = Callable[[str, str], Awaitable[None]]
 # DBOS finds workflows by name in module scope, and there is one engine to a process.
 _advance: Advance | None = None
 _slots: asyncio.Semaphore | None = None
+_moving: set[asyncio.Task[None]] = set()
 
 
 @DBOS.workflow(name="oppen.advance")
 async def _workflow(run_id: str, event: str) -> None:
     if _advance is None or _slots is None:
         raise RuntimeError("the engine was stopped")
+    task = asyncio.current_task()
+    assert task is not None
+    _moving.add(task)
+    task.add_done_callback(_moving.discard)
     async with _slots:
         while True:
             try:
@@ -75,10 +80,17 @@ class Engine:
             await DBOS.start_workflow_async(_workflow, run_id, event)
 
     async def stop(self) -> None:
-        """Let running workflows reach their end for a moment; what does not is taken up at the next start."""
+        """Let running workflows reach their end for a moment; what does not is broken off, and taken up at the next start.
+
+        Nothing moves when this returns: a run that found its stores closed would be taken for a failed one.
+        """
         global _advance  # noqa: PLW0603
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=5)
         _advance = None
+        leftover = list(_moving)
+        for task in leftover:
+            task.cancel()
+        await asyncio.gather(*leftover, return_exceptions=True)
 
 
 def _prepare(url: str) -> None:

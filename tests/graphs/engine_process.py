@@ -1,7 +1,8 @@
 """An engine as a process of its own: `python -m tests.graphs.engine_process URL NAME HOW RUN:EVENT...`.
 
 Says on its output what happens to the workflows, line by line, and ends when the first of them is done.
-`hang`: a move begins and never ends. `finish`: it ends. `stumble`: a store is away at the first try.
+`hang`: a move begins and never ends. `leave`: so does it, and the engine is stopped meanwhile. `finish`: it ends.
+`stumble`: a store is away at the first try.
 """
 
 import asyncio
@@ -29,6 +30,12 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
         say(f"begun {run_id} {event}")
         if how == "hang":
             await asyncio.Event().wait()
+        if how == "leave":
+            done.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                say(f"broken off {run_id} {event}")
         if how == "stumble" and tries == 1:
             raise TemporaryError("the store is away", retry_after=timedelta(milliseconds=10))
         say(f"done {run_id} {event}")
@@ -41,6 +48,7 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
         await engine.dispatch(run_id, event)
     await done.wait()
     await engine.stop()
+    say("stopped")
 
 
 if __name__ == "__main__":

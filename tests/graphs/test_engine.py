@@ -53,14 +53,22 @@ async def test_a_move_that_was_killed_is_made_again_by_the_next_process(url: str
         first.kill()
         await first.wait()
     async with engine(url, "finish") as second:
-        assert await rest(second) == ["begun run-1 start", "done run-1 start"]
+        assert await rest(second) == ["begun run-1 start", "done run-1 start", "stopped"]
 
 
 async def test_a_move_is_made_once_tried_until_it_succeeds_and_never_again(url: str) -> None:
     async with engine(url, "stumble", "run-1:start", "run-1:start", "run-1:start") as first:
-        assert await rest(first) == ["begun run-1 start", "begun run-1 start", "done run-1 start"]
+        assert await rest(first) == ["begun run-1 start", "begun run-1 start", "done run-1 start", "stopped"]
     async with engine(url, "finish", "run-1:start", "run-1:decision:apr-1") as second:
-        assert await rest(second) == ["begun run-1 decision:apr-1", "done run-1 decision:apr-1"]
+        assert await rest(second) == ["begun run-1 decision:apr-1", "done run-1 decision:apr-1", "stopped"]
+
+
+@pytest.mark.slow
+async def test_a_move_that_lasts_is_broken_off_before_the_engine_has_stopped_and_made_again_by_the_next(url: str) -> None:
+    async with engine(url, "leave", "run-1:start") as first:
+        assert await rest(first) == ["begun run-1 start", "broken off run-1 start", "stopped"]
+    async with engine(url, "finish") as second:
+        assert await rest(second) == ["begun run-1 start", "done run-1 start", "stopped"]
 
 
 @pytest.mark.postgres
@@ -68,4 +76,4 @@ async def test_of_two_replicas_the_first_makes_the_move(postgres_url: str) -> No
     async with engine(postgres_url, "hang", "run-1:start", name="one") as first:
         assert await line(first) == "begun run-1 start"
         async with engine(postgres_url, "finish", "run-1:start", "run-2:start", name="two") as second:
-            assert await rest(second) == ["begun run-2 start", "done run-2 start"]
+            assert await rest(second) == ["begun run-2 start", "done run-2 start", "stopped"]
