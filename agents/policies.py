@@ -59,6 +59,9 @@ class Intake(Frozen):
     """An alert that resolves itself within this time opens no investigation; below it, most flapping we saw had ended."""
     debounce_critical: Duration = timedelta(0)
     """Critical alerts are looked at straight away."""
+    hold_escalated: Duration = timedelta(hours=4)
+    """For so long an incident that was handed to people takes in what else fires about its subject, unless that is more severe
+    or everything has resolved since: they know, and are not asked again at each repeat (Alertmanager's default interval)."""
     model_labels: tuple[str, ...] = ("model", "model_name", "registered_model")
     """Labels (then annotations) that name the model an alert speaks of; the first that is there counts."""
     version_labels: tuple[str, ...] = ("version", "model_version")

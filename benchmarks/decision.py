@@ -45,7 +45,7 @@ SHARE_OF_BARE = 0.5
 BOUND_S = 120.0
 
 POLICIES = """
-intake: {debounce: 0s}
+intake: {debounce: 0s, hold_escalated: 0s}
 investigation: {window: 1h, season: 1h}
 """
 

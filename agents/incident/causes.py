@@ -119,13 +119,18 @@ def infrastructure(facts: Facts) -> Hypothesis:
 
 def traffic_change(facts: Facts) -> Hypothesis:
     direct, circumstances = [], []
+    objections = [
+        _certain(shift, f"version {facts.rollout.previous} met the same traffic, and only the new one got worse", REFUTATION)
+        for shift in facts.against_previous.values()
+        if facts.rollout is not None and shift.real and shift.same_period
+    ]
     if facts.traffic is not None and facts.traffic.real:
         direct.append(_argued(facts.traffic, "the number of requests has changed", TRAFFIC))
         for metric, shift in facts.service.items():
             if shift.real:
                 circumstances.append(_argued(shift, f"what serves {_WORSE[metric]} than before", STRONG_CIRCUMSTANCE))
         circumstances += [_certain(each, "it is saturated", CIRCUMSTANCE) for each in facts.saturation if each.real]
-    return weigh(Cause.TRAFFIC_CHANGE, direct, circumstances, (), "As many requests come as in the same hours before.")
+    return weigh(Cause.TRAFFIC_CHANGE, direct, circumstances, objections, "As many requests come as in the same hours before.")
 
 
 def labels(facts: Facts) -> Hypothesis:

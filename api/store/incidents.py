@@ -63,6 +63,19 @@ async def lock_open(transaction: Transaction, subjects: Collection[str]) -> dict
     return {incident.subject: incident for incident in await transaction.scalars(statement)}
 
 
+async def escalated(transaction: Transaction, subjects: Collection[str], *, since: datetime) -> dict[str, IncidentRecord]:
+    """By subject, the last incident that was closed since then, where it was handed to people."""
+    if not subjects:
+        return {}
+    statement = (
+        select(IncidentRecord)
+        .where(IncidentRecord.subject.in_(subjects), IncidentRecord.closed_at > since)
+        .order_by(IncidentRecord.closed_at, IncidentRecord.id)
+    )
+    last = {incident.subject: incident for incident in await transaction.scalars(statement)}
+    return {subject: incident for subject, incident in last.items() if incident.status == "escalated"}
+
+
 async def add(transaction: Transaction, rows: list[dict[str, Any]]) -> None:
     """Raises Conflict when one of the subjects has an open incident by now."""
     if rows:

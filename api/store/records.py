@@ -85,6 +85,7 @@ class IncidentRecord(Base):
             postgresql_where=text("closed_at IS NULL"),
         ),
         Index("incidents_status", "status", "id"),
+        Index("incidents_subject", "subject", "closed_at"),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -70,11 +70,15 @@ async def admit(transaction: Transaction, deliveries: Sequence[Delivery], polici
 async def _open_book(transaction: Transaction, deliveries: Sequence[Delivery], policies: Policies, now: datetime) -> Casebook:
     everything = [alert for delivery in deliveries for alert in delivery.alerts]
     # The incidents are locked before the alerts are read: who comes second reads what the first one wrote.
-    open_ = await incidents.lock_open(transaction, {str(subject) for _, subject, _ in everything})
+    subjects = {str(subject) for _, subject, _ in everything}
+    open_ = await incidents.lock_open(transaction, subjects)
     known = await alerts.find(transaction, {identity for identity, _, _ in everything})
     at_hand = {incident.id for incident in open_.values()}
     elsewhere = {record.incident_id for record in known.values() if record.incident_id is not None} - at_hand
-    return Casebook(now, policies, known, open_, await incidents.get_many(transaction, elsewhere))
+    escalated = await incidents.escalated(transaction, subjects - open_.keys(), since=now - policies.intake.hold_escalated)
+    firing = await alerts.firing(transaction, {incident.id for incident in escalated.values()})
+    held = {subject: incident for subject, incident in escalated.items() if incident.id in firing}
+    return Casebook(now, policies, known, open_, held, await incidents.get_many(transaction, elsewhere))
 
 
 async def _hasten(transaction: Transaction, cases: Iterable[Case], now: datetime) -> dict[str, str]:

@@ -5,6 +5,7 @@ The rules:
 - A firing alert joins the open incident of its subject, or opens one. It stays open until the fix is verified.
 - `resolved` ends an alert for good: a `firing` of the same identity that comes later was under way for too long.
 - A resolved alert that was never seen firing is kept, without an incident.
+- What was handed to people holds what else fires about its subject for a while, as long as one of its alerts fires.
 - An alert that still fires some time after its incident was closed opens another one, which says what it recurs from.
 """
 
@@ -89,8 +90,8 @@ class Tally:
 
 
 class Casebook:
-    """`known`: the alerts of this batch that have rows. `open_`: open incidents of its subjects. `others`: the other incidents
-    that known alerts belong to."""
+    """`known`: the alerts of this batch that have rows. `open_`: open incidents of its subjects. `held`: incidents of them that
+    people were handed and that still fire. `others`: the other incidents that known alerts belong to."""
 
     def __init__(
         self,
@@ -98,11 +99,13 @@ class Casebook:
         policies: Policies,
         known: Mapping[Identity, AlertRecord],
         open_: Mapping[str, IncidentRecord],
+        held: Mapping[str, IncidentRecord],
         others: Mapping[str, IncidentRecord],
     ) -> None:
         self._now = now
         self._policies = policies
         self._known = known
+        self._held = held
         self._others = others
         self.entries: dict[Identity, Entry] = {}
         self.cases = {subject: _case(record) for subject, record in open_.items()}
@@ -161,6 +164,8 @@ class Casebook:
         if entry.incident_id in self._by_id:
             tally.of(entry.incident_id)
             return
+        if entry.incident_id in {incident.id for incident in self._held.values()}:
+            return
         closed_at = self._others[entry.incident_id].closed_at
         if closed_at is not None and self._now - closed_at > self._policies.verification.settle:
             self._join(tally, entry, subject, recurs_from=entry.incident_id)
@@ -168,7 +173,11 @@ class Casebook:
     def _join(self, tally: Tally, entry: Entry, subject: Subject, recurs_from: str | None) -> None:
         severity = entry.alert.severity
         due_at = self._now + self._patience(severity)
-        case = self.cases.get(str(subject))
+        case, held = self.cases.get(str(subject)), self._held.get(str(subject))
+        if case is None and held is not None and _RANK[severity] <= _RANK[_severity(held)]:
+            entry.incident_id = held.id
+            tally.of(held.id).joined.append(entry)
+            return
         if case is None:
             case = Case(
                 ids.new("inc", self._now),
@@ -195,8 +204,11 @@ class Casebook:
 
 
 def _case(record: IncidentRecord) -> Case:
-    severity: Severity = "critical" if record.severity == "critical" else "info" if record.severity == "info" else "warning"
-    return Case(record.id, record.title, severity, debouncing=record.status == "debouncing")
+    return Case(record.id, record.title, _severity(record), debouncing=record.status == "debouncing")
+
+
+def _severity(record: IncidentRecord) -> Severity:
+    return "critical" if record.severity == "critical" else "info" if record.severity == "info" else "warning"
 
 
 def _title(alert: Alert) -> str:

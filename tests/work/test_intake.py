@@ -49,11 +49,13 @@ async def _told(database: Database, incident_id: str) -> list[tuple[str, dict[st
         return [(event.name, event.data) for event in await events.after(session, incident_id, 0)]
 
 
-async def _close(database: Database, incident_id: str, clock: SteppedClock) -> None:
+async def _close(
+    database: Database, incident_id: str, clock: SteppedClock, status: incidents.ClosedStatus = "resolved"
+) -> None:
     run = await _run(database, incident_id)
     async with database.begin() as transaction:
         await runs.end(transaction, run.id, "completed", at=clock.now())
-        assert await incidents.close(transaction, incident_id, "resolved", at=clock.now())
+        assert await incidents.close(transaction, incident_id, status, at=clock.now())
 
 
 async def test_a_firing_alert_opens_an_incident_whose_run_waits_for_the_debounce_to_end(
@@ -203,6 +205,42 @@ async def test_what_still_fires_some_time_after_its_incident_was_closed_opens_an
     name, data = (await _told(database, after.incidents[0]))[0]
     assert (name, data["recurs_from"]) == ("incident.opened", first.incidents[0])
     assert (await _alerts(database))[0].incident_id == after.incidents[0]
+
+
+async def test_what_was_handed_to_people_holds_its_repeats_and_duplicates(
+    database: Database, desk: Intake, clock: SteppedClock
+) -> None:
+    first = await desk.accept([alert("a")], actor="alertmanager")
+    await _close(database, first.incidents[0], clock, "escalated")
+    clock.pass_(POLICIES.intake.hold_escalated - SECOND)
+    held = await desk.accept([alert("a"), alert("b")], actor="alertmanager")
+    assert (held.incidents, held.runs) == (first.incidents, ())
+    assert len(await _incidents(database)) == 1
+    assert (await _told(database, first.incidents[0]))[-1][0] == "alerts.received"
+    clock.pass_(SECOND)
+    after = await desk.accept([alert("b")], actor="alertmanager")
+    assert after.incidents != first.incidents
+
+
+async def test_what_is_more_severe_than_what_people_were_handed_is_looked_at(
+    database: Database, desk: Intake, clock: SteppedClock
+) -> None:
+    first = await desk.accept([alert("a")], actor="alertmanager")
+    await _close(database, first.incidents[0], clock, "escalated")
+    worse = await desk.accept([alert("b", severity="critical")], actor="alertmanager")
+    assert worse.incidents != first.incidents
+    assert len(worse.runs) == 1
+
+
+async def test_what_fires_after_everything_that_people_were_handed_resolved_is_looked_at(
+    database: Database, desk: Intake, clock: SteppedClock
+) -> None:
+    first = await desk.accept([alert("a")], actor="alertmanager")
+    await _close(database, first.incidents[0], clock, "escalated")
+    await desk.accept([alert("a", status="resolved")], actor="alertmanager")
+    anew = await desk.accept([alert("b")], actor="alertmanager")
+    assert anew.incidents != first.incidents
+    assert len(await _incidents(database)) == 2
 
 
 async def test_alerts_that_the_sender_left_out_are_on_the_timeline(database: Database, desk: Intake) -> None:
