@@ -125,8 +125,8 @@ TRUTHS: list[Truth] = [
     ("all workers that are allowed are saturated", lambda: slow(World()).busy(0.97, workers=8), Cause.INFRASTRUCTURE, Notify),
     ("three times the traffic", lambda: World().every_version_now(count=6_000), Cause.TRAFFIC_CHANGE, Notify),
     (
-        "a release is worse while five times the traffic comes",
-        lambda: after_release(accuracy=0.70).every_version_now(count=15_000),
+        "a release is worse while far more traffic comes",
+        lambda: after_release(accuracy=0.77).every_version_now(count=90_000),
         Cause.MODEL_REGRESSION,
         Rollback,
     ),
