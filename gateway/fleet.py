@@ -1,6 +1,7 @@
 """All models of this gateway: those with a route on disk, those named at start, and those that get a route while it runs."""
 
 import asyncio
+import contextlib
 import itertools
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -10,10 +11,10 @@ from prometheus_client.metrics_core import Metric
 
 from gateway.metrics import gauge
 from gateway.models import Model, ServingLimits
-from gateway.refusals import Clash, NotFound, Refused, Unservable
+from gateway.refusals import Clash, NotFound, Refused
 from gateway.routes import RouteFiles, StoredRoute
 from gateway.versions import Loader
-from tools.errors import TemporaryError
+from tools.errors import PortError
 from tools.registry.port import Alias
 from tools.serving.port import Capacity, Route
 
@@ -36,10 +37,10 @@ class Fleet:
         """Begin to load, in the background, every stored route, and the champion of each of `models` that has none."""
         stored = {route.model: route for route in self._files.read_all()}
         for route in stored.values():
-            self._begin(self._restore(self._add(route)))
+            self._begin(self._add(route), self._restore)
         for name in models:
             if name not in stored:
-                self._begin(self._adopt(self._add(StoredRoute(name))))
+                self._begin(self._add(StoredRoute(name)), self._adopt)
 
     @property
     def ready(self) -> bool:
@@ -117,40 +118,44 @@ class Fleet:
         model = self._models[route.model] = Model(route, self._files, self._loader, self._limits)
         return model
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+    def _begin(self, model: Model, step: Callable[[Model], Coroutine[None, None, bool]]) -> None:
+        task = asyncio.create_task(_until_done(model, step))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
-    async def _restore(self, model: Model) -> None:
-        for attempt in itertools.count():
-            try:
-                return await model.restore()
-            except TemporaryError as error:
-                log.warning("model.not_restored", model=model.name, error=str(error))
-            except Refused as error:
-                # It stays `failed` and not ready until somebody gives the model another route.
-                log.error("model.not_servable", model=model.name, error=str(error))
-                return None
-            await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
-        return None
+    async def _restore(self, model: Model) -> bool:
+        try:
+            await model.restore()
+        except Refused as error:
+            # It stays `failed` and not ready until somebody gives the model another route.
+            log.error("model.not_servable", model=model.name, error=str(error))
+        return True
 
-    async def _adopt(self, model: Model) -> None:
+    async def _adopt(self, model: Model) -> bool:
         """All traffic to the champion, as soon as the registry answers and there is one, unless a route is set before."""
-        for attempt in itertools.count():
-            if model.route.generation:
+        if model.route.generation:
+            return True
+        champion = await self._loader.registry.alias(model.name, Alias.CHAMPION)
+        if champion is None:
+            log.warning("model.no_champion", model=model.name)
+            return False
+        with contextlib.suppress(Clash):
+            await model.set_weights({champion: 100}, expected_generation=0, key=f"start/{champion}")
+        return True
+
+
+async def _until_done(model: Model, step: Callable[[Model], Coroutine[None, None, bool]]) -> None:
+    """What fails at start is tried again whatever it was: a registry that refuses us now may let us in when its own start, or
+    somebody's change of rights, is done. Until then the model is not ready."""
+    for attempt in itertools.count():
+        try:
+            if await step(model):
                 return
-            try:
-                champion = await self._loader.registry.alias(model.name, Alias.CHAMPION)
-                if champion is not None:
-                    await model.set_weights({champion: 100}, expected_generation=0, key=f"start/{champion}")
-                    return
-                log.warning("model.no_champion", model=model.name)
-            except Clash:
-                return
-            except (TemporaryError, Unservable) as error:
-                log.warning("model.not_adopted", model=model.name, error=str(error))
-            await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+        except (PortError, Refused, OSError) as error:
+            log.warning("model.not_started", model=model.name, step=step.__name__.strip("_"), error=str(error))
+        except Exception:
+            log.exception("model.not_started", model=model.name, step=step.__name__.strip("_"))
+        await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
 
 
 def _of(models: Iterable[Model], value: Callable[[Model], float]) -> list[tuple[tuple[str, ...], float]]:

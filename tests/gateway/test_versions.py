@@ -10,6 +10,8 @@ import pytest
 from tests.gateway.conftest import Start
 from tests.gateway.folder_registry import FolderRegistry
 from tests.gateway.running import Gateway, opened, until
+from tools.errors import PermanentError
+from tools.registry.port import Alias
 
 
 async def versions_of(gateway: Gateway, entities: range) -> list[str]:
@@ -186,6 +188,24 @@ async def test_a_registry_that_is_down_at_start_is_waited_for(model_root: Path, 
         assert unavailable.status_code == 503
         registry.root.symlink_to(model_root)
         await gateway.eventually_ready()
+        assert await gateway.ask("anybody") == "1"
+
+
+class Refusing(FolderRegistry):
+    """A registry that does not let us in at first."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.refusals = [PermanentError("403: not yours"), PermanentError("403: not yours"), OSError("disk quota exceeded")]
+
+    async def alias(self, model: str, alias: Alias) -> str | None:
+        if self.refusals:
+            raise self.refusals.pop()
+        return await super().alias(model, alias)
+
+
+async def test_a_registry_that_refuses_at_start_is_asked_again(start: Start, model_root: Path) -> None:
+    async with start(registry=Refusing(model_root)) as gateway:
         assert await gateway.ask("anybody") == "1"
 
 
