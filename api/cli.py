@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli_drift import drift
 from api.cli_remote import approvals, audit, autonomy, incidents
 from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
 
@@ -30,6 +31,7 @@ for name, group in {
     "incidents": incidents,
     "autonomy": autonomy,
     "audit": audit,
+    "drift": drift,
 }.items():
     app.add_typer(group, name=name)
 

@@ -1,0 +1,185 @@
+"""Whether a table has drifted from another: feature by feature, by size and significance both, and why, as far as it shows."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agents.drift.distances import (
+    false_discovery_rate,
+    homogeneity,
+    jensen_shannon,
+    kolmogorov_smirnov,
+    wasserstein,
+)
+from agents.statistics import two_proportions
+from tools.tables.port import ColumnKind, ColumnProfile
+from tools.values import Frozen
+
+Method = Literal["wasserstein", "jensen_shannon"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Cause = Literal["none", "covariate_drift", "data_quality", "undetermined"]
+
+
+class DriftRules(Frozen):
+    """What counts as drift."""
+
+    wasserstein: Annotated[float, Field(gt=0)] = 0.1
+    """Of numbers, in standard deviations of the reference; Evidently's threshold."""
+    jensen_shannon: Annotated[float, Field(gt=0)] = 0.1
+    """Of categories; Evidently's threshold."""
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    """False discovery rate over all features of a comparison, beside the size: half of what may be claimed wrongly in a hundred
+    comparisons without a change, because the tests behind it are approximations."""
+    min_rows: int = Field(default=50, ge=2)
+    """On either side; below it nothing is claimed of a feature."""
+    few_values: int = Field(default=5, ge=1)
+    """Numbers of at most so many different values are compared as categories, as Evidently does."""
+    dataset_share: Share = 0.5
+    """The dataset has drifted when so many of its features have; Evidently's."""
+    min_null_rise: Share = 0.05
+    """Rise of the share of nulls, or of values never seen before, that is a fault of the data."""
+    unit_factor: Annotated[float, Field(gt=1)] = 8.0
+    """A feature whose middle and spread both grew, or shrank, so many times has another unit: inch and foot are 12 apart."""
+
+
+class FeatureDrift(Frozen):
+    name: str
+    type: ColumnKind
+    method: Method
+    score: float | None
+    """None where there is nothing to compare."""
+    threshold: float
+    p_value: float | None
+    """Adjusted for the number of features."""
+    drifted: bool
+    n_reference: int
+    n_current: int
+    nulls_reference: Share
+    nulls_current: Share
+    faults: tuple[str, ...] = ()
+    """What is wrong with its values, in words."""
+
+
+class Comparison(Frozen):
+    dataset_drift: bool
+    drifted_share: Share
+    cause: Cause
+    reason: str
+    features: tuple[FeatureDrift, ...]
+    """Those that moved first, the most significant and largest before the others."""
+
+
+def compare(pairs: Iterable[tuple[ColumnProfile, ColumnProfile]], rules: DriftRules) -> Comparison:
+    """`pairs`: reference and current profile of each feature, counted alike."""
+    pairs = list(pairs)
+    # Faults are held to Bonferroni's bound: one that is claimed wrongly sends somebody to look for a broken pipeline.
+    certain = rules.significance / max(1, len(pairs))
+    measured = [_measure(reference, current, rules, certain) for reference, current in pairs]
+    adjusted = false_discovery_rate([p for _, p in measured if p is not None])
+    features: list[FeatureDrift] = []
+    for found, p in measured:
+        if p is None or found.score is None:
+            features.append(found)
+            continue
+        sure = adjusted.pop(0)
+        drifted = sure < rules.significance and found.score >= found.threshold
+        features.append(found.model_copy(update={"p_value": sure, "drifted": drifted}))
+    features.sort(key=lambda each: (not each.drifted, -(each.score or 0.0) / each.threshold, each.name))
+    share = sum(each.drifted for each in features) / len(features) if features else 0.0
+    cause, reason = _explained(features)
+    return Comparison(
+        dataset_drift=bool(features) and share >= rules.dataset_share,
+        drifted_share=share,
+        cause=cause,
+        reason=reason,
+        features=tuple(features),
+    )
+
+
+def _measure(
+    reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, certain: float
+) -> tuple[FeatureDrift, float | None]:
+    """The feature as measured, and its p-value before it is adjusted: None where nothing is claimed."""
+    distinct = len(reference.values.keys() | current.values.keys())
+    as_numbers = reference.kind in ("numeric", "datetime") and (reference.grid is not None or distinct > rules.few_values)
+    method: Method = "wasserstein" if as_numbers else "jensen_shannon"
+    score = p = None
+    if reference.count and current.count:
+        if as_numbers:
+            score, p = wasserstein(reference, current), kolmogorov_smirnov(reference, current)[1]
+        else:
+            ours, theirs = _with_others(reference), _with_others(current)
+            score, p = jensen_shannon(ours, theirs), homogeneity(ours, theirs)
+    found = FeatureDrift(
+        name=reference.name,
+        type=reference.kind,
+        method=method,
+        score=score,
+        threshold=rules.wasserstein if as_numbers else rules.jensen_shannon,
+        p_value=None,
+        drifted=False,
+        n_reference=reference.count,
+        n_current=current.count,
+        nulls_reference=reference.nulls / reference.rows if reference.rows else 0.0,
+        nulls_current=current.nulls / current.rows if current.rows else 0.0,
+        faults=tuple(_faults(reference, current, rules, certain)),
+    )
+    return found, p if min(reference.count, current.count) >= rules.min_rows else None
+
+
+def _with_others(column: ColumnProfile) -> dict[float | str | bool, int]:
+    return {**column.values, **({"\0others": column.others} if column.others else {})}
+
+
+def _faults(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, certain: float) -> Iterable[str]:
+    if min(reference.rows, current.rows) < rules.min_rows:
+        return
+    for what, before, now in (
+        ("null", reference.nulls, current.nulls),
+        ("not finite", reference.not_finite, current.not_finite),
+    ):
+        if _risen(now, current.rows, before, reference.rows, rules, certain):
+            yield f"{now / current.rows:.1%} are {what}, {before / reference.rows:.1%} were"
+    if not reference.count or not current.count:
+        return
+    if current.kind == "categorical" and not reference.others:
+        new = {value: count for value, count in current.values.items() if value not in reference.values}
+        # What was seen once stands for what was not seen yet: Good (1953), Biometrika 40(3/4).
+        unseen = 1 + sum(count == 1 for count in reference.values.values())
+        if _risen(sum(new.values()), current.count, min(unseen, reference.count), reference.count, rules, certain):
+            names = ", ".join(repr(value)[:40] for value in sorted(new, key=lambda value: -new[value])[:3])
+            yield f"{sum(new.values()) / current.count:.1%} have a value that was never seen before, as {names}"
+    if reference.deviation and current.deviation is not None and current.mean is not None and reference.mean is not None:
+        if current.minimum == current.maximum and current.count >= rules.min_rows:
+            yield f"stuck at {current.mean:.6g}"
+        elif (factor := _unit(reference, current, rules)) is not None:
+            yield f"another unit: middle and spread are both about {factor:.3g} times what they were"
+
+
+def _risen(now: int, rows: int, before: int, rows_before: int, rules: DriftRules, certain: float) -> bool:
+    grown = now / rows - before / rows_before >= rules.min_null_rise
+    return grown and two_proportions(now, rows, before, rows_before) < certain
+
+
+def _unit(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules) -> float | None:
+    if not reference.mean or not current.mean or not reference.deviation or not current.deviation:
+        return None
+    middle, spread = current.mean / reference.mean, current.deviation / reference.deviation
+    far = max(spread, 1 / spread) >= rules.unit_factor
+    return spread if far and 0.5 <= middle / spread <= 2 else None
+
+
+def _explained(features: list[FeatureDrift]) -> tuple[Cause, str]:
+    faulty = [each for each in features if each.faults]
+    if faulty:
+        return "data_quality", "; ".join(f"{each.name}: {each.faults[0]}" for each in faulty[:5])
+    moved = [each.name for each in features if each.drifted]
+    if moved:
+        return (
+            "covariate_drift",
+            f"{', '.join(moved[:5])}{' and others' if len(moved) > 5 else ''} moved, and no value is broken",
+        )
+    if all(each.p_value is None for each in features):
+        return "undetermined", "too few rows to claim anything"
+    return "none", "no feature moved beyond chance and policy"

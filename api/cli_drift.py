@@ -1,0 +1,65 @@
+"""`oppen drift`: what can be said about two tables without a server."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.terminal import JsonFlag, Refused, emit, show
+
+drift = typer.Typer(no_args_is_help=True, help="How far data has moved from what a model was trained on.")
+
+Table = Annotated[Path, typer.Option(help="A file: .parquet, .csv, .jsonl or .ndjson.")]
+
+
+@drift.callback()
+def _group() -> None:
+    """A group, also while it has one command."""
+
+
+@drift.command("compare")
+def compare(reference: Table, current: Table, as_json: JsonFlag = False) -> None:
+    """Compare two tables, feature by feature. Exit code 0 also when they differ: it is an answer, not a failure."""
+    from agents.drift.verdicts import DriftRules
+    from agents.drift.verdicts import compare as judge
+    from tools.errors import PermanentError
+    from tools.tables.files import FileTable
+    from tools.tables.profiling import profile_together
+
+    started = time.perf_counter()
+    try:
+        profiled = profile_together(FileTable(reference), FileTable(current))
+    except PermanentError as error:
+        raise Refused(str(error)) from error
+    if not profiled.pairs:
+        raise Refused(f"{reference} and {current} have no column in common that can be compared")
+    found = judge(profiled.pairs.values(), DriftRules()).model_dump(mode="json")
+    seconds = round(time.perf_counter() - started, 3)
+    if as_json:
+        emit({**found, "left_out": profiled.left_out, "seconds": seconds}, as_json, "")
+        return
+    show(_table(found))
+    verdict = "The dataset has drifted" if found["dataset_drift"] else "The dataset has not drifted"
+    typer.echo(f"{verdict}: {found['drifted_share']:.0%} of its features moved. Cause: {found['cause']} ({found['reason']}).")
+    for name, reason in profiled.left_out.items():
+        typer.echo(f"Not compared: {name} ({reason}).")
+    typer.echo(f"{seconds} s")
+
+
+def _table(found: dict[str, Any]) -> Any:
+    from rich.table import Table as Grid
+
+    grid = Grid("feature", "type", "method", "score", "p", "drifted", "rows", "what is wrong")
+    for each in found["features"]:
+        grid.add_row(
+            each["name"],
+            each["type"],
+            each["method"],
+            "-" if each["score"] is None else f"{each['score']:.3f}",
+            "-" if each["p_value"] is None else f"{each['p_value']:.2g}",
+            "yes" if each["drifted"] else "",
+            f"{each['n_reference']:,} / {each['n_current']:,}",
+            "; ".join(each["faults"]),
+        )
+    return grid

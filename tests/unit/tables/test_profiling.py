@@ -1,0 +1,111 @@
+"""A column is counted exactly, in whatever pieces it comes."""
+
+import math
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.tables.memory import MemoryTable, pair
+from tools.tables.profiling import BINS, profile_together
+
+
+def test_few_values_are_counted_one_by_one() -> None:
+    reference, current = pair([1, 2, 2, None], [2, 3, math.nan, math.inf])
+    assert dict(reference.values) == {1.0: 1, 2.0: 2}
+    assert (reference.rows, reference.nulls, reference.count) == (4, 1, 3)
+    assert (dict(current.values), current.not_finite, current.count) == ({2.0: 1, 3.0: 1}, 2, 2)
+    assert (reference.mean, reference.minimum, reference.maximum) == (pytest.approx(5 / 3), 1, 2)
+
+
+def test_many_values_are_counted_on_one_grid_for_both() -> None:
+    rng = np.random.default_rng(3)
+    numbers = [rng.lognormal(0, 2, 30_000), rng.lognormal(0.3, 2, 20_000)]
+    numbers[1][:5] = math.nan
+    numbers[1][5:7] = -math.inf
+    for profile, given_ in zip(pair(*numbers), numbers, strict=True):
+        finite = given_[np.isfinite(given_)]
+        grid = profile.grid
+        assert grid is not None
+        edges = np.linspace(grid.low, grid.high, BINS + 1)
+        # A value within rounding of an edge may be on either side of it.
+        assert np.abs(np.cumsum(grid.counts)[:-1] - np.searchsorted(np.sort(finite), edges)).max() <= 1
+        assert grid.above == pytest.approx(finite[finite >= grid.high].sum())
+        assert grid.below == pytest.approx(finite[finite < grid.low].sum())
+        assert (profile.count, profile.not_finite) == (len(finite), len(given_) - len(finite))
+        measured = (profile.mean, profile.deviation, profile.minimum, profile.maximum)
+        assert measured == pytest.approx((finite.mean(), finite.std(), finite.min(), finite.max()))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(50, 4_000), st.integers(0, 2**32))
+def test_pieces_make_no_difference(rows_at_once: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = pa.table(
+        {
+            "many": rng.normal(5, 2, 3_000),
+            "few": rng.integers(0, 9, 3_000),
+            "word": pa.array(rng.choice(["a", "b", None], 3_000)),
+            "flag": rng.random(3_000) < 0.5,
+        }
+    )
+    whole = profile_together(MemoryTable(table, 3_000), MemoryTable(table, 3_000)).pairs
+    pieces = profile_together(MemoryTable(table, rows_at_once), MemoryTable(table, 3_000)).pairs
+    for name in ("few", "word", "flag"):
+        assert pieces[name] == whole[name]
+    ours, theirs = pieces["many"][0], whole["many"][0]
+    if ours.grid is not None and theirs.grid is not None and ours.grid.low == theirs.grid.low:
+        assert ours.grid.counts == theirs.grid.counts
+    assert (ours.mean, ours.deviation) == pytest.approx((theirs.mean, theirs.deviation))
+
+
+def test_times_decimals_and_dictionaries_are_taken_for_what_they_are() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    columns = {
+        "at": pa.array([noon, None], pa.timestamp("ms", "UTC")),
+        "day": pa.array([date(1970, 1, 2), date(1970, 1, 3)]),
+        "price": pa.array([Decimal("1.50"), Decimal("2.50")]),
+        "word": pa.array(["a", "b"]).dictionary_encode(),
+        "flag": pa.array([True, None]),
+    }
+    found = {name: both[0] for name, both in profile_together(MemoryTable(columns), MemoryTable(columns)).pairs.items()}
+    assert {name: each.kind for name, each in found.items()} == {
+        "at": "datetime",
+        "day": "datetime",
+        "price": "numeric",
+        "word": "categorical",
+        "flag": "boolean",
+    }
+    assert found["at"].mean == noon.timestamp()
+    assert dict(found["day"].values) == {86_400.0: 1, 172_800.0: 1}
+    assert dict(found["price"].values) == {1.5: 1, 2.5: 1}
+    assert dict(found["word"].values) == {"a": 1, "b": 1}
+    assert (dict(found["flag"].values), found["flag"].nulls) == ({True: 1}, 1)
+
+
+def test_what_cannot_be_compared_is_left_out_with_the_reason() -> None:
+    reference = MemoryTable({"x": [1.0], "gone": [1], "list": [[1]], "word": ["a"]})
+    current = MemoryTable({"x": [1], "new": [1], "list": [[1]], "word": [7]})
+    found = profile_together(reference, current)
+    assert list(found.pairs) == ["x"]
+    assert found.left_out == {
+        "new": "only in the current table",
+        "gone": "only in the reference",
+        "list": "list<item: int64> in the reference, list<item: int64> in the current table",
+        "word": "string in the reference, int64 in the current table",
+    }
+
+
+def test_an_empty_table_and_an_empty_column_have_profiles() -> None:
+    empty, nothing = pair([], [None, None], pa.float64())
+    assert (empty.rows, empty.count, nothing.rows, nothing.nulls, nothing.mean) == (0, 0, 2, 2, None)
+
+
+def test_values_beyond_the_most_are_counted_as_others() -> None:
+    words = [f"w{number}" for number in range(30_000)]
+    profile, _ = pair(words, words)
+    assert (len(profile.values), profile.others, profile.count) == (20_000, 10_000, 30_000)

@@ -1,0 +1,70 @@
+"""Tables in files, read in batches: Parquet, CSV, JSON lines. A file that is not what it says is a PermanentError."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from tools.errors import PermanentError
+
+_BLOCK_BYTES = 16 << 20
+"""Of text at a time. Column types are inferred from the first block, so it is large."""
+_BATCH_ROWS = 65_536
+
+
+class FileTable:
+    """A file by its ending: .parquet, .csv (also .csv.gz), .jsonl or .ndjson."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises PermanentError when there is no such file, or it is none of these."""
+        self._path = path
+        if not path.is_file():
+            raise PermanentError(f"{path}: there is no such file")
+        self._open = _OPENERS.get(next((suffix for suffix in path.suffixes if suffix in _OPENERS), ""))
+        if self._open is None:
+            raise PermanentError(f"{path}: not one of {', '.join(sorted(_OPENERS))}")
+        with self._opened() as (schema, _):
+            self.schema: pa.Schema = schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Raises PermanentError where the file is damaged, after the batches before it."""
+        with self._opened() as (_, batches):
+            yield from batches
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+        assert self._open is not None
+        try:
+            with self._open(self._path) as opened:
+                yield opened
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, pa.ArrowKeyError, OSError) as error:
+            raise PermanentError(f"{self._path}: {str(error).strip().splitlines()[0][:300]}") from error
+
+
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[tuple[pa.Schema, Iterator[Any]]]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        yield file.schema_arrow, file.iter_batches(batch_size=_BATCH_ROWS)
+
+
+@contextlib.contextmanager
+def _csv(path: Path) -> Iterator[tuple[pa.Schema, Iterator[Any]]]:
+    reading = pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)
+    with pyarrow.csv.open_csv(
+        path, read_options=reading, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True)
+    ) as reader:
+        yield reader.schema, iter(reader)
+
+
+@contextlib.contextmanager
+def _json(path: Path) -> Iterator[tuple[pa.Schema, Iterator[Any]]]:
+    with pyarrow.json.open_json(path, read_options=pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES)) as reader:
+        yield reader.schema, iter(reader)
+
+
+_OPENERS: dict[str, Any] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _json, ".ndjson": _json}
