@@ -27,8 +27,8 @@ _COLOURS = {
 }
 
 
-def approval(shown: dict[str, Any], url: str) -> RenderableType:
-    """The question with everything that it takes to answer it, and the command that says yes."""
+def approval(shown: dict[str, Any]) -> RenderableType:
+    """The question with everything that it takes to answer it."""
     proposal, status = shown["proposal"], shown["status"]
     finding, impact = proposal["finding"], proposal["impact"]
     parts: list[RenderableType] = [
@@ -62,14 +62,15 @@ def approval(shown: dict[str, Any], url: str) -> RenderableType:
     if status != "pending":
         verdict = shown["verdict"]
         return Group(panel, _said("Decided by: ", ", ".join(verdict["decided_by"]) if verdict else status))
-    return Group(panel, Text("To approve:", "bold"), Text(curl(shown, url), no_wrap=True, overflow="ignore"))
+    return panel
 
 
 def curl(shown: dict[str, Any], url: str) -> str:
     """The key stays in the environment of whoever pastes it."""
     body = json.dumps({"decision": "approve", "fingerprint": shown["fingerprint"]})
     target = shlex.quote(f"{url}/v1/approvals/{shown['id']}/decision")
-    return f'curl -sS -X POST {target} -H "Authorization: Bearer $OPPEN_KEY" --json {shlex.quote(body)}'
+    headers = '-H "Authorization: Bearer $OPPEN_KEY" -H "Content-Type: application/json"'
+    return f"curl -sS -X POST {target} {headers} -d {shlex.quote(body)}"
 
 
 def incident(shown: dict[str, Any]) -> RenderableType:
@@ -121,6 +122,9 @@ def _ordered(finding: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _facts(*facts: tuple[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    # A fingerprint is of use only when it can be read to its end.
+    table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(Text(name, "dim"), _text(value))
     return table

@@ -53,7 +53,10 @@ def show_approval(approval_id: str, url: Url = _URL, key: Key = "", as_json: Jso
         return
     from api import cards
 
-    show(cards.approval(found, url))
+    show(cards.approval(found))
+    if found["status"] == "pending":
+        # Not rich's to print: a command that is wrapped, or cut, is none.
+        typer.echo(f"To approve:\n{cards.curl(found, url.rstrip('/'))}")
 
 
 @approvals.command("approve")
@@ -156,7 +159,9 @@ def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
     if not key:
         raise WrongUse("set OPPEN_KEY to an API key; `oppen keys create` makes one")
     try:
-        response = httpx.request(method, f"{url}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=30, **request)
+        response = httpx.request(
+            method, f"{url.rstrip('/')}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=30, **request
+        )
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise WrongUse(f"OPPEN_URL: {url!r} is no address of a service, such as {_URL}") from error
     except httpx.HTTPError as error:

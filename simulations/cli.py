@@ -25,6 +25,8 @@ def incident(
     wait_minutes: Annotated[float, typer.Option(min=0.1, help="How long it waits for your decision.")] = 30.0,
 ) -> None:
     """A model goes bad in production: noticed, explained, rolled back after a yes, verified, written down."""
+    import httpx
+
     from simulations.incident import Options, play
     from simulations.processes import Failed
     from simulations.stage import Stage
@@ -33,6 +35,8 @@ def incident(
         checks, details = asyncio.run(play(Options(home, approve, wait_minutes * 60), Stage()))
     except Failed as error:
         fail(str(error))
+    except httpx.HTTPError as error:
+        fail(f"a program of the demo has stopped answering ({type(error).__name__}); the logs are in {home}")
     except KeyboardInterrupt:
         fail("ended by you; nothing keeps running")
     if as_json:
