@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 
 from pydantic import Field
 
-from agents.actions import CHANGES_NOTHING, Risk, Rollback, Scale, WorldState
+from agents.actions import CHANGES_NOTHING, Action, Risk, Rollback, Scale, WorldState
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
 from agents.risks import impact
@@ -103,7 +103,7 @@ def recheck(
         case Auto():
             pass
     if state != proposal.state:
-        return Moved(reason=f"the world has moved: {_differences(proposal.state, state)}")
+        return Moved(reason=f"the world has moved: {differences(proposal.state, state)}")
     return Holds()
 
 
@@ -113,6 +113,15 @@ def may_decide(principal: str, proposal: Proposal, policies: Policies) -> Bar | 
         return Bar.OWN_REQUEST
     owners = () if isinstance(proposal.action, CHANGES_NOTHING) else policies.model(proposal.action.model).owners
     return Bar.NOT_AN_OWNER if owners and principal not in owners else None
+
+
+def edit_flaw(proposal: Proposal, action: Action) -> str | None:
+    """Why what somebody makes of a proposal is not theirs to make of it: it is about what was asked, on evidence about that."""
+    if isinstance(proposal.action, CHANGES_NOTHING) or isinstance(action, CHANGES_NOTHING):
+        return None
+    if action.model != proposal.action.model:
+        return f"an edit stays with {proposal.action.model}: what is found about one model says nothing about another"
+    return None
 
 
 def _flaw(action: Rollback | Scale, state: WorldState, policies: Policies) -> str | None:
@@ -143,6 +152,7 @@ def _why_asked(mode: Mode, risk: Risk, *, frozen: bool) -> str:
     return "the autonomy mode is propose" if mode is Mode.PROPOSE else f"risk {risk.value} is asked about"
 
 
-def _differences(then: WorldState, now: WorldState) -> str:
+def differences(then: WorldState, now: WorldState) -> str:
+    """In words; empty when there are none."""
     before, after = then.model_dump(), now.model_dump()
     return ", ".join(f"{name} was {before[name]} and is {after[name]}" for name in before if before[name] != after[name])

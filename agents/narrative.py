@@ -109,6 +109,12 @@ def closing(proposal: Proposal, outcome: str, reason: str, verification: Verific
     )
 
 
+def broken(incident_id: str, subject: str, error: str) -> Message:
+    """The notification that an investigation broke: nobody looks at the incident now but people."""
+    body = f"The investigation of {quoted(subject)} ({incident_id}) failed, and nothing looks at it any more: {escaped(error)}"
+    return Message(title=plain(f"{subject}: the investigation failed", 300), body=body, severity="critical")
+
+
 def report(
     alerts: Sequence[Alert],
     proposal: Proposal,

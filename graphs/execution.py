@@ -4,29 +4,38 @@ Every action goes through `execute`: its intent is in the ledger before the firs
 the proposal's, and the receipt ends it. Killed at any instant and run again, the action has happened once.
 """
 
+import asyncio
 from typing import assert_never
 
 import structlog
 
+from agents import guard
 from agents.actions import Action, NoAction, Notify, Rollback, Scale, WorldState
 from agents.proposals import Proposal, Receipt
 from graphs.context import Context
 from graphs.world import read_state
-from tools.errors import Conflict, PermanentError, PortError
+from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
 from tools.registry.port import Alias
 
 log = structlog.get_logger()
 
+_PAUSES_S = (0.2, 1.0)
+"""Between tries at telling people."""
+
 
 async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
-    """Carry the proposal out, in the name of `actor`; repeating it returns the first receipt.
+    """Carry the proposal out on the state it was decided on, in the name of `actor`; repeating it returns the first receipt.
 
     Raises TemporaryError when it may be tried again as it is, PermanentError when it cannot be done: then nothing of it is left
     in the world, or the message says what is.
     """
     started = context.clock.now()
-    before, done = await context.ledger.intend(proposal, await read_state(proposal.action, context.tools.readers))
+    if not await context.ledger.intended(proposal.id):
+        world = await read_state(proposal.action, context.tools.readers)
+        if world != proposal.state:
+            raise Conflict(f"the world has moved since it was decided: {guard.differences(proposal.state, world)}")
+    before, done = await context.ledger.intend(proposal, proposal.state)
     if done is not None:
         return done
     undo = await _perform(proposal, before, actor, context)
@@ -60,12 +69,21 @@ async def left_of(proposal: Proposal, context: Context) -> str:
 async def announce(channel: str, message: Message, key: str, context: Context) -> None:
     """Tell people what a run is doing; the same key is said once.
 
-    A channel that is gone for good does not stop the run: what it has come to is in the record, and people look there as well.
+    A channel that is gone does not stop the run, nor keep its incident open: what it has come to is in the record, and people
+    look there as well.
     """
-    try:
-        await context.tools.notify.send(channel, message, key=key)
-    except PermanentError as error:
-        log.warning("announcement.failed", channel=channel, key=key, reason=str(error))
+    for pause_s in (*_PAUSES_S, None):
+        try:
+            return await context.tools.notify.send(channel, message, key=key)
+        except TemporaryError as error:
+            if pause_s is None:
+                log.warning("announcement.failed", channel=channel, key=key, reason=str(error))
+                return None
+            await asyncio.sleep(pause_s)
+        except PermanentError as error:
+            log.warning("announcement.failed", channel=channel, key=key, reason=str(error))
+            return None
+    return None
 
 
 async def _perform(proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action | None:

@@ -1,11 +1,15 @@
 """The supervisor: triage to a specialist, then the tail that all share.
 
-triage -> specialist -> propose -> judge -> ask -> recheck -> act -> wait -> verify -> report
-             ^             ^                 |        |                ^       |  |
-             |             +---- revise -----+        |                +-------+  |  not yet
-             +---------------- the world moved -------+                           |
-                           ^                                                      |
-                           +------------------- take back ------------------------+  it did not help
+triage -> specialist -> propose -> judge -> ask -> act -> wait -> verify -> report
+             ^             ^                 |      |       ^       |  |
+             |             +---- revise -----+      |       +-------+  |  not yet
+             +---------------- the world moved -----+                  |
+                           ^                                           |
+                           +--------------- take back -----------------+  it did not help
+
+What fails for a moment leaves the graph as a TemporaryError: the step is tried again for as long as that lasts, so that what
+was begun is ended. What fails for good ends the run with the reason, and so does what cannot be proposed for a minute: people
+are told instead.
 """
 
 from typing import Any
@@ -32,13 +36,20 @@ from graphs.gathering import observe_since
 from graphs.state import Acted, Advised, Asked, Ended, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
 from graphs.waiting import wait
 from graphs.world import read_state
-from tools.errors import PortError, TemporaryError
+from tools.errors import PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
+
+_PEOPLE = "agent:"
+"""What the name of a requester begins with when it is none of a person."""
 
 MAX_MOVES = 3
 """How often a proposal is made anew because the world moved, before people are told that it does not hold still."""
 
 RETRY = RetryPolicy(retry_on=TemporaryError, max_attempts=5, initial_interval=0.5, backoff_factor=2.0)
+
+
+PATIENT_ATTEMPTS = 8
+"""With the pauses of `RETRY` a minute: a gateway that restarts is back by then, and people wait for a proposal no longer."""
 
 
 async def triage(state: Started) -> Routed:
@@ -70,14 +81,34 @@ async def judge(state: Proposed, runtime: Runtime[Context]) -> Judged:
     return {"judgement": guard.judge(state["proposal"], context.policies, await context.mode(), context.clock.now())}
 
 
-async def recheck(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
-    """Judge again, on the state of now, right before acting."""
+async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    """Judge again, on the state of now, and carry it out.
+
+    One step: were they two, what had been judged could be carried out hours later, by whoever finds the run after a crash. Once
+    the intent is on record nothing is judged any more: what was begun is ended.
+    """
     context, proposal = runtime.context, state["proposal"]
+    try:
+        if not await context.ledger.intended(proposal.id) and (other := await _another_way(state, context)) is not None:
+            return other
+        receipt = await execute(proposal, _actor(state), context)
+    except TemporaryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the record has to say what is left in the world
+        return await _given_up(proposal, error, context)
+    wake_at = receipt.finished_at + context.policies.verification.settle
+    changes_nothing = isinstance(proposal.action, NoAction | Notify)
+    return Command(goto="report" if changes_nothing else "wait", update=Acted(receipt=receipt, wake_at=wake_at))
+
+
+async def _another_way(state: RunState, context: Context) -> Command[Any] | None:
+    """Where the run goes on instead, when what was decided does not hold any more."""
+    proposal = state["proposal"]
     world = await read_state(proposal.action, context.tools.readers)
     mode, verdict = await context.mode(), state.get("verdict")
     match guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict):
         case guard.Holds():
-            return Command(goto="act")
+            return None
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
             fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "reason": reason}
             return Command(goto=_specialist(state), update=fresh)
@@ -87,11 +118,20 @@ async def recheck(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return Command(goto="report", update=Ended(outcome=Outcome.DENIED, reason=reason))
 
 
-async def act(state: RunState, runtime: Runtime[Context]) -> Acted:
-    verdict = state.get("verdict")
-    actor = ", ".join(verdict.decided_by) if verdict is not None else "policy:automatic"
-    receipt = await execute(state["proposal"], actor, runtime.context)
-    return {"receipt": receipt, "wake_at": receipt.finished_at + runtime.context.policies.verification.settle}
+def _actor(state: RunState) -> str:
+    """In whose name it is done: of those who approved, of who edited it, or of the policy that asks nobody."""
+    verdict, requester = state.get("verdict"), state["proposal"].requested_by
+    if verdict is not None:
+        return ", ".join(verdict.decided_by)
+    return "policy:automatic" if requester.startswith(_PEOPLE) else requester
+
+
+async def _given_up(proposal: Proposal, error: Exception, context: Context) -> Command[Any]:
+    """It failed for good. The thread ends here: trying again is a new proposal, which a person sees first."""
+    reason = str(error) if isinstance(error, PermanentError) else f"{type(error).__name__}: {error}"
+    reason += await left_of(proposal, context)
+    await context.ledger.fail(proposal.id, reason)
+    return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
 async def check(state: RunState, runtime: Runtime[Context]) -> Verified:
@@ -135,12 +175,9 @@ async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
     return ended
 
 
-async def give_up(state: RunState, error: NodeError, runtime: Runtime[Context]) -> Command[Any]:
-    """A step failed for good. The thread ends here: trying again is a new proposal, which a person sees first."""
+async def leave_it(state: RunState, error: NodeError) -> Command[Any]:  # noqa: ARG001
+    """Nothing could be proposed: it is left to people, with the reason."""
     reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
-    if error.node == "act":
-        reason += await left_of(state["proposal"], runtime.context)
-        await runtime.context.ledger.fail(state["proposal"].id, reason)
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
@@ -171,7 +208,7 @@ def _specialist(state: RunState) -> str:
 def _after_judgement(state: Judged) -> str:
     match state["judgement"]:
         case Auto():
-            return "recheck"
+            return "act"
         case Ask():
             return "ask"
         case Deny():
@@ -181,12 +218,8 @@ def _after_judgement(state: Judged) -> str:
 def _after_answer(state: RunState) -> str:
     verdict = state["verdict"]
     if verdict is not None and verdict.covers(state["proposal"]):
-        return "recheck"
+        return "act"
     return "revise" if verdict is not None and isinstance(verdict.decision, Edit) else "report"
-
-
-def _after_action(state: RunState) -> str:
-    return "report" if isinstance(state["proposal"].action, NoAction | Notify) else "wait"
 
 
 def _after_verification(state: RunState) -> str:
@@ -201,15 +234,15 @@ def _after_verification(state: RunState) -> str:
 
 def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     """The compiled graph. One thread per run, id = the run's."""
+    patient = retry._replace(max_attempts=PATIENT_ATTEMPTS)
     graph = StateGraph(RunState, context_schema=Context, input_schema=Started)
     graph.add_node("triage", triage)
     graph.add_node("incident", incident.build())
-    graph.add_node("propose", propose, retry_policy=retry, error_handler=give_up)
+    graph.add_node("propose", propose, retry_policy=patient, error_handler=leave_it)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
-    graph.add_node("recheck", recheck, retry_policy=retry, error_handler=give_up, destinations=("act", "incident", "report"))
-    graph.add_node("act", act, retry_policy=retry, error_handler=give_up)
+    graph.add_node("act", act, retry_policy=retry, destinations=("wait", "incident", "report"))
     graph.add_node("wait", wait)
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
@@ -219,10 +252,9 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_conditional_edges("triage", _specialist, ["incident"])
     graph.add_edge("incident", "propose")
     graph.add_edge("propose", "judge")
-    graph.add_conditional_edges("judge", _after_judgement, ["recheck", "ask", "report"])
-    graph.add_conditional_edges("ask", _after_answer, ["recheck", "revise", "report"])
+    graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "report"])
+    graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "report"])
     graph.add_edge("revise", "propose")
-    graph.add_conditional_edges("act", _after_action, ["wait", "report"])
     graph.add_edge("wait", "verify")
     graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
     graph.add_edge("take_back", "propose")

@@ -38,6 +38,10 @@ class ActionLedger:
         receipt = None if record.receipt is None else Receipt.model_validate(record.receipt)
         return WorldState.model_validate(record.before), receipt
 
+    async def intended(self, key: str) -> bool:
+        async with self._database.read() as session:
+            return await session.get(ActionRecord, key) is not None
+
     async def complete(self, receipt: Receipt) -> None:
         """Repeating it is a no-op. Raises PermanentError for what was never intended, or was given up."""
         content = receipt.model_dump(mode="json")

@@ -15,6 +15,7 @@ _SQLITE_PASSING = (
     "database is busy",
     "database table is locked",
     "disk i/o error",
+    "disk is full",
     "unable to open database",
 )
 

@@ -144,6 +144,8 @@ class Approvals:
             proposal = Proposal.model_validate(record.proposal)
             _check_open(record, fingerprint, now)
             self._check_person(principal, decision, proposal)
+            if isinstance(decision, Edit) and (flaw := guard.edit_flaw(proposal, decision.action)) is not None:
+                raise Invalid("the edit is not taken", errors=(FieldError(field="action.model", detail=flaw),))
             vote = {
                 "approval_id": approval_id,
                 "principal": principal,

@@ -1,10 +1,14 @@
 """LangGraph's threads, where the rest of the platform's memory is. The runner reads and writes them, and nobody else."""
 
 import contextlib
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.engine import make_url
+
+from tools.errors import TemporaryError
 
 _CONNECTIONS = 8
 """To PostgreSQL, for the runs that move at once; each needs one between its steps, for a moment."""
@@ -26,7 +30,7 @@ async def _sqlite(path: str) -> AsyncIterator[Any]:
     """A lost last checkpoint is a step that is run again (docs/adr/0002), so SQLite need not wait for the disk here."""
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    async with AsyncSqliteSaver.from_conn_string(path) as saver:
+    async with _translating(AsyncSqliteSaver).from_conn_string(path) as saver:
         await saver.setup()
         await saver.conn.execute("PRAGMA synchronous=NORMAL")
         yield saver
@@ -43,9 +47,46 @@ async def _postgresql(url: str) -> AsyncIterator[Any]:
         min_size=1,
         max_size=_CONNECTIONS,
         open=False,
+        # A connection that the server has closed meanwhile is found here, and not by a run.
+        check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
     )
     async with pool:
-        saver = AsyncPostgresSaver(pool)
+        saver = _translating(AsyncPostgresSaver)(pool)
         await saver.setup()
         yield saver
+
+
+def _translating(saver: Any) -> Any:
+    """The same, with its store's failures in our word: what is away for a moment must not end a run."""
+
+    class Translating(saver):  # type: ignore[misc]
+        async def aget_tuple(self, *given: Any, **options: Any) -> Any:
+            with _translated():
+                return await super().aget_tuple(*given, **options)
+
+        async def aput(self, *given: Any, **options: Any) -> Any:
+            with _translated():
+                return await super().aput(*given, **options)
+
+        async def aput_writes(self, *given: Any, **options: Any) -> Any:
+            with _translated():
+                return await super().aput_writes(*given, **options)
+
+        async def adelete_thread(self, *given: Any, **options: Any) -> Any:
+            with _translated():
+                return await super().adelete_thread(*given, **options)
+
+    return Translating
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    import psycopg
+    import psycopg_pool
+
+    try:
+        yield
+    except (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout) as error:
+        reason = f"the threads' store is not available: {type(error).__name__}"
+        raise TemporaryError(reason, retry_after=timedelta(seconds=1)) from error

@@ -12,10 +12,13 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from tools.errors import TemporaryError
 
@@ -28,6 +31,10 @@ _advance: Advance | None = None
 _slots: asyncio.Semaphore | None = None
 _moving: set[asyncio.Task[None]] = set()
 
+_SHORTEST_PAUSE = timedelta(milliseconds=100)
+_LONGEST_PAUSE = timedelta(seconds=5)
+"""Between two tries at a move: what was away is seldom away for long, and an incident waits."""
+
 
 @DBOS.workflow(name="oppen.advance")
 async def _workflow(run_id: str, event: str) -> None:
@@ -37,16 +44,23 @@ async def _workflow(run_id: str, event: str) -> None:
     assert task is not None
     _moving.add(task)
     task.add_done_callback(_moving.discard)
-    async with _slots:
-        while True:
-            try:
+    pause = _SHORTEST_PAUSE
+    while True:
+        try:
+            # Given back between tries: runs that wait for something that is away must not keep the others from moving.
+            async with _slots:
                 await _advance(run_id, event)
-            except TemporaryError as error:
-                # A store that is away for a while must not end the run: it goes on when the store is back.
-                log.warning("run.delayed", run_id=run_id, run_event=event, reason=str(error))
-                await asyncio.sleep(error.retry_after.total_seconds())
-            else:
-                return
+        except TemporaryError as error:
+            # A store that is away for a while must not end the run: it goes on when the store is back.
+            pause = max(pause, error.retry_after)
+            log.warning("run.delayed", run_id=run_id, run_event=event, reason=str(error), pause_s=pause.total_seconds())
+        except Exception:
+            # Raised, it would end the workflow for good, and every later dispatch of this move with it.
+            log.exception("run.stuck", run_id=run_id, run_event=event, pause_s=pause.total_seconds())
+        else:
+            return
+        await asyncio.sleep(pause.total_seconds())
+        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 class Engine:
@@ -75,9 +89,12 @@ class Engine:
         DBOS.launch()
 
     async def dispatch(self, run_id: str, event: str) -> None:
-        """Have `advance(run_id, event)` happen; repeating it is free."""
-        with SetWorkflowID(f"{run_id}:{event}"):
-            await DBOS.start_workflow_async(_workflow, run_id, event)
+        """Have `advance(run_id, event)` happen; repeating it is free. Raises TemporaryError when the engine's store is away."""
+        try:
+            with SetWorkflowID(f"{run_id}:{event}"):
+                await DBOS.start_workflow_async(_workflow, run_id, event)
+        except SQLAlchemyError as error:
+            raise TemporaryError(f"the engine's store is not available: {type(error).__name__}") from error
 
     async def stop(self) -> None:
         """Let running workflows reach their end for a moment; what does not is broken off, and taken up at the next start.
@@ -85,6 +102,8 @@ class Engine:
         Nothing moves when this returns: a run that found its stores closed would be taken for a failed one.
         """
         global _advance  # noqa: PLW0603
+        # DBOS makes its own threads the loop's, and ends them; whoever closes after us still needs some.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="closing"))
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=5)
         _advance = None
         leftover = list(_moving)

@@ -48,10 +48,11 @@ class Progress:
             run = await runs.get(transaction, run_id)
         return run if run is not None and run.event == event else None
 
-    async def is_over(self, run_id: str) -> bool:
+    async def over(self, run_id: str) -> RunRecord | None:
+        """The run, when it has ended."""
         async with self._database.read() as session:
             run = await runs.get(session, run_id)
-        return run is None or run.status in _OVER
+        return run if run is not None and run.status in _OVER else None
 
     async def alerts(self, run: RunRecord) -> tuple[Alert, ...]:
         async with self._database.read() as session:

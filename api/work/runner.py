@@ -55,9 +55,12 @@ class Runner:
         if run is None:
             return
         # One that is over has lost its thread, or is about to: moved again, it would begin anew.
-        if not await self._progress.is_over(run_id):
+        if await self._progress.over(run_id) is None:
             await self._go_on(run)
-        if await self._progress.is_over(run_id):
+        over = await self._progress.over(run_id)
+        if over is not None:
+            if over.status == "failed":
+                await self._tell_of_failure(over)
             await self._graph.checkpointer.adelete_thread(run_id)
 
     async def _go_on(self, run: RunRecord) -> None:
@@ -117,6 +120,16 @@ class Runner:
                 await self._progress.await_time(run, interrupt.id, datetime.fromisoformat(interrupt.value["until"]), values)
             case unknown:
                 raise ValueError(f"the graph waits for {unknown!r}, which nobody wakes")
+
+    async def _tell_of_failure(self, run: RunRecord) -> None:
+        """Said once, also when the process died right after recording it."""
+        context = self._context()
+        message = narrative.broken(run.incident_id, run.subject, run.error or "for no reason on record")
+        try:
+            await announce(context.policies.notify_channel, message, f"{run.id}/failed", context)
+        except Exception:
+            # What broke the run may break this as well; the record has it, and the run is over.
+            log.exception("announcement.failed", run_id=run.id)
 
     async def _ask_people(self, approval: ApprovalRecord) -> None:
         context = self._context()

@@ -80,6 +80,13 @@ async def test_an_edit_is_an_action_of_the_catalogue(platform: Platform, questio
     assert (await _decide(platform, question, right)).json()["approval"]["status"] == "edited"
 
 
+async def test_an_edit_stays_with_the_model_that_was_asked_about(platform: Platform, question: Asked) -> None:
+    action = {"kind": "rollback", "model": "fraud", "from_version": "2", "to_version": "1"}
+    body = {"decision": "edit", "fingerprint": question.approval.fingerprint, "action": action}
+    assert fields(refused(await _decide(platform, question, body), 422, "invalid")) == ["action.model"]
+    assert (await _decide(platform, question, {**body, "decision": "approve", "action": None})).status_code != 409
+
+
 async def test_an_edit_comes_in_langchains_form_too(platform: Platform, question: Asked) -> None:
     edited = {"name": "rollback", "args": {"model": "flights", "from_version": "2", "to_version": "0"}}
     body = {"decisions": [{"type": "edit", "edited_action": edited}], "fingerprint": question.approval.fingerprint}

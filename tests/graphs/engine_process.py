@@ -2,7 +2,7 @@
 
 Says on its output what happens to the workflows, line by line, and ends when the first of them is done.
 `hang`: a move begins and never ends. `leave`: so does it, and the engine is stopped meanwhile. `finish`: it ends.
-`stumble`: a store is away at the first try.
+`stumble`: a store is away at the first try. `break`: something that nobody foresaw is wrong at the first try.
 """
 
 import asyncio
@@ -38,6 +38,8 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
                 say(f"broken off {run_id} {event}")
         if how == "stumble" and tries == 1:
             raise TemporaryError("the store is away", retry_after=timedelta(milliseconds=10))
+        if how == "break" and tries == 1:
+            raise RuntimeError("nobody foresaw this")
         say(f"done {run_id} {event}")
         done.set()
 

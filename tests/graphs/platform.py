@@ -142,6 +142,10 @@ class Platform:
         )
         return await self._resume("approval", verdict.model_dump(mode="json"))
 
+    async def go_on(self) -> Any:
+        """As the engine does after a step that failed for a moment, or a process that was killed."""
+        return await self._go(None)
+
     async def wake(self) -> Any:
         """Go on at the moment that the run waits for, or now when that has passed."""
         until = datetime.fromisoformat((await self.waits_for("wait"))["until"])

@@ -126,7 +126,7 @@ async def test_the_key_of_one_action_does_not_do_another(platform: Platform) -> 
 async def test_a_champion_that_is_no_longer_there_is_not_rolled_back(platform: Platform) -> None:
     proposal = await proposed(ROLLBACK, platform)
     platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
-    with pytest.raises(Conflict, match="the champion is 3"):
+    with pytest.raises(Conflict, match="champion was 2 and is 3"):
         await execute(proposal, "alice", platform.context)
     assert not platform.serving.calls
 

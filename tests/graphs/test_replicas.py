@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+from sqlalchemy import text
 
 from api.store.database import Database
 from api.work.approvals import Approvals
@@ -132,3 +133,16 @@ async def test_a_run_that_one_replica_left_is_taken_over_by_the_other(case: Case
     assert (await case.run()).status == "waiting"
     assert await case.platform.champion() == "1"
     assert (await case.told())["action.done"] == 1
+
+
+async def test_connections_that_the_server_has_closed_do_not_end_a_run(case: Case, replicas: tuple[Runner, Runner]) -> None:
+    first, _ = replicas
+    await first.advance(case.run_id, "start")
+    await case.decide()
+    event = (await case.run()).event
+    async with case.database.begin() as transaction:
+        others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        await transaction.execute(text(f"SELECT pg_terminate_backend(pid) FROM {others}"))
+    await _until_done(first, case.run_id, event)
+    assert (await case.run()).error is None
+    assert case.platform.registry.calls == {f"{case.run_id}/1/alias": 1}

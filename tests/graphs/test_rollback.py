@@ -9,10 +9,10 @@ from agents.evidence import Cause
 from agents.policies import Mode
 from agents.proposals import Edit, Reject
 from graphs.state import Outcome
-from graphs.supervisor import MAX_MOVES
+from graphs.supervisor import MAX_MOVES, RETRY
 from tests.graphs.platform import HOUR, MODEL, Platform, bad_rollout
 from tests.twins.ledger import TwinLedger
-from tools.errors import TemporaryError
+from tools.errors import PermanentError, TemporaryError
 from tools.registry.port import Alias
 
 
@@ -221,21 +221,49 @@ async def test_what_fails_for_a_moment_is_tried_again(platform: Platform) -> Non
     assert platform.serving.calls == {"run-1/1/route": 1}
 
 
-async def test_what_goes_on_failing_is_given_up_and_people_are_told(platform: Platform) -> None:
+async def test_what_was_begun_is_ended_however_long_a_part_of_it_is_away(platform: Platform) -> None:
     await platform.start()
-    platform.serving.disturb.before("set_weights", *[TemporaryError("the gateway is busy")] * 10)
+    platform.registry.disturb.before("set_alias", *[TemporaryError("the registry is busy")] * (2 * RETRY.max_attempts))
+    with pytest.raises(TemporaryError, match="the registry is busy"):
+        await platform.decide()
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "2")
+    with pytest.raises(TemporaryError, match="the registry is busy"):
+        await platform.go_on()
+    # Not even the kill switch leaves it half done.
+    platform.mode = Mode.OBSERVE
+    await platform.go_on()
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+    assert set(platform.serving.calls) == {"run-1/1/route"}
+
+
+async def test_what_was_approved_and_not_begun_is_judged_again_after_a_crash(platform: Platform) -> None:
+    await platform.start()
+    platform.registry.go_down()
+    with pytest.raises(TemporaryError):
+        await platform.decide()
+    platform.registry.come_back()
+    platform.mode = Mode.OBSERVE
+    ended = await platform.go_on()
+    assert ended["outcome"] == Outcome.DENIED
+    assert (await platform.weights(), await platform.champion()) == ({"2": 100}, "2")
+
+
+async def test_what_cannot_be_done_at_all_is_given_up_and_people_are_told(platform: Platform) -> None:
+    await platform.start()
+    platform.serving.disturb.before("set_weights", PermanentError("version 1 cannot be loaded"))
     ended = await platform.decide()
     assert ended["outcome"] == Outcome.FAILED
-    assert "the gateway is busy" in ended["reason"]
+    assert ended["reason"] == "version 1 cannot be loaded"
     (_, message, _) = platform.notify.sent[-1]
-    assert "the gateway is busy" in message.body
+    assert "version 1 cannot be loaded" in message.body
     assert isinstance(platform.ledger, TwinLedger)
     assert platform.ledger.failures
 
 
-async def test_given_up_half_way_it_says_what_is_left(platform: Platform) -> None:
+async def test_people_who_cannot_be_told_do_not_keep_an_incident_open(platform: Platform) -> None:
     await platform.start()
-    platform.registry.disturb.before("set_alias", *[TemporaryError("the registry is busy")] * 10)
-    ended = await platform.decide()
-    assert ended["outcome"] == Outcome.FAILED
-    assert ended["reason"] == "the registry is busy. It leaves weights {'1': 100} instead of {'2': 100}."
+    await platform.decide()
+    platform.notify.go_down()
+    platform.traffic("1", 3 * HOUR)
+    ended = await platform.wake()
+    assert (ended["outcome"], platform.notify.sent) == (Outcome.RESOLVED, [])

@@ -178,6 +178,9 @@ async def test_what_nobody_foresaw_ends_the_run_and_escalates_its_incident(case:
     assert "nobody foresaw it" in (incident.summary or "")
     assert (await case.told())["run.failed"] == 1
     assert await case.forgotten()
+    ((channel, message, _),) = case.platform.notify.sent
+    assert (channel, message.severity) == ("ops", "critical")
+    assert "nobody foresaw it" in message.body
 
 
 async def test_a_run_that_fails_while_its_question_is_open_takes_the_question_back(case: Case) -> None:

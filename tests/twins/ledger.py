@@ -19,6 +19,9 @@ class TwinLedger:
             raise PermanentError(f"{proposal.id} was given up: {self.failures[proposal.id]}")
         return first, self.receipts.get(proposal.id)
 
+    async def intended(self, key: str) -> bool:
+        return key in self.intents
+
     async def complete(self, receipt: Receipt) -> None:
         if receipt.key not in self.intents or receipt.key in self.failures:
             raise PermanentError(f"{receipt.key} cannot be done")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tools.errors import PermanentError
+from tools.errors import PermanentError, TemporaryError
 from tools.notify.port import Message
 
 
@@ -23,6 +23,10 @@ class RememberingNotifier:
     def __init__(self, channels: Sequence[str] = ("ops",)) -> None:
         self._channels = tuple(channels)
         self.sent: list[tuple[str, Message, str]] = []
+        self._down = False
+
+    def go_down(self) -> None:
+        self._down = True
 
     async def ping(self) -> None:
         return None
@@ -33,5 +37,7 @@ class RememberingNotifier:
     async def send(self, channel: str, message: Message, *, key: str) -> None:
         if channel not in self._channels:
             raise PermanentError(f"there is no channel {channel!r}")
+        if self._down:
+            raise TemporaryError("the channel does not answer")
         if all(known != key for _, _, known in self.sent):
             self.sent.append((channel, message, key))
