@@ -93,16 +93,15 @@ async def decide(
     return decided.first() is not None
 
 
-async def overdue(transaction: Transaction, now: datetime, *, limit: int = 500) -> list[ApprovalRecord]:
-    """Pending ones whose time is over, locked; those that somebody is deciding right now are left out."""
+async def overdue(session: ReadSession, now: datetime, *, limit: int = 500) -> list[str]:
+    """Pending ones whose time is over."""
     statement = (
-        select(ApprovalRecord)
+        select(ApprovalRecord.id)
         .where(ApprovalRecord.status == "pending", ApprovalRecord.expires_at <= now)
         .order_by(ApprovalRecord.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
     )
-    return list(await transaction.scalars(statement))
+    return list(await session.scalars(statement))
 
 
 async def vote(transaction: Transaction, row: Mapping[str, Any]) -> bool:

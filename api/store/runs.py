@@ -20,6 +20,14 @@ START = "start"
 EndStatus = Literal["completed", "failed", "cancelled"]
 
 
+class Moving(NamedTuple):
+    """A run that somebody moves, or moved until they died."""
+
+    run_id: str
+    event: str
+    since: datetime
+
+
 class Due(NamedTuple):
     run_id: str
     event: str
@@ -49,6 +57,17 @@ async def due(session: ReadSession, now: datetime, *, limit: int = 1000) -> list
         .limit(limit)
     )
     return [Due(*row) for row in await session.execute(statement)]
+
+
+async def moving(session: ReadSession, *, limit: int = 1000) -> list[Moving]:
+    """Those that are running, the longest first."""
+    statement = (
+        select(RunRecord.id, RunRecord.event, RunRecord.updated_at)
+        .where(RunRecord.status == "running")
+        .order_by(RunRecord.updated_at)
+        .limit(limit)
+    )
+    return [Moving(*row) for row in await session.execute(statement)]
 
 
 async def take(transaction: Transaction, run_id: str, event: str, *, at: datetime) -> bool:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -13,6 +14,8 @@ from starlette.exceptions import HTTPException
 from agents.payloads.reading import PayloadError
 from api.problems import FieldError, Invalid, Malformed, Problem, Unauthenticated, Unavailable
 from tools.errors import Conflict, TemporaryError
+
+log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -81,7 +84,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(TemporaryError)
     async def _temporary(_request: Request, error: TemporaryError) -> Response:
-        return respond(Unavailable(str(error), retry_after_s=max(1, math.ceil(error.retry_after.total_seconds()))))
+        """The reason goes to the log: it may say where things are, and who asks may be a stranger."""
+        log.warning("request.unavailable", reason=str(error))
+        said = "something that this needs does not answer just now; /readyz says what"
+        return respond(Unavailable(said, retry_after_s=max(1, math.ceil(error.retry_after.total_seconds()))))
 
     @app.exception_handler(Conflict)
     async def _conflict(_request: Request, error: Conflict) -> Response:

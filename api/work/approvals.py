@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
+import structlog
+
 from agents import guard
 from agents.policies import Policies
 from agents.proposals import Approve, Decision, Edit, Proposal, Reject, Verdict
@@ -31,7 +33,10 @@ from api.store.records import ApprovalRecord
 from api.store.sessions import Transaction
 from api.store.text import storable
 from tools.clock import Clock
+from tools.errors import TemporaryError
 from tools.values import Frozen
+
+log = structlog.get_logger()
 
 EXPIRY = "policy:expiry"
 """Who decides what nobody decided in time."""
@@ -56,6 +61,7 @@ class Approvals:
         self._database = database
         self._policies = policies
         self._clock = clock
+        self._unreadable: set[str] = set()
 
     async def open(
         self,
@@ -201,16 +207,33 @@ class Approvals:
     async def expire_due(self) -> list[str]:
         """Reject, by policy, what nobody decided in time; the runs that go on with that, to be dispatched."""
         now = self._clock.now()
-        moved: list[str] = []
-        async with self._database.begin() as transaction:
-            for record in await approvals.overdue(transaction, now):
-                proposal = Proposal.model_validate(record.proposal)
-                verdict = Verdict(
-                    decision=Reject(reason="expired"), fingerprint=record.fingerprint, decided_by=(EXPIRY,), decided_at=now
-                )
-                await _settle(transaction, record, proposal, "expired", verdict, EXPIRY, "")
-                moved.append(record.run_id)
+        async with self._database.read() as session:
+            overdue = await approvals.overdue(session, now)
+        moved = []
+        for approval_id in overdue:
+            try:
+                moved += await self._expire(approval_id, now)
+            except TemporaryError:
+                raise
+            except Exception:
+                # One that cannot be read must not keep the others, nor the runs, waiting. It is said once.
+                if approval_id not in self._unreadable:
+                    self._unreadable.add(approval_id)
+                    log.exception("approval.not_expired", approval=approval_id)
         return moved
+
+    async def _expire(self, approval_id: str, now: datetime) -> list[str]:
+        """Its run; none when somebody has decided meanwhile."""
+        async with self._database.begin() as transaction:
+            record = await approvals.lock(transaction, approval_id)
+            if record is None or record.status != "pending":
+                return []
+            proposal = Proposal.model_validate(record.proposal)
+            verdict = Verdict(
+                decision=Reject(reason="expired"), fingerprint=record.fingerprint, decided_by=(EXPIRY,), decided_at=now
+            )
+            await _settle(transaction, record, proposal, "expired", verdict, EXPIRY, "")
+            return [record.run_id]
 
     def _check_person(self, principal: str, decision: Decision, proposal: Proposal) -> None:
         match guard.may_decide(principal, proposal, self._policies()):

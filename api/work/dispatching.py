@@ -4,6 +4,8 @@ The runs table is the outbox. Whoever commits a run as `queued` asks for its dis
 again for whatever is due. Asking twice is free, so a crash between the commit and the first asking loses nothing.
 """
 
+import time
+from datetime import timedelta
 from typing import Protocol
 
 from api.store import runs
@@ -11,12 +13,15 @@ from api.store.database import Database
 from api.work.approvals import Approvals
 from tools.clock import Clock
 
+_PATIENCE = timedelta(minutes=1)
+"""A move says in the run's row that it begins, ends or fails; the longest that is silent is one that cannot be proposed."""
+
 
 class Mover(Protocol):
     """What has a run moved on, durably: the engine."""
 
-    async def dispatch(self, run_id: str, event: str) -> None:
-        """Repeating it is free."""
+    async def dispatch(self, run_id: str, event: str, *, again: str = "") -> None:
+        """Repeating it is free. With `again` it is another move by the same event, for one whose mover has died."""
         ...
 
 
@@ -34,13 +39,20 @@ class Dispatcher:
 
 
 class Sweep:
-    """Looks for what has fallen due: runs to start or to wake, questions that nobody answered in time."""
+    """Looks for what has fallen due: runs to start or to wake, questions that nobody answered in time, and runs that whoever
+    moved them has left behind: an engine goes on with its own moves after a crash, but not with those of a replica that never
+    comes back."""
 
-    def __init__(self, database: Database, engine: Mover, approvals: Approvals, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, engine: Mover, approvals: Approvals, clock: Clock, *, patience: timedelta = _PATIENCE
+    ) -> None:
         self._database = database
         self._engine = engine
         self._approvals = approvals
         self._clock = clock
+        self._patience_s = patience.total_seconds()
+        self._moving: dict[runs.Moving, float] = {}
+        """When each was first seen as it stands. In real seconds: it is processes that die, whatever the clock says."""
 
     async def once(self) -> int:
         """How many runs were dispatched."""
@@ -49,7 +61,17 @@ class Sweep:
         async with self._database.begin() as transaction:
             await runs.wake_due(transaction, now)
         async with self._database.read() as session:
-            due = await runs.due(session, now)
+            due, moving = await runs.due(session, now), await runs.moving(session)
         for run_id, event in due:
             await self._engine.dispatch(run_id, event)
-        return len(due)
+        left = self._left(moving)
+        for each in left:
+            # Taken for dead although it is not, its mover still holds the run: the other one waits, and finds it done.
+            await self._engine.dispatch(each.run_id, each.event, again=each.since.isoformat())
+        return len(due) + len(left)
+
+    def _left(self, moving: list[runs.Moving]) -> list[runs.Moving]:
+        """Those that have stood as they are for longer than anybody would leave them."""
+        seen = time.monotonic()
+        self._moving = {each: self._moving.get(each, seen) for each in moving}
+        return [each for each, since in self._moving.items() if seen - since >= self._patience_s]

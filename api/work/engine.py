@@ -88,10 +88,14 @@ class Engine:
         DBOS(config=config)
         DBOS.launch()
 
-    async def dispatch(self, run_id: str, event: str) -> None:
-        """Have `advance(run_id, event)` happen; repeating it is free. Raises TemporaryError when the engine's store is away."""
+    async def dispatch(self, run_id: str, event: str, *, again: str = "") -> None:
+        """Have `advance(run_id, event)` happen; repeating it, with the same `again`, is free.
+
+        Raises TemporaryError when the engine's store is away.
+        """
+        name = f"{run_id}:{event}:{again}" if again else f"{run_id}:{event}"
         try:
-            with SetWorkflowID(f"{run_id}:{event}"):
+            with SetWorkflowID(name):
                 await DBOS.start_workflow_async(_workflow, run_id, event)
         except SQLAlchemyError as error:
             raise TemporaryError(f"the engine's store is not available: {type(error).__name__}") from error

@@ -1,4 +1,4 @@
-"""An engine as a process of its own: `python -m tests.graphs.engine_process URL NAME HOW RUN:EVENT...`.
+"""An engine as a process of its own: `python -m tests.graphs.engine_process URL NAME HOW RUN:EVENT[+AGAIN]...`.
 
 Says on its output what happens to the workflows, line by line, and ends when the first of them is done.
 `hang`: a move begins and never ends. `leave`: so does it, and the engine is stopped meanwhile. `finish`: it ends.
@@ -47,7 +47,8 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
     await engine.start()
     for move in moves:
         run_id, _, event = move.partition(":")
-        await engine.dispatch(run_id, event)
+        event, _, again = event.partition("+")
+        await engine.dispatch(run_id, event, again=again)
     await done.wait()
     await engine.stop()
     say("stopped")

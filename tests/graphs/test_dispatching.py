@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from api.store import runs
 from api.store.database import Database
+from api.store.records import ApprovalRecord
 from api.work.approvals import Approvals
 from api.work.dispatching import Dispatcher, Sweep
 from tests.twins.clock import SteppedClock
@@ -20,11 +23,14 @@ class RememberingEngine:
 
     dispatched: list[tuple[str, str]] = field(default_factory=list)
     failure: Exception | None = None
+    again: list[str] = field(default_factory=list)
 
-    async def dispatch(self, run_id: str, event: str) -> None:
+    async def dispatch(self, run_id: str, event: str, *, again: str = "") -> None:
         if self.failure is not None:
             raise self.failure
         self.dispatched.append((run_id, event))
+        if again:
+            self.again.append(again)
 
 
 @dataclass
@@ -108,3 +114,37 @@ async def test_the_sweep_declines_what_nobody_answered_in_time(desk: Desk) -> No
     desk.clock.pass_(POLICIES.approval.expires_after)
     assert await desk.sweep.once() == 1
     assert desk.engine.dispatched == [(case.run_id, f"decision:{case.approval.id}")]
+
+
+async def test_a_run_that_its_mover_has_left_is_dispatched_anew(desk: Desk) -> None:
+    run_id = await desk.queued()
+    await begin_run(desk.database, run_id, desk.clock.now())
+    patient = Sweep(desk.database, desk.engine, desk.approvals, desk.clock)
+    impatient = Sweep(desk.database, desk.engine, desk.approvals, desk.clock, patience=timedelta(0))
+    assert await patient.once() == 0
+    assert await impatient.once() == 1
+    assert desk.engine.dispatched == [(run_id, "start")]
+    assert await impatient.once() == 1
+    # The same move again is the same workflow; after somebody has taken it, it is another.
+    assert len(set(desk.engine.again)) == 1
+    desk.clock.pass_(SECOND)
+    await begin_run(desk.database, run_id, desk.clock.now())
+    await impatient.once()
+    assert len(set(desk.engine.again)) == 2
+
+
+async def test_a_question_that_cannot_be_read_keeps_nothing_else_waiting(desk: Desk) -> None:
+    broken = await asked(desk.database, desk.approvals, desk.clock)
+    async with desk.database.begin() as transaction:
+        await transaction.execute(
+            update(ApprovalRecord).where(ApprovalRecord.id == broken.approval.id).values(proposal={"of": "another build"})
+        )
+    accepted = await intake(desk.database, desk.clock).accept([alert("b", model="fraud")], actor="alertmanager")
+    desk.clock.pass_(POLICIES.approval.expires_after)
+    with capture_logs() as logs:
+        await desk.sweep.once()
+        await desk.sweep.once()
+    assert [each["event"] for each in logs] == ["approval.not_expired"]
+    async with desk.database.read() as session:
+        (run,) = await runs.of_incident(session, accepted.incidents[0])
+    assert (run.id, "start") in desk.engine.dispatched

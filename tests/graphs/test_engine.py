@@ -82,3 +82,15 @@ async def test_of_two_replicas_the_first_makes_the_move(postgres_url: str) -> No
         assert await line(first) == "begun run-1 start"
         async with engine(postgres_url, "finish", "run-1:start", "run-2:start", name="two") as second:
             assert await rest(second) == ["begun run-2 start", "done run-2 start", "stopped"]
+
+
+@pytest.mark.postgres
+async def test_the_move_of_a_replica_that_never_comes_back_is_made_by_another_when_it_is_asked_for_again(
+    postgres_url: str,
+) -> None:
+    async with engine(postgres_url, "hang", "run-1:start", name="one") as first:
+        assert await line(first) == "begun run-1 start"
+        first.kill()
+        await first.wait()
+    async with engine(postgres_url, "finish", "run-1:start", "run-1:start+1", name="two") as second:
+        assert await rest(second) == ["begun run-1 start", "done run-1 start", "stopped"]
