@@ -71,6 +71,8 @@ async def _ask(name: str, needed: bool, question: Callable[[], Awaitable[str]], 
         reason = f"{error.request.url.host} answers {error.response.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = f"no answer ({type(error).__name__})"
+    except OSError as error:
+        reason = f"{error.filename} cannot be used ({error.strerror})"
     except (PortError, ValueError) as error:
         reason = str(error)
     return Finding(name, ok=False, needed=needed, detail=f"{reason}; {advice}")
@@ -114,6 +116,8 @@ async def _prometheus(found: Settings) -> str:
 async def _channels(found: Settings) -> str:
     if not found.channels:
         return f"none (OPPEN_CHANNELS): messages go to {found.home / 'outbox.jsonl'}"
+    if (channel := policy_file.load(found.policies).notify_channel) not in found.channels:
+        raise ValueError(f"none of them is {channel!r}, which the policies' notify_channel names: nobody would be told")
     from apprise import Apprise
 
     for name, urls in sorted(found.channels.items()):

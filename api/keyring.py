@@ -50,8 +50,13 @@ async def revoke(settings: Settings, key_id: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Database]:
-    settings.home.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        database = Database(settings.database)
+    except OSError as error:
+        raise Refused(
+            f"{settings.home} cannot be used ({error.strerror}); set OPPEN_HOME to a folder that you may write"
+        ) from error
     try:
         await database.migrate()
         yield database

@@ -103,7 +103,8 @@ class _AtLeast:
         return who
 
 
-CanView = Annotated[Principal, Depends(_AtLeast(Role.VIEWER))]
-CanOperate = Annotated[Principal, Depends(_AtLeast(Role.OPERATOR))]
-CanDecide = Annotated[Principal, Depends(_AtLeast(Role.APPROVER))]
-CanAdminister = Annotated[Principal, Depends(_AtLeast(Role.ADMIN))]
+# As scopes, so that the document says which role an operation needs.
+CanView = Annotated[Principal, Security(_AtLeast(Role.VIEWER), scopes=["viewer"])]
+CanOperate = Annotated[Principal, Security(_AtLeast(Role.OPERATOR), scopes=["operator"])]
+CanDecide = Annotated[Principal, Security(_AtLeast(Role.APPROVER), scopes=["approver"])]
+CanAdminister = Annotated[Principal, Security(_AtLeast(Role.ADMIN), scopes=["admin"])]

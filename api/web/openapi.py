@@ -16,9 +16,9 @@ from api.web.errors import MEDIA_TYPE
 _TITLE = "OPPEN"
 _ABOUT = """Alerts in, approved actions out.
 
-Times are RFC 3339 in UTC. Lists are pages: `items`, and `next_cursor` to hand in as `cursor`. Errors are
-`application/problem+json` (RFC 9457) and name the field. Writes take an `Idempotency-Key`. Every answer has an `X-Request-ID`,
-which is in the log too.
+Times are RFC 3339 in UTC. Lists that grow are pages: `items`, and `next_cursor` to hand in as `cursor`. Errors are
+`application/problem+json` (RFC 9457) and name the field. A decision and a change of mode take an `Idempotency-Key`; alerts are
+known by their own identity. Every answer has an `X-Request-ID`, which is in the log too.
 """
 _TAGS = {
     "alerts": "What comes in. 202 says that everything that follows from it is on disk.",
@@ -110,6 +110,10 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if not path.startswith("/v1"):
         return
     schemes = {name for needed in operation.get("security", ()) for name in needed}
+    roles = [role for needed in operation.get("security", ()) for role in needed.get("ApiKey", ())]
+    if roles:
+        said = f"Needs the role {roles[0]}."
+        operation["description"] = f"{operation['description']}\n\n{said}" if "description" in operation else said
     statuses = {503}
     statuses |= {401, 403, 429} if "ApiKey" in schemes else {401}
     statuses |= {404} if "{" in path else set()

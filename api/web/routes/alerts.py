@@ -1,5 +1,6 @@
 """Intake: 202 says that everything the alerts led to is on disk."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -9,7 +10,7 @@ from pydantic import ConfigDict
 
 from agents.payloads import alertmanager, cloudevents, generic, grafana
 from agents.payloads.deliveries import Delivery
-from api.problems import Malformed
+from api.problems import Malformed, Overloaded
 from api.store import alerts as rows
 from api.web import auth, payloads
 from api.web.dependencies import Cursor, Here, Limit, Local, Needs, json_only
@@ -18,6 +19,9 @@ from api.web.services import Services
 from api.web.views import AlertView, PageView, View, paged
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
+
+_READ_S = 10.0
+"""In which a delivery has to arrive; Alertmanager itself waits no longer for its answer."""
 
 _JSON = [Depends(json_only)]
 
@@ -44,14 +48,23 @@ class AcceptedView(View):
 async def _take(
     request: Request, needs: Services, here: Local, source: str, parse: Callable[[object], Delivery]
 ) -> AcceptedView:
-    body = await body_from(source, request, needs)
     with here.gate:
+        body = await _body(source, request, needs)
         delivery = parse(_loaded(body))
         accepted = await needs.intake.accept(delivery.alerts, actor=f"source:{source}", truncated=delivery.truncated)
         for run_id in accepted.runs:
             await needs.wake(run_id)
     here.metrics.delivered(source, accepted, delivery.truncated)
     return AcceptedView.model_validate(accepted)
+
+
+async def _body(source: str, request: Request, needs: Services) -> bytes:
+    """Within the gate, and bounded in time: a signature is of the whole body, so strangers are read to their end."""
+    try:
+        async with asyncio.timeout(_READ_S):
+            return await body_from(source, request, needs)
+    except TimeoutError as error:
+        raise Overloaded(f"the body did not come within {_READ_S:.0f} s", retry_after_s=2) from error
 
 
 def _loaded(body: bytes) -> object:
