@@ -39,6 +39,7 @@ class Notify(Frozen):
     channel: Name
     title: Annotated[str, Field(min_length=1, max_length=300)]
     body: Annotated[str, Field(max_length=20_000)]
+    severity: Literal["info", "warning", "critical"] = "warning"
 
 
 class NoAction(Frozen):

@@ -96,8 +96,9 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
             if before.workers is None:
                 raise PermanentError(f"the capacity of {model} before the change is not on record")
             return Scale(model=model, from_workers=workers, workers=before.workers)
-        case Notify(channel=channel, title=title, body=body):
-            await context.tools.notify.send(channel, Message(title=title, body=body, severity="warning"), key=proposal.id)
+        case Notify(channel=channel, title=title, body=body, severity=severity):
+            body = f"{body}\n\nIncident: {proposal.incident_id}"
+            await context.tools.notify.send(channel, Message(title=title, body=body, severity=severity), key=proposal.id)
             return None
         case NoAction():
             return None

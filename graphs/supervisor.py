@@ -167,6 +167,8 @@ async def take_back(state: RunState) -> Advised:
 async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
     """Say how it ended, to the incident's people and to the record."""
     ended = _ended(state)
+    if ended["outcome"] is Outcome.NOTIFIED:
+        return ended  # telling them was the action
     if "proposal" in state:
         message = closing(state["proposal"], ended["outcome"].value, ended["reason"], state.get("verification"))
     else:

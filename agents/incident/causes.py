@@ -26,13 +26,17 @@ from agents.incident.weights import (
     weigh,
 )
 
+_NO_INPUTS = "There are no inputs to compare."
+
 _WORSE: dict[Metric, str] = {"accuracy": "is wrong more often", "errors": "fails more often", "latency": "is slower"}
 
 
 def model_regression(facts: Facts) -> Hypothesis:
     change, direct, circumstances, objections = facts.rollout, [], [], []
     if change is None:
-        return weigh(Cause.MODEL_REGRESSION, (), (), (), "The champion has not changed in the time that was looked at.")
+        known = facts.observations.champion is not None or facts.observations.history
+        stood = "The champion has not changed in the time that was looked at."
+        return weigh(Cause.MODEL_REGRESSION, (), (), (), stood if known else "No champion of that name is known.")
     for metric, shift in facts.against_previous.items():
         where = "on the same period" if shift.same_period else "than that did before the change"
         said = f"version {change.new} {_WORSE[metric]} than version {change.previous} {where}"
@@ -76,7 +80,8 @@ def data_drift(facts: Facts) -> Hypothesis:
             direct.append(_argued(accuracy, said, UNEXPLAINED_LOSS))
     if facts.labels.outputs is not None and facts.labels.outputs.real and direct:
         circumstances.append(_argued(facts.labels.outputs, "the outputs have moved too", CIRCUMSTANCE))
-    return weigh(Cause.DATA_DRIFT, direct, circumstances, _only_new(facts), "No input has moved beyond chance and policy.")
+    stood = "No input has moved beyond chance and policy." if facts.inputs.compared else _NO_INPUTS
+    return weigh(Cause.DATA_DRIFT, direct, circumstances, _only_new(facts), stood)
 
 
 def data_quality(facts: Facts) -> Hypothesis:
@@ -85,9 +90,8 @@ def data_quality(facts: Facts) -> Hypothesis:
     circumstances = []
     if accuracy is not None and accuracy.real:
         circumstances.append(_argued(accuracy, "a version that nobody touched got worse", CIRCUMSTANCE))
-    return weigh(
-        Cause.DATA_QUALITY, direct, circumstances, _only_new(facts), "No input is missing, stuck, out of range or unknown."
-    )
+    whole = "No input is missing, stuck, out of range or unknown." if facts.inputs.compared else _NO_INPUTS
+    return weigh(Cause.DATA_QUALITY, direct, circumstances, _only_new(facts), whole)
 
 
 def infrastructure(facts: Facts) -> Hypothesis:
@@ -112,9 +116,9 @@ def infrastructure(facts: Facts) -> Hypothesis:
             objections.append(_certain(shift, said, REFUTATION if shift.same_period else OBJECTION))
     if facts.traffic is not None and facts.traffic.real:
         objections.append(_certain(facts.traffic, "the load explains it", OBJECTION))
-    return weigh(
-        Cause.INFRASTRUCTURE, direct, circumstances, objections, "Errors and latency have not risen, whatever the version."
-    )
+    compared = any(each.enough for each in facts.service.values())
+    steady = "Errors and latency have not risen, whatever the version." if compared else "Errors and latency were not compared."
+    return weigh(Cause.INFRASTRUCTURE, direct, circumstances, objections, steady)
 
 
 def traffic_change(facts: Facts) -> Hypothesis:
@@ -130,7 +134,14 @@ def traffic_change(facts: Facts) -> Hypothesis:
             if shift.real:
                 circumstances.append(_argued(shift, f"what serves {_WORSE[metric]} than before", STRONG_CIRCUMSTANCE))
         circumstances += [_certain(each, "it is saturated", CIRCUMSTANCE) for each in facts.saturation if each.real]
-    return weigh(Cause.TRAFFIC_CHANGE, direct, circumstances, objections, "As many requests come as in the same hours before.")
+    usual = "As many requests come as in the same hours before."
+    return weigh(
+        Cause.TRAFFIC_CHANGE,
+        direct,
+        circumstances,
+        objections,
+        usual if facts.traffic is not None else "No traffic was compared.",
+    )
 
 
 def labels(facts: Facts) -> Hypothesis:
@@ -153,7 +164,9 @@ def labels(facts: Facts) -> Hypothesis:
         # Labels do not know which version made the prediction that they belong to; a version that guesses looks like this too.
         said_new = "only the new version is affected" if new.same_period else "it began with a new version"
         objections.append(_certain(new, said_new, REFUTATION if new.same_period else OBJECTION))
-    return weigh(Cause.LABELS, direct, circumstances, objections, "Labels come and agree with predictions as they used to.")
+    labelled = any(each.labelled for each in facts.observations.now.versions)
+    agreed = "Labels come and agree with predictions as they used to." if labelled else "There are no labels to compare."
+    return weigh(Cause.LABELS, direct, circumstances, objections, agreed)
 
 
 def false_alarm(facts: Facts) -> Hypothesis:

@@ -5,7 +5,7 @@ saturated get company. Everything else needs a person, who is told what was foun
 """
 
 from datetime import datetime
-from typing import assert_never
+from typing import Literal, assert_never
 
 from agents.actions import Action, NoAction, Notify, Rollback, Scale
 from agents.evidence import Cause, Finding, Recommendation
@@ -25,11 +25,11 @@ def recommend(finding: Finding, observations: Observations, policies: Policies, 
 def _action(finding: Finding, observations: Observations, policies: Policies, now: datetime) -> tuple[Action, str]:
     match finding.cause:
         case Cause.MODEL_REGRESSION:
-            return _roll_back(finding, policies)
+            return _roll_back(finding, observations, policies)
         case Cause.INFRASTRUCTURE | Cause.TRAFFIC_CHANGE:
             return _scale(finding, observations, policies)
         case Cause.DATA_DRIFT | Cause.DATA_QUALITY | Cause.LABELS | Cause.UNRESOLVED:
-            return _tell(finding, policies, "no action of the catalogue helps against this cause")
+            return _tell(finding, observations, policies, "no action of the catalogue helps against this cause")
         case Cause.FALSE_ALARM:
             reason = f"Looked at {now:%Y-%m-%d %H:%M} UTC and found nothing wrong: {finding.summary}"
             return NoAction(reason=plain(reason, 2_000)), "nothing is wrong"
@@ -37,9 +37,9 @@ def _action(finding: Finding, observations: Observations, policies: Policies, no
             assert_never(unknown)
 
 
-def _roll_back(finding: Finding, policies: Policies) -> tuple[Action, str]:
+def _roll_back(finding: Finding, observations: Observations, policies: Policies) -> tuple[Action, str]:
     if finding.model is None or finding.version is None or finding.previous_version is None:
-        return _tell(finding, policies, "there is no version before it to go back to")
+        return _tell(finding, observations, policies, "there is no version before it to go back to")
     rollback = Rollback(model=finding.model, from_version=finding.version, to_version=finding.previous_version)
     return rollback, f"version {finding.previous_version} did better than version {finding.version}"
 
@@ -47,27 +47,31 @@ def _roll_back(finding: Finding, policies: Policies) -> tuple[Action, str]:
 def _scale(finding: Finding, observations: Observations, policies: Policies) -> tuple[Action, str]:
     capacity, rules = observations.capacity, policies.investigation
     if finding.model is None or capacity is None:
-        return _tell(finding, policies, "how busy the workers are is not known")
+        return _tell(finding, observations, policies, "how busy the workers are is not known")
     if capacity.utilisation < rules.high_utilisation:
-        return _tell(finding, policies, "the workers are not saturated, so more of them would not help")
+        return _tell(finding, observations, policies, "the workers are not saturated, so more of them would not help")
     if full := next(
         (each for each in observations.readings if each.kind == "saturation" and each.now >= rules.high_utilisation), None
     ):
-        return _tell(finding, policies, f"{full.name} is used up, so more workers would only share it")
+        return _tell(finding, observations, policies, f"{full.name} is used up, so more workers would only share it")
     limit = min(capacity.limit, policies.model(finding.model).max_workers)
     if capacity.workers >= limit:
-        return _tell(finding, policies, f"{capacity.workers} workers are all that are allowed")
+        return _tell(finding, observations, policies, f"{capacity.workers} workers are all that are allowed")
     workers = min(limit, capacity.workers * _GROWTH)
     scale = Scale(model=finding.model, from_workers=capacity.workers, workers=workers)
     return scale, f"{capacity.workers} workers are saturated, and {limit} are allowed"
 
 
-def _tell(finding: Finding, policies: Policies, why: str) -> tuple[Action, str]:
+def _tell(finding: Finding, observations: Observations, policies: Policies, why: str) -> tuple[Action, str]:
+    names = sorted({alert.name for alert in observations.alerts})
     subject = finding.model or "An incident"
     steps = "\n".join(f"- {step}" for step in _next_steps(finding.cause))
     body = f"{account(finding)}\n\nNothing was changed: {plain(why)}.\n\nWhat to do next:\n\n{steps}"
-    title = plain(f"{subject}: {finding.cause.value.replace('_', ' ')}", 300)
-    return Notify(channel=policies.notify_channel, title=title, body=body[:20_000]), why
+    about = f" ({', '.join(names[:3])}{' and others' if len(names) > 3 else ''})" if names else ""
+    title = plain(f"{subject}: {finding.cause.value.replace('_', ' ')}{about}", 300)
+    critical = any(alert.severity == "critical" for alert in observations.alerts)
+    severity: Literal["critical", "warning"] = "critical" if critical else "warning"
+    return Notify(channel=policies.notify_channel, title=title, body=body[:20_000], severity=severity), why
 
 
 def _next_steps(cause: Cause) -> tuple[str, ...]:

@@ -28,7 +28,11 @@ async def test_what_no_action_helps_against_is_told_to_people_even_when_only_loo
     ended = await platform.start()
     assert ended["outcome"] == Outcome.NOTIFIED
     assert ended["proposal"].finding.cause is Cause.DATA_DRIFT
-    assert [key for _, _, key in platform.notify.sent] == ["run-1/1", "run-1/closing"]
+    # Once: telling them was the action.
+    assert [key for _, _, key in platform.notify.sent] == ["run-1/1"]
+    message = platform.notify.sent[0][1]
+    assert "ModelAccuracyLow" in message.title
+    assert "inc-1" in message.body
 
 
 async def test_what_is_not_understood_is_told_to_people() -> None:

@@ -287,3 +287,13 @@ def test_every_world_has_a_finding_and_one_action(
     if finding.cause is Cause.FALSE_ALARM:
         assert isinstance(action, NoAction)
     assert isinstance(action, Rollback) <= (finding.cause is Cause.MODEL_REGRESSION)
+
+
+def test_of_a_model_that_nothing_is_known_about_nothing_is_claimed() -> None:
+    world = replace(World().silent("1", "now").silent("1", "before"), champion=None, capacity=None)
+    finding = assess(world.observed(), POLICIES, NOW)
+    assert finding.cause is Cause.UNRESOLVED
+    reasons = " ".join(each.reason for each in finding.hypotheses)
+    for claim in ("has not changed", "No input has moved", "have not risen", "As many requests", "Labels come"):
+        assert claim not in reasons
+    assert "No champion of that name is known." in reasons
