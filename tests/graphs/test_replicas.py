@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import text
 
 from api.store.database import Database
@@ -24,6 +26,8 @@ from tools.errors import TemporaryError
 pytestmark = pytest.mark.postgres
 
 LIMIT_S = 20.0
+THREADS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_migrations")
+"""LangGraph's tables."""
 
 
 @pytest.fixture
@@ -50,6 +54,10 @@ async def replicas(case: Case, database_url: str) -> AsyncIterator[tuple[Runner,
             return Runner(graph, progress, lambda: platform.context, platform.clock)
 
         yield await replica(), await replica()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        # The next test that is given this database expects the platform's tables and no others.
+        for table in THREADS:
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table)))
 
 
 async def _until_done(replica: Runner, run_id: str, event: str) -> int:
