@@ -39,7 +39,7 @@ from graphs.world import read_state
 from tools.errors import PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
 
-_PEOPLE = "agent:"
+_AGENT = "agent:"
 """What the name of a requester begins with when it is none of a person."""
 
 MAX_MOVES = 3
@@ -123,7 +123,7 @@ def _actor(state: RunState) -> str:
     verdict, requester = state.get("verdict"), state["proposal"].requested_by
     if verdict is not None:
         return ", ".join(verdict.decided_by)
-    return "policy:automatic" if requester.startswith(_PEOPLE) else requester
+    return "policy:automatic" if requester.startswith(_AGENT) else requester
 
 
 async def _given_up(proposal: Proposal, error: Exception, context: Context) -> Command[Any]:
