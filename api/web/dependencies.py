@@ -11,6 +11,7 @@ from api.store.paging import MAX_LIMIT
 from api.web.attempts import FailedAttempts
 from api.web.metrics import Metrics
 from api.web.services import Services
+from api.web.strangers import Strangers
 
 
 class Gate:
@@ -31,6 +32,8 @@ class Gate:
 @dataclass(frozen=True)
 class Local:
     gate: Gate
+    """Deliveries of known senders."""
+    strangers: Strangers = field(default_factory=Strangers)
     metrics: Metrics = field(default_factory=Metrics)
     failures: FailedAttempts = field(default_factory=FailedAttempts)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,7 +1,7 @@
 """Whether a delivery of alerts comes from the source that it is posted for. A source without credentials cannot post.
 
 Senders that authenticate by a header are refused before their body is read. A signature covers the body, so it is read first,
-and parsed only after.
+in a place for strangers, and parsed only after.
 """
 
 import base64
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from api.problems import Unauthenticated
 from api.settings import Sender
 from api.web.services import Services
+from api.web.strangers import Strangers
 
 _TOLERANCE = timedelta(minutes=5)
 """How old a signed delivery may be; clocks differ, and a replay is worth nothing after it."""
@@ -30,8 +31,15 @@ class WantsSignature(Unauthenticated):
     challenge: ClassVar[str] = "Signature"
 
 
-async def body_from(source: str, request: Request, needs: Services) -> bytes:
-    """The body, shown to come from `source`. Raises Unauthenticated."""
+READ_S = 10.0
+"""In which a delivery has to arrive; Alertmanager itself waits no longer for its answer."""
+
+
+async def recognise(source: str, request: Request, needs: Services, strangers: Strangers) -> None:
+    """Returns when the request is shown to come from `source`, without its body where the headers show it.
+
+    Raises Unauthenticated; Overloaded when a signed body came too slowly.
+    """
     sender, headers = needs.senders.get(source), request.headers
     match sender:
         case None:
@@ -43,16 +51,16 @@ async def body_from(source: str, request: Request, needs: Services) -> bytes:
             if not _same(_decoded(_given(headers, "basic")), secret.get_secret_value()):
                 raise WantsPassword(f"the user and password of {source} are missing or wrong")
         case Sender(hmac=secret) if secret is not None:
-            body = await request.body()
-            if not _signed(secret.get_secret_value(), headers, body, needs.clock.now()):
+            if not await _signed(secret.get_secret_value(), request, strangers, needs.clock.now()):
                 raise WantsSignature(f"sign as {source} with X-Timestamp and X-Signature over 'timestamp.body', of this minute")
         case Sender(github=secret) if secret is not None:
-            expected = f"sha256={_digest(secret.get_secret_value(), await request.body())}"
+            async with strangers.place(READ_S):
+                body = await request.body()
+            expected = f"sha256={_digest(secret.get_secret_value(), body)}"
             if not _same(headers.get("x-hub-signature-256", ""), expected):
                 raise WantsSignature(f"sign as {source} with X-Hub-Signature-256 over the body")
         case _:
             raise Unauthenticated(f"no credentials are configured for {source}: set OPPEN_SENDERS")
-    return await request.body()
 
 
 def _given(headers: Mapping[str, str], wanted: str) -> str:
@@ -60,13 +68,16 @@ def _given(headers: Mapping[str, str], wanted: str) -> str:
     return credentials.strip() if scheme.lower() == wanted else ""
 
 
-def _signed(key: str, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
+async def _signed(key: str, request: Request, strangers: Strangers, now: datetime) -> bool:
+    headers = request.headers
     timestamp = headers.get("x-timestamp", "")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         return False
     if abs(now.timestamp() - int(timestamp)) > _TOLERANCE.total_seconds():
         return False
     given = headers.get("x-signature", "").removeprefix("sha256=")
+    async with strangers.place(READ_S):
+        body = await request.body()
     return _same(given, _digest(key, timestamp.encode() + b"." + body))
 
 
