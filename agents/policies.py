@@ -65,6 +65,7 @@ class Intake(Frozen):
     model_labels: tuple[str, ...] = ("model", "model_name", "registered_model")
     """Labels (then annotations) that name the model an alert speaks of; the first that is there counts."""
     version_labels: tuple[str, ...] = ("version", "model_version")
+    """The same for its version; where it is one of the two of a rollout, it counts for or against that rollout."""
     component_labels: tuple[str, ...] = ("component", "service", "job", "instance")
     """What an alert without a model speaks of."""
 
@@ -174,7 +175,6 @@ class ModelPolicy(Frozen):
     """What is particular to one model; what is not set falls back to the whole tree's."""
 
     slo: Slo | None = None
-    allow_pickle: bool = False
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -193,6 +193,9 @@ class Policies(Frozen):
     metrics: tuple[Metric, ...] = ()
     """None by default: which exporters run beside a model is known to its installation only."""
     notify_channel: str = "ops"
+    notify_within: Duration = timedelta(minutes=15)
+    """A channel that does not answer for longer is given up, and the run ends: by then somebody has looked at the page that
+    lists what waits, and what was to be told is on record."""
 
     @property
     def version(self) -> str:

@@ -55,7 +55,10 @@ def load(files: ModelFiles, *, allow_pickle: Collection[str]) -> Engine:
             return _load_onnx(what, _only_file(what, files.folder, ".onnx"))
         case "pickle":
             if files.model not in allow_pickle:
-                raise Unservable(f"{what} is a pickle, which may run any code; policy does not allow it for {files.model}")
+                raise Unservable(
+                    f"{what} is a pickle, which may run any code: save it as pt2 or ONNX, or start the gateway with "
+                    f"--allow-pickle {files.model}"
+                )
             return _load_pickle(what, _only_file(what, files.folder, ".pth", ".pt", ".pkl"))
         case "unknown":
             raise Unservable(f"{what} is in no format that can be served: use pt2 or ONNX")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from agents.actions import WorldState
@@ -18,8 +19,8 @@ class Ledger(Protocol):
         """Write the intent, or find it: the `before` that was first recorded, and the receipt if it is already done."""
         ...
 
-    async def intended(self, key: str) -> bool:
-        """Whether an intent is on record, whatever became of it."""
+    async def intended(self, key: str) -> datetime | None:
+        """When the intent was recorded, whatever became of it; None while there is none."""
         ...
 
     async def complete(self, receipt: Receipt) -> None: ...

@@ -31,7 +31,7 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     in the world, or the message says what is.
     """
     started = context.clock.now()
-    if not await context.ledger.intended(proposal.id):
+    if await context.ledger.intended(proposal.id) is None:
         world = await read_state(proposal.action, context.tools.readers)
         if world != proposal.state:
             raise Conflict(f"the world has moved since it was decided: {guard.differences(proposal.state, world)}")
@@ -96,14 +96,27 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
             if before.workers is None:
                 raise PermanentError(f"the capacity of {model} before the change is not on record")
             return Scale(model=model, from_workers=workers, workers=before.workers)
-        case Notify(channel=channel, title=title, body=body, severity=severity):
-            body = f"{body}\n\nIncident: {proposal.incident_id}"
-            await context.tools.notify.send(channel, Message(title=title, body=body, severity=severity), key=proposal.id)
+        case Notify() as notify:
+            await _tell(notify, proposal, context)
             return None
         case NoAction():
             return None
         case unknown:
             assert_never(unknown)
+
+
+async def _tell(action: Notify, proposal: Proposal, context: Context) -> None:
+    """Telling people changes nothing that would have to be ended, so a channel that stays away is given up."""
+    body = f"{action.body}\n\nIncident: {proposal.incident_id}"
+    try:
+        await context.tools.notify.send(
+            action.channel, Message(title=action.title, body=body, severity=action.severity), key=proposal.id
+        )
+    except TemporaryError as error:
+        since, limit = await context.ledger.intended(proposal.id), context.policies.notify_within
+        if since is not None and context.clock.now() - since >= limit:
+            raise PermanentError(f"nobody was told: {action.channel} did not answer within {limit}: {error}") from error
+        raise
 
 
 async def _roll_back(action: Rollback, proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action:

@@ -89,7 +89,7 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """
     context, proposal = runtime.context, state["proposal"]
     try:
-        if not await context.ledger.intended(proposal.id) and (other := await _another_way(state, context)) is not None:
+        if await context.ledger.intended(proposal.id) is None and (other := await _another_way(state, context)) is not None:
             return other
         receipt = await execute(proposal, _actor(state), context)
     except TemporaryError:

@@ -53,6 +53,10 @@ def model_regression(facts: Facts) -> Hypothesis:
         circumstances.append(Argument(change.evidence.id, "the change came before the alert", CIRCUMSTANCE))
     else:
         objections.append(Argument(change.evidence.id, "the alert is older than the change", OBJECTION))
+    if facts.named is not None and facts.named.version == change.new:
+        circumstances.append(Argument(facts.named.evidence.id, "the alerts name the new version", CIRCUMSTANCE))
+    elif facts.named is not None:
+        objections.append(Argument(facts.named.evidence.id, "the alerts name the version before it", DOUBT))
     if not any(each.real and each.same_period for each in facts.against_previous.values()):
         objections += _confounders(facts)
     objections += _doubtful_labels(facts)

@@ -10,7 +10,16 @@ from agents.incident.measures.labels import Labels, labels
 from agents.incident.measures.load import saturation, traffic
 from agents.incident.measures.promises import Promise, promises
 from agents.incident.measures.shifts import Shift
-from agents.incident.measures.versions import Rollout, against_previous, levels, rollout, steady, worst_slice
+from agents.incident.measures.versions import (
+    Named,
+    Rollout,
+    against_previous,
+    levels,
+    named,
+    rollout,
+    steady,
+    worst_slice,
+)
 from agents.incident.observations import Observations
 from agents.policies import Policies
 
@@ -20,6 +29,8 @@ class Facts:
     observations: Observations
     levels: tuple[Evidence, ...]
     rollout: Rollout | None
+    named: Named | None
+    """The version that the alerts name; None when they name none, several, or one that has nothing to do with the rollout."""
     against_previous: dict[Metric, Shift]
     """The new champion beside the one before it; empty without a rollout."""
     steady: dict[Metric, Shift]
@@ -64,6 +75,8 @@ class Facts:
     def _evidence(self) -> Iterator[Evidence]:
         if self.rollout is not None:
             yield self.rollout.evidence
+        if self.named is not None:
+            yield self.named.evidence
         yield from self.levels
         shifts = (
             *self.against_previous.values(),
@@ -92,6 +105,7 @@ def measure(observations: Observations, policies: Policies) -> Facts:
         observations=observations,
         levels=tuple(levels(observations, policies)),
         rollout=change,
+        named=named(observations, change, policies.intake),
         against_previous=against_previous(observations, change, rules) if change is not None else {},
         steady=steady(observations, untouched, rules),
         worst_slice=worst_slice(observations, change, rules) if change is not None else None,

@@ -1,5 +1,7 @@
 """The ledger of actions (`graphs.context.Ledger`): what was meant before the first call, what was done after the last."""
 
+from datetime import datetime
+
 from sqlalchemy import func, select, update
 
 from agents.actions import WorldState
@@ -38,9 +40,10 @@ class ActionLedger:
         receipt = None if record.receipt is None else Receipt.model_validate(record.receipt)
         return WorldState.model_validate(record.before), receipt
 
-    async def intended(self, key: str) -> bool:
+    async def intended(self, key: str) -> datetime | None:
         async with self._database.read() as session:
-            return await session.get(ActionRecord, key) is not None
+            record = await session.get(ActionRecord, key)
+        return None if record is None else record.intended_at
 
     async def complete(self, receipt: Receipt) -> None:
         """Repeating it is a no-op. Raises PermanentError for what was never intended, or was given up."""

@@ -1,5 +1,6 @@
 """A platform of twins with one model, its traffic written record by record, and a supervisor that runs on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,12 +55,13 @@ class Platform:
     predictions: TwinPredictions = field(default_factory=TwinPredictions)
     notify: RememberingNotifier = field(default_factory=RememberingNotifier)
     telemetry: RememberedTelemetry = field(default_factory=RememberedTelemetry)
-    ledger: LedgerPort = field(default_factory=TwinLedger)
+    ledger_on: Callable[[SteppedClock], LedgerPort] = TwinLedger
     run_id: str = "run-1"
 
     def __post_init__(self) -> None:
         self.registry = DisturbedRegistry(self.clock)
         self.serving = DisturbedServing()
+        self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
 
     @property

@@ -76,7 +76,7 @@ class Case:
 async def opened(database: Database) -> Case:
     """An incident about a bad rollout, its run due."""
     clock = SteppedClock()
-    platform = await bad_rollout(clock=clock, ledger=ActionLedger(database, clock))
+    platform = await bad_rollout(clock=clock, ledger_on=lambda clock: ActionLedger(database, clock))
     approvals = Approvals(database, lambda: platform.policies, clock)
     accepted = await Intake(database, lambda: platform.policies, clock).accept(
         [alert(clock.now(), severity="critical")], actor="alertmanager"

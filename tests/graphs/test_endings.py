@@ -9,8 +9,11 @@ from agents.evidence import Cause
 from agents.policies import Mode, Policies, Slo
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, alert, bad_rollout, healthy
+from tests.twins.ledger import TwinLedger
+from tests.twins.notify import RememberingNotifier
 from tests.twins.telemetry import RememberedTelemetry
-from tools.errors import PermanentError
+from tools.errors import PermanentError, TemporaryError
+from tools.notify.port import Message
 from tools.telemetry.port import Sample
 
 
@@ -139,3 +142,26 @@ async def test_workers_that_do_not_help_are_taken_back(saturated: Platform) -> N
     undo = await saturated.proposal()
     assert undo.action == Scale(model=MODEL, from_workers=2, workers=1)
     assert undo.undo_of == "run-1/1"
+
+
+class SilentNotifier(RememberingNotifier):
+    """Knows its channels, and reaches none."""
+
+    async def send(self, channel: str, message: Message, *, key: str) -> None:
+        raise TemporaryError("the chat does not answer")
+
+
+async def test_a_channel_that_stays_away_does_not_keep_the_run_open() -> None:
+    platform = await healthy(notify=SilentNotifier())
+    asked = alert(platform.clock.now(), labels={"alertname": "SomethingIsWrong"})
+    with pytest.raises(TemporaryError):
+        await platform.start(asked)
+    platform.clock.pass_(platform.policies.notify_within - timedelta(seconds=1))
+    with pytest.raises(TemporaryError):
+        await platform.go_on()
+    platform.clock.pass_(timedelta(seconds=1))
+    ended = await platform.go_on()
+    assert ended["outcome"] == Outcome.FAILED
+    assert "ops did not answer within 0:15:00: the chat does not answer" in ended["reason"]
+    assert isinstance(platform.ledger, TwinLedger)
+    assert platform.ledger.failures.keys() == {"run-1/1"}

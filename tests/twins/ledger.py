@@ -1,17 +1,23 @@
 """The ledger of actions in memory, with the rules of the real one."""
 
+from datetime import datetime
+
 from agents.actions import WorldState
 from agents.proposals import Proposal, Receipt
+from tools.clock import Clock
 from tools.errors import PermanentError
 
 
 class TwinLedger:
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.times: dict[str, datetime] = {}
         self.intents: dict[str, tuple[Proposal, WorldState]] = {}
         self.receipts: dict[str, Receipt] = {}
         self.failures: dict[str, str] = {}
 
     async def intend(self, proposal: Proposal, before: WorldState) -> tuple[WorldState, Receipt | None]:
+        self.times.setdefault(proposal.id, self._clock.now())
         known, first = self.intents.setdefault(proposal.id, (proposal, before))
         if known.fingerprint != proposal.fingerprint:
             raise PermanentError(f"{proposal.id} stands for another action")
@@ -19,8 +25,8 @@ class TwinLedger:
             raise PermanentError(f"{proposal.id} was given up: {self.failures[proposal.id]}")
         return first, self.receipts.get(proposal.id)
 
-    async def intended(self, key: str) -> bool:
-        return key in self.intents
+    async def intended(self, key: str) -> datetime | None:
+        return self.times.get(key)
 
     async def complete(self, receipt: Receipt) -> None:
         if receipt.key not in self.intents or receipt.key in self.failures:

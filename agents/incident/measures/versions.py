@@ -12,8 +12,9 @@ from agents.evidence import Evidence
 from agents.incident.measures.comparisons import METRICS, Metric, Side, When, compare
 from agents.incident.measures.shifts import Shift, asked
 from agents.incident.observations import Observations
-from agents.policies import Investigation, Policies
+from agents.policies import Intake, Investigation, Policies
 from agents.statistics import two_proportions
+from agents.subjects import version_of
 from agents.wording import milliseconds, moment, share
 from tools.predictions.port import Period, Slice
 
@@ -44,6 +45,28 @@ def rollout(observations: Observations) -> Rollout | None:
         value=change.after,
     )
     return Rollout(change.after, change.before, change.at, change.at <= since, evidence)
+
+
+@dataclass(frozen=True)
+class Named:
+    version: str
+    evidence: Evidence
+
+
+def named(observations: Observations, change: Rollout | None, intake: Intake) -> Named | None:
+    """The one version that the alerts name, where it is one of the two of the rollout.
+
+    What `version` means in somebody's labels is theirs (it may be that of an exporter), so any other says nothing.
+    """
+    found = {version for alert in observations.alerts if (version := version_of(alert, intake)) is not None}
+    if change is None or len(found) != 1 or not found <= {change.new, change.previous}:
+        return None
+    (version,) = found
+    statement = f"The alerts name version {version}."
+    return Named(
+        version,
+        Evidence(id="alerts.version", statement=statement, source="alert", query="labels and annotations", value=version),
+    )
 
 
 def levels(observations: Observations, policies: Policies) -> Iterator[Evidence]:

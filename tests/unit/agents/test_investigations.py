@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.actions import NoAction, Notify, Rollback, Scale
-from agents.evidence import Cause
+from agents.evidence import Cause, Hypothesis
 from agents.incident.assess import assess
 from agents.incident.observations import Reading
 from agents.incident.recommend import recommend
@@ -297,3 +297,26 @@ def test_of_a_model_that_nothing_is_known_about_nothing_is_claimed() -> None:
     for claim in ("has not changed", "No input has moved", "have not risen", "As many requests", "Labels come"):
         assert claim not in reasons
     assert "No champion of that name is known." in reasons
+
+
+def _blamed(world: World) -> Hypothesis:
+    finding = assess(world.observed(), POLICIES, NOW)
+    return next(each for each in finding.hypotheses if each.cause is Cause.MODEL_REGRESSION)
+
+
+def test_the_version_that_the_alerts_name_counts_for_the_rollout_or_against_it() -> None:
+    world = all_at_once(accuracy=0.72)
+    unnamed, new, old, other = (
+        _blamed(world.alerted(alert(**named)))
+        for named in ({}, {"version": "2"}, {"model_version": "1"}, {"version": "1.27.0"})
+    )
+    assert old.score < unnamed.score < new.score
+    assert "alerts.version" in new.supporting
+    assert "alerts.version" in old.against
+    assert other == unnamed
+
+
+def test_alerts_that_name_two_versions_name_none() -> None:
+    both = [alert(version=version) for version in "12"]
+    world = all_at_once(accuracy=0.72)
+    assert _blamed(world.alerted(*both)) == _blamed(world.alerted(alert()))
