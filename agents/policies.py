@@ -171,6 +171,16 @@ class Verification(Frozen):
     """Operational SLOs (errors, latency) must have held this long."""
 
 
+class Retention(Frozen):
+    """How long what guards against doing something twice is kept. The record itself (incidents, alerts, approvals, actions,
+    audit) is never dropped."""
+
+    finished_moves: Duration = timedelta(days=7)
+    """Of runs, in the engine: a run that has gone on does not take the same event again, so these serve looking back only."""
+    sent_messages: Duration = timedelta(days=90)
+    """Keys of what people were told; longer than any run lives, so that nothing is told twice."""
+
+
 class ModelPolicy(Frozen):
     """What is particular to one model; what is not set falls back to the whole tree's."""
 
@@ -187,6 +197,7 @@ class Policies(Frozen):
     investigation: Investigation = Investigation()
     approval: Approval = Approval()
     verification: Verification = Verification()
+    retention: Retention = Retention()
     freezes: tuple[Freeze, ...] = ()
     slo: Slo = Slo()
     models: dict[str, ModelPolicy] = Field(default_factory=dict)

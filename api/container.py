@@ -25,6 +25,7 @@ from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.intake import Intake
 from api.work.progress import Progress
+from api.work.tidying import Tidying
 from graphs.context import Context
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
@@ -45,6 +46,8 @@ _SWEEP = timedelta(milliseconds=500)
 """How late a run may be woken, or an expired question be closed."""
 _LOAD = timedelta(milliseconds=500)
 """How often new segments are looked for; the gateway completes one every few seconds."""
+_TIDY = timedelta(hours=1)
+"""How often rows that have served are dropped."""
 _BUILD = _WARM = timedelta(seconds=1)
 """How long the first pause is after what is done once at the start has failed."""
 
@@ -107,8 +110,11 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         sweep = Chore("sweep", Sweep(database, engine, approvals, clock).once, _SWEEP)
         load = Chore("load", loader.sweep, _LOAD)
         warm = Chore("warm", lambda: _warm(adapters), _WARM)
-        for name, doing in (("sweep", sweep.forever()), ("load", load.forever()), ("warm", warm.until_done())):
-            stack.push_async_callback(_cancel, asyncio.create_task(doing, name=name))
+        tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
+        tidy = Chore("tidy", tidying.once, _TIDY)
+        for chore in (sweep, load, tidy):
+            stack.push_async_callback(_cancel, asyncio.create_task(chore.forever(), name=chore.name))
+        stack.push_async_callback(_cancel, asyncio.create_task(warm.until_done(), name=warm.name))
 
         yield Services(
             database=database,
@@ -123,10 +129,9 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
-            chores=(build, sweep, load, warm),
+            chores=(build, sweep, load, tidy, warm),
+            dropped=tidying.dropped,
             senders=settings.senders,
-            max_body_bytes=settings.max_body_bytes,
-            intake_in_flight=settings.intake_in_flight,
         )
 
 

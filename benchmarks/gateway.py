@@ -15,7 +15,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import msgspec
@@ -97,25 +97,31 @@ def _judge(
     return checks, details
 
 
+Client = tuple["subprocess.Popen[bytes]", IO[bytes]]
+"""A client at work, and where it leaves what it has seen."""
+
+
 def _load(server: Server, seconds: float) -> Seen:
     return _finish(_begin(server, seconds), seconds)
 
 
-def _begin(server: Server, seconds: float) -> "subprocess.Popen[bytes]":
+def _begin(server: Server, seconds: float) -> Client:
     plan = Plan(port=server.port, path=server.path, bodies=server.bodies, clients=_CLIENTS, seconds=seconds)
-    client = subprocess.Popen([sys.executable, "-m", "benchmarks.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert client.stdin is not None
-    client.stdin.write(msgspec.json.encode(plan))
-    client.stdin.close()
-    client.stdin = None
-    return client
+    # Files and not pipes: nobody reads while a version is loaded, and a pipe holds less than what is seen.
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who reads it
+    with tempfile.TemporaryFile() as given:
+        given.write(msgspec.json.encode(plan))
+        given.seek(0)
+        return subprocess.Popen([sys.executable, "-m", "benchmarks.load"], stdin=given, stdout=output), output
 
 
-def _finish(client: "subprocess.Popen[bytes]", seconds: float) -> Seen:
-    output, _ = client.communicate(timeout=seconds + 30)
-    if client.returncode:
-        raise Failed(f"the client ended with code {client.returncode}")
-    return msgspec.json.decode(output, type=Seen)
+def _finish(client: Client, seconds: float) -> Seen:
+    process, output = client
+    with output:
+        if code := process.wait(timeout=seconds + 30):
+            raise Failed(f"the client ended with code {code}")
+        output.seek(0)
+        return msgspec.json.decode(output.read(), type=Seen)
 
 
 def _load_while_loading(ours: Server, seconds: float) -> Seen:

@@ -144,7 +144,9 @@ class App:
                 return _json(self._fleet.model(model).capacity)
             case ["scale", model], "PUT":
                 scaling = decode(await self._body(scope, receive), ScaleChange)
-                return _json(await self._fleet.scale(model, scaling.workers, key=scaling.key))
+                return _json(
+                    await self._fleet.scale(model, scaling.workers, expected_workers=scaling.expected_workers, key=scaling.key)
+                )
             case ((["models"] | ["routes", _] | ["scale", _]), _):
                 raise WrongMethod(f"{method} is not taken here")
             case _:

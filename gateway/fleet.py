@@ -75,8 +75,8 @@ class Fleet:
                 del self._models[name]
                 model.workers.close()
 
-    async def scale(self, name: str, workers: int, *, key: str) -> Capacity:
-        return await self.model(name).scale(workers, key=key)
+    async def scale(self, name: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
+        return await self.model(name).scale(workers, expected_workers=expected_workers, key=key)
 
     async def close(self) -> None:
         for task in self._starting:

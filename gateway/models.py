@@ -122,7 +122,8 @@ class Model:
             log.info("route.changed", model=self.name, generation=stored.generation, weights=weights)
             return self.route
 
-    async def scale(self, workers: int, *, key: str) -> Capacity:
+    async def scale(self, workers: int, *, expected_workers: int, key: str) -> Capacity:
+        """Raises Refused, or Clash when the number has changed since it was read."""
         if not 1 <= workers <= self._limits.workers:
             raise Refused(f"workers: {workers} is not between 1 and {self._limits.workers}")
         async with self._change:
@@ -131,6 +132,8 @@ class Model:
                 if known != workers:
                     raise Clash(f"key: {key!r} has already asked for {known} workers")
                 return self.capacity
+            if expected_workers != self.workers.workers:
+                raise Clash(f"expected_workers: {self.name} has {self.workers.workers} workers, not {expected_workers}")
             stored = self._stored.scaled(workers, key)
             await asyncio.to_thread(self._files.write, stored)
             self._stored = stored

@@ -80,6 +80,7 @@ class RouteChange(Struct, forbid_unknown_fields=True):
 
 class ScaleChange(Struct, forbid_unknown_fields=True):
     workers: int
+    expected_workers: int
     key: str
 
 

@@ -92,9 +92,9 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
         case Rollback() as rollback:
             return await _roll_back(rollback, proposal, before, actor, context)
         case Scale(model=model, workers=workers):
-            await context.tools.serving.scale(model, workers, key=proposal.id)
             if before.workers is None:
                 raise PermanentError(f"the capacity of {model} before the change is not on record")
+            await context.tools.serving.scale(model, workers, expected_workers=before.workers, key=proposal.id)
             return Scale(model=model, from_workers=workers, workers=before.workers)
         case Notify() as notify:
             await _tell(notify, proposal, context)

@@ -86,6 +86,7 @@ class IncidentRecord(Base):
         ),
         Index("incidents_status", "status", "id"),
         Index("incidents_subject", "subject", "closed_at"),
+        Index("incidents_model", "model", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -139,7 +140,7 @@ class RunRecord(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     incident_id: Mapped[str] = mapped_column(ForeignKey("incidents.id"))
     subject: Mapped[str] = mapped_column(String(300))
-    """Partition of the queue: one run per subject moves at a time."""
+    """Of its incident."""
     status: Mapped[str] = mapped_column(String(16))
     due_at: Mapped[datetime | None]
     """queued: not before this (debounce). waiting on a time: wake then. Otherwise None."""
@@ -243,7 +244,7 @@ class AuditRecord(Base):
     """
 
     __tablename__ = "audit"
-    __table_args__ = (Index("audit_subject", "subject", "seq"),)
+    __table_args__ = (Index("audit_subject", "subject", "seq"), Index("audit_actor", "actor", "seq"))
 
     seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=False)
     at: Mapped[datetime]
@@ -287,6 +288,7 @@ class IdempotencyRecord(Base):
     """The answer that was given to a write with an `Idempotency-Key`, by principal and route."""
 
     __tablename__ = "idempotency"
+    __table_args__ = (Index("idempotency_at", "at"),)
 
     principal: Mapped[str] = mapped_column(String(200), primary_key=True)
     route: Mapped[str] = mapped_column(String(300), primary_key=True)

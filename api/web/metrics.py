@@ -1,6 +1,6 @@
 """What the service tells Prometheus: requests and alerts are counted as they pass, states are read when scraped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -33,6 +33,17 @@ class _ChoreFailures(Collector):
         yield family
 
 
+class _Dropped(Collector):
+    def __init__(self) -> None:
+        self.rows: Mapping[str, int] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily("oppen_rows_dropped", "Rows that had served their time.", labels=("kind",))
+        for kind, count in self.rows.items():
+            family.add_metric((kind,), count)
+        yield family
+
+
 class Metrics:
     """One registry per application, not per process, so that two of them do not count into each other."""
 
@@ -58,6 +69,8 @@ class Metrics:
         self._lag_bytes = Gauge("oppen_predictions_lag_bytes", "Their size.", registry=registry)
         self._chores = _ChoreFailures()
         registry.register(self._chores)
+        self._dropped = _Dropped()
+        registry.register(self._dropped)
         self._up = Gauge("oppen_source_up", "Whether the last scrape could read it.", ("source",), registry=registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -81,7 +94,7 @@ class Metrics:
                 self._up.labels(source).set(0)
             else:
                 self._up.labels(source).set(1)
-        self._chores.chores = needs.chores
+        self._chores.chores, self._dropped.rows = needs.chores, needs.dropped
         return generate_latest(self._registry)
 
     async def _read_states(self, needs: Services) -> None:

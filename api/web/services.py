@@ -40,9 +40,9 @@ class Services:
     """Checks without which nothing can be taken in. An investigation does without the others, and says so."""
     lag: Callable[[], Awaitable[Lag]]
     chores: Sequence[Chore[Any]]
+    dropped: Mapping[str, int]
+    """Rows that had served their time and went, by kind."""
     senders: Mapping[str, Sender]
-    max_body_bytes: int
-    intake_in_flight: int
 
     async def wake(self, run_id: str) -> None:
         """Have a run moved on whose commit is on disk. An engine that is away is no reason to tell the caller that it failed:

@@ -13,7 +13,7 @@ import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
@@ -31,12 +31,14 @@ _advance: Advance | None = None
 _slots: asyncio.Semaphore | None = None
 _moving: set[asyncio.Task[None]] = set()
 
+_NAME = "oppen.advance"
+
 _SHORTEST_PAUSE = timedelta(milliseconds=100)
 _LONGEST_PAUSE = timedelta(seconds=5)
 """Between two tries at a move: what was away is seldom away for long, and an incident waits."""
 
 
-@DBOS.workflow(name="oppen.advance")
+@DBOS.workflow(name=_NAME)
 async def _workflow(run_id: str, event: str) -> None:
     if _advance is None or _slots is None:
         raise RuntimeError("the engine was stopped")
@@ -99,6 +101,26 @@ class Engine:
                 await DBOS.start_workflow_async(_workflow, run_id, event)
         except SQLAlchemyError as error:
             raise TemporaryError(f"the engine's store is not available: {type(error).__name__}") from error
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        """Drop the rows of at most `limit` workflows that ended before that; how many went.
+
+        Dispatched again, such a move finds that the run has gone on since, and does nothing. Raises TemporaryError when the
+        engine's store is away.
+        """
+        try:
+            over = await DBOS.list_workflows_async(
+                name=_NAME,
+                status="SUCCESS",
+                completed_before=before.isoformat(),
+                limit=limit,
+                load_input=False,
+                load_output=False,
+            )
+            await DBOS.delete_workflows_async([each.workflow_id for each in over])
+        except SQLAlchemyError as error:
+            raise TemporaryError(f"the engine's store is not available: {type(error).__name__}") from error
+        return len(over)
 
     async def stop(self) -> None:
         """Let running workflows reach their end for a moment; what does not is broken off, and taken up at the next start.

@@ -93,24 +93,34 @@ async def test_a_model_that_is_not_served_is_named(serving: Serving) -> None:
         with pytest.raises(PermanentError, match="nobody"):
             await asked("nobody")
     with pytest.raises(PermanentError, match="nobody"):
-        await serving.scale("nobody", 2, key="a")
+        await serving.scale("nobody", 2, expected_workers=1, key="a")
 
 
 async def test_workers_are_changed_once_per_key(serving: Serving) -> None:
     await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
     assert (await serving.capacity(MODEL)).workers == 1
-    assert (await serving.scale(MODEL, 3, key="b")).workers == 3
-    await serving.scale(MODEL, 2, key="c")
-    assert (await serving.scale(MODEL, 3, key="b")).workers == 2
-    with pytest.raises(Conflict):
-        await serving.scale(MODEL, 4, key="b")
+    assert (await serving.scale(MODEL, 3, expected_workers=1, key="b")).workers == 3
+    await serving.scale(MODEL, 2, expected_workers=3, key="c")
+    assert (await serving.scale(MODEL, 3, expected_workers=1, key="b")).workers == 2
+    with pytest.raises(Conflict, match="key"):
+        await serving.scale(MODEL, 4, expected_workers=2, key="b")
+
+
+async def test_workers_that_somebody_else_has_changed_are_a_conflict(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    await serving.scale(MODEL, 3, expected_workers=1, key="b")
+    with pytest.raises(Conflict, match="expected_workers"):
+        await serving.scale(MODEL, 4, expected_workers=1, key="c")
+    assert (await serving.capacity(MODEL)).workers == 3
+    # What was refused was not done: the key is free.
+    assert (await serving.scale(MODEL, 4, expected_workers=3, key="c")).workers == 4
 
 
 async def test_more_workers_than_the_limit_are_refused(serving: Serving) -> None:
     await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
     limit = (await serving.capacity(MODEL)).limit
     with pytest.raises(PermanentError, match="workers"):
-        await serving.scale(MODEL, limit + 1, key="b")
+        await serving.scale(MODEL, limit + 1, expected_workers=1, key="b")
     assert 0.0 <= (await serving.capacity(MODEL)).utilisation <= 1.0
 
 

@@ -37,6 +37,8 @@ SENDERS = {
     "generic": Sender(github=SecretStr("another shared key")),
 }
 LIMIT_S = 20.0
+LIMITS = 64 * 1024, 2
+"""The largest body in bytes, and how many deliveries are taken at once."""
 
 
 @dataclass
@@ -130,9 +132,8 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         required=frozenset({"database"}),
         lag=no_lag,
         chores=(),
+        dropped={"moves": 3},
         senders=SENDERS,
-        max_body_bytes=64 * 1024,
-        intake_in_flight=2,
     )
 
 
@@ -151,7 +152,7 @@ async def listening(services: Services) -> AsyncIterator[tuple[str, FastAPI]]:
     def opened() -> AbstractAsyncContextManager[Services]:
         return contextlib.nullcontext(services)
 
-    app = create_app(opened, (services.max_body_bytes, services.intake_in_flight))
+    app = create_app(opened, LIMITS)
     config = uvicorn.Config(
         app, port=0, log_config=None, access_log=False, ws="none", lifespan="on", timeout_graceful_shutdown=2
     )

@@ -52,14 +52,14 @@ async def test_rows_of_several_entities_are_each_answered_by_their_version(gatew
 async def test_a_restart_keeps_routes_workers_and_keys(start: Start) -> None:
     async with start() as gateway:
         made = (await gateway.route({"1": 70, "2": 30}, generation=1, key="canary")).json()
-        await gateway.client.put("/admin/scale/late", json={"workers": 3, "key": "more"})
+        await gateway.client.put("/admin/scale/late", json={"workers": 3, "expected_workers": 1, "key": "more"})
         before = await versions_of(gateway, range(30))
     async with start() as gateway:
         assert (await gateway.client.get("/admin/routes/late")).json() == made
         assert (await gateway.client.get("/admin/scale/late")).json()["workers"] == 3
         assert await versions_of(gateway, range(30)) == before
         assert (await gateway.route({"1": 70, "2": 30}, generation=1, key="canary")).json() == made
-        again = await gateway.client.put("/admin/scale/late", json={"workers": 2, "key": "more"})
+        again = await gateway.client.put("/admin/scale/late", json={"workers": 2, "expected_workers": 3, "key": "more"})
         assert again.status_code == 409
 
 

@@ -2,12 +2,13 @@
 
 Says on its output what happens to the workflows, line by line, and ends when the first of them is done.
 `hang`: a move begins and never ends. `leave`: so does it, and the engine is stopped meanwhile. `finish`: it ends.
+`forget`: it ends, and its row is dropped.
 `stumble`: a store is away at the first try. `break`: something that nobody foresaw is wrong at the first try.
 """
 
 import asyncio
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -43,6 +44,9 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
         say(f"done {run_id} {event}")
         done.set()
 
+    async def forgotten(engine: Engine, before: datetime) -> None:
+        say(f"forgotten {await engine.forget(before, limit=10)}")
+
     engine = Engine(url, advance, executor=name)
     await engine.start()
     for move in moves:
@@ -50,6 +54,15 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
         event, _, again = event.partition("+")
         await engine.dispatch(run_id, event, again=again)
     await done.wait()
+    if how == "forget":
+        now = datetime.now(UTC)
+        await forgotten(engine, now - timedelta(days=1))
+        while True:
+            # The row says that it is over a moment after the move has ended.
+            if gone := await engine.forget(now + timedelta(days=1), limit=10):
+                say(f"forgotten {gone}")
+                break
+        await forgotten(engine, now + timedelta(days=1))
     await engine.stop()
     say("stopped")
 

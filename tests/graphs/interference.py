@@ -64,10 +64,10 @@ class DisturbedServing(TwinServing):
         await self.disturb.end("set_weights")
         return route
 
-    async def scale(self, model: str, workers: int, *, key: str) -> Capacity:
+    async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
         await self.disturb.begin("scale")
         self.calls[key] += 1
-        capacity = await super().scale(model, workers, key=key)
+        capacity = await super().scale(model, workers, expected_workers=expected_workers, key=key)
         await self.disturb.end("scale")
         return capacity
 

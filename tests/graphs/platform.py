@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, RetryPolicy
@@ -23,6 +23,8 @@ from tests.twins.telemetry import RememberedTelemetry
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.registry.port import Alias
 from tools.toolbox import Toolbox
+
+P = TypeVar("P", bound="Platform")
 
 MODEL = "flights"
 POLICIES = Policies(slo=Slo(min_accuracy=0.8))
@@ -174,9 +176,9 @@ class Platform:
         return values
 
 
-async def healthy(**values: Any) -> Platform:
+async def healthy(kind: type[P] = Platform, **values: Any) -> P:  # type: ignore[assignment]
     """Version 1 has served well for two and a half days."""
-    platform = Platform(**values)
+    platform = kind(**values)
     platform.registry.publish(MODEL)
     platform.registry.publish(MODEL)
     platform.registry.publish(MODEL)

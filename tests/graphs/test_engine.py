@@ -94,3 +94,16 @@ async def test_the_move_of_a_replica_that_never_comes_back_is_made_by_another_wh
         await first.wait()
     async with engine(postgres_url, "finish", "run-1:start", "run-1:start+1", name="two") as second:
         assert await rest(second) == ["begun run-1 start", "done run-1 start", "stopped"]
+
+
+async def test_rows_of_moves_that_are_over_go_by_their_age_and_those_under_way_stay(url: str) -> None:
+    async with engine(url, "hang", "run-2:start", name="other") as first:
+        assert await line(first) == "begun run-2 start"
+        first.kill()
+        await first.wait()
+    async with engine(url, "forget", "run-1:start") as second:
+        said = await rest(second)
+    assert said == ["begun run-1 start", "done run-1 start", "forgotten 0", "forgotten 1", "forgotten 0", "stopped"]
+    # Whose process never ended it is still there to be taken up.
+    async with engine(url, "finish", name="other") as third:
+        assert await rest(third) == ["begun run-2 start", "done run-2 start", "stopped"]

@@ -70,13 +70,15 @@ class TwinServing:
         self._changes[model, key] = (dict(weights), route)
         return route
 
-    async def scale(self, model: str, workers: int, *, key: str) -> Capacity:
-        await self.route(model)
+    async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
+        current = (await self.capacity(model)).workers
         if not 1 <= workers <= LIMIT:
             raise PermanentError(f"workers: {workers} is not between 1 and {LIMIT}")
         known = self._scalings.get((model, key))
         if known is not None and known != workers:
             raise Conflict(f"key: {key!r} has already asked for {known} workers")
+        if known is None and current != expected_workers:
+            raise Conflict(f"expected_workers: {model} has {current} workers, not {expected_workers}")
         if known is None:
             self._scalings[model, key] = workers
             self._workers[model] = workers

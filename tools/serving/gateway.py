@@ -77,9 +77,10 @@ class GatewayServing:
         change = {"weights": weights, "expected_generation": expected_generation, "key": key}
         return _read(_ROUTE, await self._call("PUT", _path("routes", model), change, _LOADING))
 
-    async def scale(self, model: str, workers: int, *, key: str) -> Capacity:
+    async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
         """Raises PermanentError for more workers than the gateway's limit."""
-        return _read(_CAPACITY, await self._call("PUT", _path("scale", model), {"workers": workers, "key": key}))
+        change = {"workers": workers, "expected_workers": expected_workers, "key": key}
+        return _read(_CAPACITY, await self._call("PUT", _path("scale", model), change))
 
     async def _served(self) -> _AllServed:
         return _read(_SERVED, await self._call("GET", "/admin/models"))

@@ -49,6 +49,7 @@ class Serving(ServingReader, Protocol):
         generation has moved on by somebody else."""
         ...
 
-    async def scale(self, model: str, workers: int, *, key: str) -> Capacity:
-        """Repeating a `key` is a no-op."""
+    async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
+        """Repeating a `key` changes nothing and returns the capacity of now; Conflict when somebody else has changed the
+        number of workers."""
         ...
