@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api.problems import FieldError
 from api.web.errors import MEDIA_TYPE
+from api.web.examples import EXAMPLES, TEXTS
 
 _TITLE = "OPPEN"
 _ABOUT = """Alerts in, approved actions out.
@@ -44,6 +45,8 @@ _DESCRIPTIONS = {
     429: "Too many keys that do not hold came from this address; see Retry-After.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
+_PAGE = "PageView_"
+"""What FastAPI begins the name of a page's schema with."""
 _SENDER = {
     "type": "http",
     "scheme": "bearer",
@@ -96,9 +99,12 @@ def document(app: FastAPI) -> dict[str, Any]:
         models.update(models["Problem"].pop("$defs"))
         for unused in ("HTTPValidationError", "ValidationError"):
             models.pop(unused, None)
+        for name, example in EXAMPLES.items():
+            models[name]["examples"] = [example]
         for path, operations in schema["paths"].items():
             for operation in operations.values():
                 _complete(path, operation)
+                _illustrate(operation["responses"])
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -121,6 +127,16 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     statuses |= {422} if any(each["in"] != "path" for each in operation.get("parameters", ())) else set()
     for status in sorted(statuses):
         responses.setdefault(str(status), _problem(status))
+
+
+def _illustrate(responses: dict[str, Any]) -> None:
+    """Pages show one item of their kind; texts, which have no schema of their own, what they look like."""
+    for response in responses.values():
+        for media_type, content in response.get("content", {}).items():
+            if media_type in TEXTS:
+                content["example"] = TEXTS[media_type]
+            elif (name := content["schema"].get("$ref", "").rpartition("/")[2]).startswith(_PAGE):
+                content["example"] = {"items": [EXAMPLES[name.removeprefix(_PAGE).rstrip("_")]], "next_cursor": None}
 
 
 def _problem(status: int) -> dict[str, Any]:

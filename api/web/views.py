@@ -49,26 +49,6 @@ class AlertView(View):
 
 
 class IncidentSummary(View):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "inc_0198c0ffee00700080000000000000aa",
-                    "subject": "model:flights",
-                    "model": "flights",
-                    "title": "Accuracy of flights is 78.2%, below 88%",
-                    "severity": "critical",
-                    "status": "awaiting_approval",
-                    "cause": "model_regression",
-                    "summary": "Version 2 is wrong more often than version 1 on the same period.",
-                    "opened_at": "2026-01-31T12:00:00Z",
-                    "updated_at": "2026-01-31T12:00:02Z",
-                    "closed_at": None,
-                }
-            ]
-        }
-    )
-
     id: str
     subject: str
     """`model:{name}` or `component:{name}`. It has one open incident at a time."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from agents.policies import Policies
 from api import doctor
@@ -221,13 +222,24 @@ async def test_metrics_are_there_when_a_source_of_them_is_not(database: Database
         assert 'oppen_source_up{source="database"} 1.0' in text
 
 
+def _illustrated(where: str, content: dict[str, Any], document: dict[str, Any]) -> None:
+    """It has examples, and they are what the schema says."""
+    name = content["schema"].get("$ref", "").rpartition("/")[2]
+    examples = [content["example"]] if "example" in content else document["components"]["schemas"].get(name, {}).get("examples")
+    assert examples, where
+    validator = Draft202012Validator({**content["schema"], "components": document["components"]})
+    for example in examples:
+        assert [error.message for error in validator.iter_errors(example)] == [], where
+
+
 async def test_the_document_has_an_example_for_every_body(platform: Platform) -> None:
     document = (await platform.anybody.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     for path, operations in document["paths"].items():
         for operation in operations.values():
             for content in operation.get("requestBody", {}).get("content", {}).values():
-                schema = content["schema"].get("$ref", "").rpartition("/")[2]
-                examples = content.get("example") or document["components"]["schemas"].get(schema, {}).get("examples")
-                assert examples, path
+                _illustrated(path, content, document)
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    _illustrated(f"{path} {status}", content, document)
     assert "secret" not in json.dumps(document["components"]["schemas"]["KeyView"])

@@ -1,0 +1,325 @@
+"""Answers as they really came, shortened: one incident of the demo, from its alert to its audit line.
+
+Here and not on the views: what they are made of is read more often than what they looked like once.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ALIVE: dict[str, Any] = {"status": "ok"}
+
+_ALERT: dict[str, Any] = {
+    "id": "alr_0198c0ffee00700080000000000000aa",
+    "incident_id": "inc_0198c0ffee00700080000000000000aa",
+    "source": "alertmanager",
+    "fingerprint": "fd57d267f94c925e",
+    "status": "firing",
+    "name": "ModelAccuracyLow",
+    "severity": "critical",
+    "labels": {"alertname": "ModelAccuracyLow", "model": "flights", "version": "2", "severity": "critical", "team": "mlops"},
+    "annotations": {
+        "summary": "Accuracy of flights is 76.8%, below 85%",
+        "description": "Measured over the answers of version 2 whose flights have arrived.",
+    },
+    "link": "http://prometheus.invalid:9090/graph",
+    "starts_at": "2026-11-23T14:41:38.847000Z",
+    "ends_at": None,
+    "first_seen_at": "2026-11-24T06:06:22.118126Z",
+    "last_seen_at": "2026-11-24T06:06:22.118126Z",
+    "deliveries": 1,
+}
+
+_RUN: dict[str, Any] = {
+    "id": "run_0198c0ffee00700080000000000000aa",
+    "incident_id": "inc_0198c0ffee00700080000000000000aa",
+    "subject": "model:flights",
+    "status": "completed",
+    "due_at": None,
+    "event": "wake:20261124T143400.095339Z",
+    "outcome": "resolved",
+    "error": None,
+    "created_at": "2026-11-24T06:06:22.118126Z",
+    "updated_at": "2026-11-24T15:25:38.274203Z",
+}
+
+_APPROVAL: dict[str, Any] = {
+    "id": "apr_0198c0ffee00700080000000000000aa",
+    "run_id": "run_0198c0ffee00700080000000000000aa",
+    "incident_id": "inc_0198c0ffee00700080000000000000aa",
+    "status": "pending",
+    "fingerprint": "6a1257a9d6d3dae14a769011284225c2b219142f72711b1f42ea75a766a0fe91",
+    "proposal": {
+        "id": "run_0198c0ffee00700080000000000000aa/1",
+        "run_id": "run_0198c0ffee00700080000000000000aa",
+        "incident_id": "inc_0198c0ffee00700080000000000000aa",
+        "requested_by": "agent:incident",
+        "title": "Roll flights back from version 2 to version 1",
+        "action": {"kind": "rollback", "model": "flights", "from_version": "2", "to_version": "1"},
+        "state": {"champion": "2", "route_generation": 2, "weights": {"2": 70, "1": 30}, "workers": None},
+        "finding": {
+            "cause": "model_regression",
+            "summary": "Version 2 is wrong more often than version 1 on the same period; the loss is "
+            "concentrated in one slice; the change came before the alert; the alerts name the "
+            "new version. Version 2 now is right on 76.8% of 426 labels, version 1 now on "
+            "86.9% of 283: ...",
+            "hypotheses": [
+                {
+                    "cause": "model_regression",
+                    "score": 0.9473,
+                    "reason": "Version 2 is wrong more often than version 1 on the same period; "
+                    "the loss is concentrated in one slice; the change came before the "
+                    "alert; the alerts name the new version.",
+                    "supporting": ["accuracy.v2.now-v1.now"],
+                    "against": [],
+                }
+            ],
+            "evidence": [
+                {
+                    "id": "rollout",
+                    "statement": "release-pipeline made version 2 champion after version 1 at 2026-11-23 12:39 UTC.",
+                    "source": "registry",
+                    "query": "registry.history(model=flights)",
+                    "value": "2",
+                    "unit": "",
+                    "limit": None,
+                    "sample_size": None,
+                    "window": None,
+                    "link": "",
+                }
+            ],
+            "missing": [],
+            "model": "flights",
+            "version": "2",
+            "previous_version": "1",
+            "assessed_at": "2026-11-24T07:43:44.381348Z",
+        },
+        "impact": {
+            "risk": "medium",
+            "blast_radius": "all traffic of flights",
+            "expected_effect": "version 1 answers again, as it did before version 2",
+            "undo": "give champion and traffic back to version 2",
+            "runbook": "rollback",
+        },
+        "undo_of": None,
+        "proposed_at": "2026-11-24T07:47:19.248177Z",
+    },
+    "request": {
+        "action_requests": [
+            {
+                "name": "rollback",
+                "args": {"model": "flights", "from_version": "2", "to_version": "1"},
+                "description": "## Roll flights back from version 2 to version 1\n"
+                "\n"
+                "**Cause: model regression.** Version 2 is wrong more often than "
+                "version 1 on the same period; the loss is concentrated in one slice; "
+                "the change came before the alert; the alerts name the new version. "
+                "...",
+            }
+        ],
+        "review_configs": [{"action_name": "rollback", "allowed_decisions": ["approve", "edit", "reject"]}],
+    },
+    "narrative": "## Roll flights back from version 2 to version 1\n"
+    "\n"
+    "**Cause: model regression.** Version 2 is wrong more often than version 1 on the same period; the loss "
+    "is concentrated in one slice; the change came before the alert; the alerts name the new version. ...",
+    "quorum": 1,
+    "requested_by": "agent:incident",
+    "policy_version": "e499320ade2c",
+    "replaces": None,
+    "verdict": None,
+    "created_at": "2026-11-24T07:50:21.010109Z",
+    "expires_at": "2026-11-24T19:49:05.770927Z",
+    "decided_at": None,
+}
+
+_ACTION: dict[str, Any] = {
+    "key": "run_0198c0ffee00700080000000000000aa/1",
+    "run_id": "run_0198c0ffee00700080000000000000aa",
+    "incident_id": "inc_0198c0ffee00700080000000000000aa",
+    "state": "done",
+    "proposal": {
+        "id": "run_0198c0ffee00700080000000000000aa/1",
+        "requested_by": "agent:incident",
+        "title": "Roll flights back from version 2 to version 1",
+        "action": {"kind": "rollback", "model": "flights", "from_version": "2", "to_version": "1"},
+        "state": {"champion": "2", "route_generation": 2, "weights": {"2": 70, "1": 30}, "workers": None},
+        "proposed_at": "2026-11-24T07:47:19.248177Z",
+    },
+    "before": {"champion": "2", "route_generation": 2, "weights": {"2": 70, "1": 30}, "workers": None},
+    "receipt": {
+        "key": "run_0198c0ffee00700080000000000000aa/1",
+        "action": {"kind": "rollback", "model": "flights", "from_version": "2", "to_version": "1"},
+        "before": {"champion": "2", "route_generation": 2, "weights": {"2": 70, "1": 30}, "workers": None},
+        "after": {"champion": "1", "route_generation": 3, "weights": {"1": 100}, "workers": None},
+        "undo": {"kind": "rollback", "model": "flights", "from_version": "1", "to_version": "2"},
+        "started_at": "2026-11-24T08:08:41.183345Z",
+        "finished_at": "2026-11-24T08:08:41.260594Z",
+    },
+    "error": None,
+    "intended_at": "2026-11-24T08:08:41.192281Z",
+    "finished_at": "2026-11-24T08:08:41.260747Z",
+}
+
+_EVENT: dict[str, Any] = {
+    "seq": 5,
+    "incident_id": "inc_0198c0ffee00700080000000000000aa",
+    "run_id": "run_0198c0ffee00700080000000000000aa",
+    "name": "proposal.made",
+    "data": {
+        "proposal": "run_0198c0ffee00700080000000000000aa/1",
+        "title": "Roll flights back from version 2 to version 1",
+        "action": {"kind": "rollback", "model": "flights", "from_version": "2", "to_version": "1"},
+        "fingerprint": "6a1257a9d6d3dae14a769011284225c2b219142f72711b1f42ea75a766a0fe91",
+        "requested_by": "agent:incident",
+    },
+    "at": "2026-11-24T07:50:02.484413Z",
+}
+
+_AUDIT: dict[str, Any] = {
+    "seq": 11,
+    "at": "2026-11-24T08:08:41.260747Z",
+    "actor": "engine",
+    "action": "action.done",
+    "subject": "inc_0198c0ffee00700080000000000000aa",
+    "data": {
+        "key": "run_0198c0ffee00700080000000000000aa/1",
+        "receipt": {
+            "action": {"from_version": "2", "kind": "rollback", "model": "flights", "to_version": "1"},
+            "after": {"champion": "1", "route_generation": 3, "weights": {"1": 100}, "workers": None},
+            "before": {"champion": "2", "route_generation": 2, "weights": {"1": 30, "2": 70}, "workers": None},
+            "finished_at": "2026-11-24T08:08:41.260594Z",
+            "key": "run_0198c0ffee00700080000000000000aa/1",
+            "started_at": "2026-11-24T08:08:41.183345Z",
+            "undo": {"from_version": "1", "kind": "rollback", "model": "flights", "to_version": "2"},
+        },
+    },
+    "previous": "987f9aac28de205f032fe872276f638d8db5c2da8ba07275bae41c0fab4d9e6f",
+    "hash": "03d1832d58b43dcb1467bd1e3272973f65b9b3685ee15f63d0e80b5f2029de8a",
+}
+
+_VERIFICATION: dict[str, Any] = {
+    "ok": True,
+    "lines": 12,
+    "first_bad_seq": None,
+    "head": "92d203929416511cd3ccc19ac379f351ad449d60dc9a0466ffd8d25a2c1033a6",
+}
+
+_MODELS: dict[str, Any] = {"items": ["flights"]}
+
+_MODEL: dict[str, Any] = {
+    "name": "flights",
+    "aliases": {"champion": "1"},
+    "versions": [
+        {
+            "model": "flights",
+            "version": "2",
+            "created_at": "2026-11-24T05:00:26.227000Z",
+            "run_id": "0cefbd6fe38444b1949c02575372a171",
+            "status": "READY",
+            "format": "pt2",
+            "tags": {"data.from": "2013-01-08T00:00:00+00:00", "data.to": "2013-03-08T00:00:00+00:00", "data.rows": "39929"},
+        }
+    ],
+    "route": {"model": "flights", "generation": 3, "weights": {"1": 100}},
+    "served": [{"version": "1", "state": "ready", "detail": ""}],
+    "capacity": {"workers": 1, "limit": 8, "utilisation": 0.12},
+    "serving_error": None,
+}
+
+_HISTORY: dict[str, Any] = {
+    "items": [
+        {
+            "model": "flights",
+            "alias": "champion",
+            "before": "2",
+            "after": "1",
+            "at": "2026-11-24T08:08:41.220443Z",
+            "actor": "demo-approver",
+            "reason": "Version 2 is wrong more often than version 1 on the same period; the loss is concentrated in "
+            "one slice; the change came before the alert; the alerts name the new version. Version 2 now is "
+            "right on 76.8% of 426 labels, version 1 now on 86.9% of 283: ...",
+            "key": "run_0198c0ffee00700080000000000000aa/1/alias",
+            "origin": "oppen",
+        }
+    ]
+}
+
+_AUTONOMY: dict[str, Any] = {"mode": "propose", "actor": "ada", "reason": "the drill is over", "at": "2026-11-24T15:30:00Z"}
+
+_POLICIES: dict[str, Any] = {"version": "8e5129f4602d", "policies": {"mode": "propose", "notify_channel": "ops"}}
+
+_KEY: dict[str, Any] = {
+    "id": "0198c0ffee00700080000000000000aa",
+    "name": "ada",
+    "role": "approver",
+    "created_at": "2026-11-24T12:00:00Z",
+    "expires_at": None,
+    "revoked_at": None,
+}
+
+_SUMMARY: dict[str, Any] = {
+    "id": "inc_0198c0ffee00700080000000000000aa",
+    "subject": "model:flights",
+    "model": "flights",
+    "title": "Accuracy of flights is 76.8%, below 85%",
+    "severity": "critical",
+    "status": "resolved",
+    "cause": "model_regression",
+    "summary": "Version 2 is wrong more often than version 1 on the same period; the loss is concentrated in one slice; "
+    "the change came before the alert; the alerts name the new version. Version 2 now is right on 76.8% of 426 "
+    "labels, version 1 now on 86.9% of 283: ...",
+    "opened_at": "2026-11-24T06:06:22.118126Z",
+    "updated_at": "2026-11-24T15:25:38.274203Z",
+    "closed_at": "2026-11-24T15:25:38.274203Z",
+}
+
+_DECIDED = {
+    **_APPROVAL,
+    "status": "approved",
+    "verdict": {
+        "decision": {"type": "approve"},
+        "fingerprint": "6a1257a9d6d3dae14a769011284225c2b219142f72711b1f42ea75a766a0fe91",
+        "decided_by": ["demo-approver"],
+        "decided_at": "2026-11-24T08:08:41.122399Z",
+    },
+    "decided_at": "2026-11-24T08:08:41.122399Z",
+}
+
+EXAMPLES: Mapping[str, dict[str, Any]] = {
+    "Alive": _ALIVE,
+    "AlertView": _ALERT,
+    "RunView": _RUN,
+    "ApprovalView": _APPROVAL,
+    "ActionView": _ACTION,
+    "EventView": _EVENT,
+    "AuditView": _AUDIT,
+    "VerificationView": _VERIFICATION,
+    "ModelsView": _MODELS,
+    "ModelView": _MODEL,
+    "HistoryView": _HISTORY,
+    "AutonomyView": _AUTONOMY,
+    "PoliciesView": _POLICIES,
+    "KeyView": _KEY,
+    "IncidentSummary": _SUMMARY,
+    "IncidentView": {
+        **_SUMMARY,
+        "report": {
+            "outcome": "resolved",
+            "reason": "On version 1, error rate 0.0% (296 samples), accuracy 94.8% (116 samples).",
+        },
+        "alerts": [_ALERT],
+        "runs": [_RUN],
+        "approvals": [_DECIDED],
+        "actions": [_ACTION],
+    },
+    "DecidedView": {"approval": _DECIDED, "votes": 1, "decided": True},
+    "KeysView": {"items": [_KEY]},
+    "NewKeyView": {**_KEY, "key": "oppen_0198c0ffee00700080000000000000aa_..."},
+}
+"""By the name of the schema."""
+
+TEXTS: Mapping[str, str] = {
+    "text/event-stream": 'id: 7\nevent: approval.requested\ndata: {"seq": 7, "name": "approval.requested", "data": {}}\n\n',
+    "text/plain": 'oppen_alerts_total{outcome="new",source="alertmanager"} 1.0\n',
+}
+"""By media type."""
