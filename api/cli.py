@@ -47,18 +47,17 @@ def serve() -> None:
 @app.command()
 def migrate(as_json: JsonFlag = False) -> None:
     """Bring the database's schema up to date (`serve` does so too)."""
-    from api.store.database import Database
+    from api import home
     from tools.errors import PortError
 
-    async def upgrade(url: str) -> bool:
-        database = Database(url)
-        try:
-            return await database.migrate()
-        finally:
-            await database.close()
+    async def upgrade(settings: "Settings") -> bool:
+        async with home.opened(settings) as (_, changed):
+            return changed
 
     try:
-        changed = asyncio.run(upgrade(_settings().database))
+        changed = asyncio.run(upgrade(_settings()))
+    except (home.HomeInUse, home.HomeUnusable) as error:
+        raise Refused(str(error)) from error
     except PortError as error:
         raise Refused(f"{error}; check OPPEN_DATABASE_URL with `oppen doctor`") from error
     emit({"migrated": changed}, as_json, "the schema was brought up to date" if changed else "the schema is up to date")

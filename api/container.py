@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agents.policies import Policies
-from api import policy_file
+from api import first_key, home, policy_file
 from api.settings import Settings
 from api.store.actions import ActionLedger
 from api.store.database import Database
@@ -71,14 +71,23 @@ Decorate = Callable[[Adapters], Adapters]
 """For drills that watch or disturb what goes through the ports."""
 
 
+class DatabaseUnavailable(Exception):
+    """It does not answer, or not with what this build needs."""
+
+
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings, decorate: Decorate = lambda adapters: adapters) -> AsyncIterator[Services]:
-    settings.home.mkdir(parents=True, exist_ok=True)
+    """Raises HomeInUse, HomeUnusable, and DatabaseUnavailable."""
     clock, policies = clock_from(settings.clock), policy_file.load(settings.policies)
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(home.service(settings))
         database = Database(settings.database)
         stack.push_async_callback(database.close)
-        await database.migrate()
+        try:
+            await database.migrate()
+            await first_key.ensure(database, settings.first_key, clock)
+        except PortError as error:
+            raise DatabaseUnavailable(str(error)) from error
         adapters = decorate(await _open_adapters(settings, database, clock, stack))
 
         def policy() -> Policies:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+from api import home
 from api.settings import Settings
 from api.store import audit, keys
 from api.store.database import Database
@@ -51,16 +52,9 @@ async def revoke(settings: Settings, key_id: str) -> None:
 @contextlib.asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Database]:
     try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        database = Database(settings.database)
-    except OSError as error:
-        raise Refused(
-            f"{settings.home} cannot be used ({error.strerror}); set OPPEN_HOME to a folder that you may write"
-        ) from error
-    try:
-        await database.migrate()
-        yield database
+        async with home.opened(settings) as (database, _):
+            yield database
+    except (home.HomeInUse, home.HomeUnusable) as error:
+        raise Refused(str(error)) from error
     except TemporaryError as error:
         raise Refused(f"{error}; check OPPEN_DATABASE_URL with `oppen doctor`") from error
-    finally:
-        await database.close()

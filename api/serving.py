@@ -2,23 +2,19 @@
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
 import structlog
 import uvicorn
+import uvloop
 
 from agents.policies import PolicyError
 from api import logs, policy_file, settings
-from api.container import Decorate, open_services
+from api.container import DatabaseUnavailable, Decorate, open_services
+from api.home import HomeInUse, HomeUnusable
 from api.settings import Settings, WrongSettings
-from api.terminal import Refused
 from api.web.app import create_app
-from tools.errors import PortError
+from api.web.services import Services
 
 log = structlog.get_logger()
 
@@ -46,7 +42,6 @@ def run(decorate: Decorate = lambda adapters: adapters) -> int:
         if found.channels and policies.notify_channel not in found.channels:
             reason = f"has no channel {policies.notify_channel!r}, which the policies' notify_channel names"
             raise WrongSettings((("OPPEN_CHANNELS", reason),))
-        asyncio.run(_welcome(found))
     except WrongSettings as error:
         for variable, what in error.faults:
             log.error("settings.invalid", setting=variable, reason=what)
@@ -54,19 +49,30 @@ def run(decorate: Decorate = lambda adapters: adapters) -> int:
     except PolicyError as error:
         log.error("policies.invalid", setting="OPPEN_POLICIES", reason=str(error))
         return 2
-    except (PortError, Refused) as error:
-        log.error("database.unavailable", setting="OPPEN_DATABASE_URL", reason=str(error))
-        return 1
     for name in settings.unknown():
         log.warning("settings.unknown", setting=name)
-    app = create_app(lambda: open_services(found, decorate), (found.max_body_bytes, found.intake_in_flight))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(found, decorate))
+    except HomeInUse as error:
+        log.error("home.in_use", setting="OPPEN_HOME", reason=str(error))
+    except HomeUnusable as error:
+        log.error("home.unusable", setting="OPPEN_HOME", reason=str(error))
+    except DatabaseUnavailable as error:
+        log.error("database.unavailable", setting="OPPEN_DATABASE_URL", reason=str(error))
+    return 1
+
+
+async def _serve(found: Settings, decorate: Decorate) -> int:
+    """The services are opened here, and not by the application: why they could not be is said in words, without a traceback."""
+    opened: list[Services] = []
+    app = create_app(lambda: contextlib.nullcontext(opened[0]), (found.max_body_bytes, found.intake_in_flight))
     config = uvicorn.Config(
         app,
         host=found.host,
         port=found.port,
         log_config=None,
         access_log=False,
-        loop="uvloop",
         http="httptools",
         ws="none",
         lifespan="on",
@@ -74,58 +80,9 @@ def run(decorate: Decorate = lambda adapters: adapters) -> int:
         server_header=False,
     )
     server = _Server(config, app.state.local.stopping)
-    try:
-        with _alone(found):
-            server.run()
-    except HomeInUse as error:
-        log.error("home.in_use", setting="OPPEN_HOME", reason=str(error))
-        return 1
+    # Told to end while they are opened or closed, it still closes what is open.
+    with server.capture_signals():
+        async with open_services(found, decorate) as services:
+            opened.append(services)
+            await server.serve()
     return 0 if server.started else 1
-
-
-def _keep(path: Path, secret: str) -> None:
-    """For its owner's eyes alone, from its first moment on."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(secret)
-
-
-class HomeInUse(Exception):
-    """Another service is at work there."""
-
-
-@contextlib.contextmanager
-def _alone(found: Settings) -> Iterator[None]:
-    """On SQLite a home has one service. The kernel lets go of the lock when the process dies, however it dies."""
-    if not found.on_sqlite:
-        yield
-        return
-    with (found.home / "service.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise HomeInUse(f"another service is at work in {found.home}; several need PostgreSQL") from error
-        yield
-
-
-async def _welcome(found: Settings) -> None:
-    """On an empty database nobody could do anything: the first start makes an admin key, and shows it this once.
-
-    A terminal shows it to whoever sits there; anything else may keep what it is told, so there the key goes to a file.
-    """
-    from api.keyring import create, listing
-
-    if await listing(found):
-        return
-    try:
-        made = await create(found, "admin", "admin")
-    except Refused:
-        if await listing(found):
-            return  # another replica was quicker
-        raise
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\nThe first API key, role admin, shown this once:\n\n  {made['key']}\n\n")
-        sys.stderr.flush()
-        return
-    path = found.home / "first-admin-key"
-    _keep(path, f"{made['key']}\n")
-    log.info("key.created", role="admin", file=str(path.absolute()), advice="keep it elsewhere and delete the file")

@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         return self.predictions_url or f"chdb://{self.home.absolute() / 'predictions'}"
 
     @property
+    def first_key(self) -> Path:
+        """Where the first start leaves an admin key."""
+        return self.home.absolute() / "first-admin-key"
+
+    @property
     def segment_folder(self) -> Path:
         return self.segments or self.home / "gateway" / "segments"
 

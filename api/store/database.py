@@ -119,6 +119,11 @@ class Database:
                     raise
                 await asyncio.sleep(_RETRY_S)
 
+    async def up_to_date(self) -> bool:
+        """Whether the schema is that of this build; changes nothing."""
+        with translated():
+            return await schema.up_to_date(self._reading)
+
     async def close(self) -> None:
         await self._reading.dispose()
         await self._writing.dispose()

@@ -28,6 +28,12 @@ async def upgrade(engine: AsyncEngine) -> bool:
     return True
 
 
+async def up_to_date(engine: AsyncEngine) -> bool:
+    """Whether the database is at the revision of this build."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(current) == HEAD
+
+
 def current(connection: Connection) -> str | None:
     """The revision that the database is at; None when it is empty."""
     if not inspect(connection).has_table("alembic_version"):

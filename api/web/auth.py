@@ -58,6 +58,17 @@ def new_key(name: str, role: Role, now: datetime, expires_at: datetime | None = 
     return record, f"oppen_{key_id}_{secret}"
 
 
+def key_id_of(key: str) -> str:
+    """Empty when it has not the form of a key."""
+    form = _KEY.fullmatch(key)
+    return form[1] if form else ""
+
+
+def opens(key: str, record: ApiKeyRecord | None, now: datetime) -> bool:
+    """Whether the key is that of the row, which is still valid."""
+    return _holds(record, key.rpartition("_")[2], now)
+
+
 _bearer = HTTPBearer(auto_error=False, description="An API key: `oppen keys create`.", scheme_name="ApiKey")
 _Given = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
