@@ -8,15 +8,21 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
-from tools.errors import TemporaryError
+from api.store.failures import passes, words
+from tools.errors import PermanentError, TemporaryError
 
 _CONNECTIONS = 8
 """To PostgreSQL, for the runs that move at once; each needs one between its steps, for a moment."""
+_CONNECT_S = 5
+_AGAIN = timedelta(seconds=1)
 
 
 @contextlib.asynccontextmanager
 async def open_checkpoints(url: str) -> AsyncIterator[Any]:
-    """LangGraph's saver on `sqlite:///PATH` or `postgresql://...`, its tables made; closed when the block is left."""
+    """LangGraph's saver on `sqlite:///PATH` or `postgresql://...`, its tables made; closed when the block is left.
+
+    The saver raises TemporaryError and PermanentError, and so does opening it.
+    """
     if make_url(url).get_backend_name() == "sqlite":
         async with _sqlite(url.removeprefix("sqlite:///")) as saver:
             yield saver
@@ -30,20 +36,27 @@ async def _sqlite(path: str) -> AsyncIterator[Any]:
     """A lost last checkpoint is a step that is run again (docs/adr/0002), so SQLite need not wait for the disk here."""
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    async with _translating(AsyncSqliteSaver).from_conn_string(path) as saver:
-        await saver.setup()
-        await saver.conn.execute("PRAGMA synchronous=NORMAL")
+    async with contextlib.AsyncExitStack() as stack:
+        with _translated():
+            saver = await stack.enter_async_context(_translating(AsyncSqliteSaver).from_conn_string(path))
+            await saver.setup()
+            await saver.conn.execute("PRAGMA synchronous=NORMAL")
         yield saver
 
 
 @contextlib.asynccontextmanager
 async def _postgresql(url: str) -> AsyncIterator[Any]:
     from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+    from psycopg import AsyncConnection
     from psycopg.rows import dict_row
     from psycopg_pool import AsyncConnectionPool
 
+    plain = url.replace("+psycopg", "", 1)
+    with _translated():
+        # A pool keeps the reason for which it gets no connection to itself.
+        await (await AsyncConnection.connect(plain, connect_timeout=_CONNECT_S)).close()
     pool: Any = AsyncConnectionPool(
-        url.replace("+psycopg", "", 1),
+        plain,
         min_size=1,
         max_size=_CONNECTIONS,
         open=False,
@@ -53,7 +66,8 @@ async def _postgresql(url: str) -> AsyncIterator[Any]:
     )
     async with pool:
         saver = _translating(AsyncPostgresSaver)(pool)
-        await saver.setup()
+        with _translated():
+            await saver.setup()
         yield saver
 
 
@@ -82,11 +96,15 @@ def _translating(saver: Any) -> Any:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
+    """TemporaryError: what may be back in a moment. PermanentError: the rest of what a driver says."""
     import psycopg
     import psycopg_pool
 
     try:
         yield
-    except (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout) as error:
-        reason = f"the threads' store is not available: {type(error).__name__}"
-        raise TemporaryError(reason, retry_after=timedelta(seconds=1)) from error
+    except psycopg_pool.PoolTimeout as error:
+        raise TemporaryError("every connection to the threads' store is in use", retry_after=_AGAIN) from error
+    except (sqlite3.Error, psycopg.Error) as error:
+        if passes(error):
+            raise TemporaryError(f"the threads' store is not available: {words(error)}", retry_after=_AGAIN) from error
+        raise PermanentError(f"the threads' store refused: {words(error)}") from error
