@@ -116,12 +116,13 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         stack.push_async_callback(engine.stop)
 
         loader = Loader(adapters.predictions, settings.segment_folder)
-        sweep = Chore("sweep", Sweep(database, engine, approvals, clock).once, _SWEEP)
+        sweep = [Chore(name, part, _SWEEP) for name, part in Sweep(database, engine, approvals, clock).parts.items()]
         load = Chore("load", loader.sweep, _LOAD)
         warm = Chore("warm", lambda: _warm(adapters), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
-        for chore in (sweep, load, tidy):
+        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy)
+        for chore in repeated:
             stack.push_async_callback(_cancel, asyncio.create_task(chore.forever(), name=chore.name))
         stack.push_async_callback(_cancel, asyncio.create_task(warm.until_done(), name=warm.name))
 
@@ -138,8 +139,9 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
-            chores=(build, sweep, load, tidy, warm),
+            chores=(build, *repeated, warm),
             dropped=tidying.dropped,
+            retried=engine.retried,
             senders=settings.senders,
         )
 

@@ -33,14 +33,18 @@ class _ChoreFailures(Collector):
         yield family
 
 
-class _Dropped(Collector):
-    def __init__(self) -> None:
-        self.rows: Mapping[str, int] = {}
+class _Counted(Collector):
+    """What is counted elsewhere, by one label."""
+
+    def __init__(self, name: str, documentation: str, label: str) -> None:
+        self._family = name, documentation, (label,)
+        self.counts: Mapping[str, int] = {}
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily("oppen_rows_dropped", "Rows that had served their time.", labels=("kind",))
-        for kind, count in self.rows.items():
-            family.add_metric((kind,), count)
+        name, documentation, labels = self._family
+        family = CounterMetricFamily(name, documentation, labels=labels)
+        for value, count in self.counts.items():
+            family.add_metric((value,), count)
         yield family
 
 
@@ -69,8 +73,10 @@ class Metrics:
         self._lag_bytes = Gauge("oppen_predictions_lag_bytes", "Their size.", registry=registry)
         self._chores = _ChoreFailures()
         registry.register(self._chores)
-        self._dropped = _Dropped()
+        self._dropped = _Counted("oppen_rows_dropped", "Rows that had served their time.", "kind")
         registry.register(self._dropped)
+        self._retried = _Counted("oppen_run_retries", "Moves of runs that did not succeed and are tried again.", "event")
+        registry.register(self._retried)
         self._up = Gauge("oppen_source_up", "Whether the last scrape could read it.", ("source",), registry=registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -94,7 +100,7 @@ class Metrics:
                 self._up.labels(source).set(0)
             else:
                 self._up.labels(source).set(1)
-        self._chores.chores, self._dropped.rows = needs.chores, needs.dropped
+        self._chores.chores, self._dropped.counts, self._retried.counts = needs.chores, needs.dropped, needs.retried
         return generate_latest(self._registry)
 
     async def _read_states(self, needs: Services) -> None:

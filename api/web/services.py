@@ -42,6 +42,8 @@ class Services:
     chores: Sequence[Chore[Any]]
     dropped: Mapping[str, int]
     """Rows that had served their time and went, by kind."""
+    retried: Mapping[str, int]
+    """Moves of runs that did not succeed and are tried again, by event: `run.delayed`, `run.stuck`."""
     senders: Mapping[str, Sender]
 
     async def wake(self, run_id: str) -> None:

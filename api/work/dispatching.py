@@ -5,13 +5,19 @@ again for whatever is due. Asking twice is free, so a crash between the commit a
 """
 
 import time
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Protocol
+
+import structlog
 
 from api.store import runs
 from api.store.database import Database
 from api.work.approvals import Approvals
 from tools.clock import Clock
+from tools.errors import TemporaryError
+
+log = structlog.get_logger()
 
 _PATIENCE = timedelta(minutes=1)
 """A move says in the run's row that it begins, ends or fails; the longest that is silent is one that cannot be proposed."""
@@ -54,21 +60,45 @@ class Sweep:
         self._moving: dict[runs.Moving, float] = {}
         """When each was first seen as it stands. In real seconds: it is processes that die, whatever the clock says."""
 
-    async def once(self) -> int:
-        """How many runs were dispatched."""
-        await self._approvals.expire_due()
-        now = self._clock.now()
+    @property
+    def parts(self) -> dict[str, Callable[[], Awaitable[int]]]:
+        """Name -> a chore that says how many it found. Each is done by itself: one that fails keeps no other waiting."""
+        return {"expire": self.expire, "wake": self.wake, "dispatch": self.dispatch, "take over": self.take_over}
+
+    async def expire(self) -> int:
+        return len(await self._approvals.expire_due())
+
+    async def wake(self) -> int:
         async with self._database.begin() as transaction:
-            await runs.wake_due(transaction, now)
+            return len(await runs.wake_due(transaction, self._clock.now()))
+
+    async def dispatch(self) -> int:
         async with self._database.read() as session:
-            due, moving = await runs.due(session, now), await runs.moving(session)
-        for run_id, event in due:
-            await self._engine.dispatch(run_id, event)
-        left = self._left(moving)
-        for each in left:
-            # Taken for dead although it is not, its mover still holds the run: the other one waits, and finds it done.
-            await self._engine.dispatch(each.run_id, each.event, again=each.since.isoformat())
-        return len(due) + len(left)
+            due = await runs.due(session, self._clock.now())
+        return await self._ask(due)
+
+    async def take_over(self) -> int:
+        async with self._database.read() as session:
+            moving = await runs.moving(session)
+        # Taken for dead although it is not, its mover still holds the run: the other one waits, and finds it done.
+        return await self._ask(self._left(moving))
+
+    async def _ask(self, moves: Iterable[runs.Due | runs.Moving]) -> int:
+        """Ask for all of them. An engine that is away is so for all; what else is wrong with one keeps no other waiting."""
+        asked, wrong = 0, None
+        for each in moves:
+            again = each.since.isoformat() if isinstance(each, runs.Moving) else ""
+            try:
+                await self._engine.dispatch(each.run_id, each.event, again=again)
+            except TemporaryError:
+                raise
+            except Exception as error:
+                log.exception("dispatch.broken", run_id=each.run_id, run_event=each.event)
+                wrong = error
+            asked += 1
+        if wrong is not None:
+            raise wrong
+        return asked
 
     def _left(self, moving: list[runs.Moving]) -> list[runs.Moving]:
         """Those that have stood as they are for longer than anybody would leave them."""

@@ -11,7 +11,8 @@ index, and a run takes one event at a time by compare-and-set, so there is nothi
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -30,6 +31,7 @@ Advance = Callable[[str, str], Awaitable[None]]
 _advance: Advance | None = None
 _slots: asyncio.Semaphore | None = None
 _moving: set[asyncio.Task[None]] = set()
+_retried: Counter[str] = Counter()
 
 _NAME = "oppen.advance"
 
@@ -55,9 +57,11 @@ async def _workflow(run_id: str, event: str) -> None:
         except TemporaryError as error:
             # A store that is away for a while must not end the run: it goes on when the store is back.
             pause = max(pause, error.retry_after)
+            _retried["run.delayed"] += 1
             log.warning("run.delayed", run_id=run_id, run_event=event, reason=str(error), pause_s=pause.total_seconds())
         except Exception:
             # Raised, it would end the workflow for good, and every later dispatch of this move with it.
+            _retried["run.stuck"] += 1
             log.exception("run.stuck", run_id=run_id, run_event=event, pause_s=pause.total_seconds())
         else:
             return
@@ -68,7 +72,11 @@ async def _workflow(run_id: str, event: str) -> None:
 class Engine:
     """`url`: where DBOS keeps its own tables, `sqlite:///PATH` or `postgresql://...`. `concurrency`: runs that move at once."""
 
+    retried: Mapping[str, int]
+    """Moves that did not succeed and are tried again, by the event that says so: `run.delayed`, `run.stuck`."""
+
     def __init__(self, url: str, advance: Advance, *, concurrency: int = 16, executor: str = "local") -> None:
+        self.retried = _retried
         self._url = url
         self._advance = advance
         self._concurrency = concurrency
@@ -77,6 +85,7 @@ class Engine:
     async def start(self) -> None:
         """Open the store and go on with every workflow that a killed process left behind."""
         global _advance, _slots
+        _retried.update({"run.delayed": 0, "run.stuck": 0})
         _advance, _slots = self._advance, asyncio.Semaphore(self._concurrency)
         _prepare(self._url)
         config: DBOSConfig = {

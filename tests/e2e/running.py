@@ -133,6 +133,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         lag=no_lag,
         chores=(),
         dropped={"moves": 3},
+        retried={"run.delayed": 4, "run.stuck": 2},
         senders=SENDERS,
     )
 

@@ -167,6 +167,8 @@ async def test_metrics_count_what_passed_and_show_how_things_stand(platform: Pla
         'oppen_runs{status="queued"} 1.0',
         "oppen_approvals_pending 0.0",
         "oppen_predictions_lag_segments 2.0",
+        'oppen_run_retries_total{event="run.stuck"} 2.0',
+        'oppen_rows_dropped_total{kind="moves"} 3.0',
         'oppen_source_up{source="database"} 1.0',
     ):
         assert line in text.splitlines()

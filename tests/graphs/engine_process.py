@@ -1,6 +1,6 @@
 """An engine as a process of its own: `python -m tests.graphs.engine_process URL NAME HOW RUN:EVENT[+AGAIN]...`.
 
-Says on its output what happens to the workflows, line by line, and ends when the first of them is done.
+Says on its output what happens to the workflows, line by line, and ends when the first of them is done, with what was counted.
 `hang`: a move begins and never ends. `leave`: so does it, and the engine is stopped meanwhile. `finish`: it ends.
 `forget`: it ends, and its row is dropped.
 `stumble`: a store is away at the first try. `break`: something that nobody foresaw is wrong at the first try.
@@ -63,6 +63,9 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
                 say(f"forgotten {gone}")
                 break
         await forgotten(engine, now + timedelta(days=1))
+    for told, count in engine.retried.items():
+        if count:
+            say(f"{told} {count}")
     await engine.stop()
     say("stopped")
 

@@ -58,12 +58,14 @@ async def test_a_move_that_was_killed_is_made_again_by_the_next_process(url: str
 
 async def test_a_move_that_breaks_is_tried_again(url: str) -> None:
     async with engine(url, "break", "run-1:start") as first:
-        assert await rest(first) == ["begun run-1 start", "begun run-1 start", "done run-1 start", "stopped"]
+        said = await rest(first)
+    assert said == ["begun run-1 start", "begun run-1 start", "done run-1 start", "run.stuck 1", "stopped"]
 
 
 async def test_a_move_is_made_once_tried_until_it_succeeds_and_never_again(url: str) -> None:
     async with engine(url, "stumble", "run-1:start", "run-1:start", "run-1:start") as first:
-        assert await rest(first) == ["begun run-1 start", "begun run-1 start", "done run-1 start", "stopped"]
+        said = await rest(first)
+    assert said == ["begun run-1 start", "begun run-1 start", "done run-1 start", "run.delayed 1", "stopped"]
     async with engine(url, "finish", "run-1:start", "run-1:decision:apr-1") as second:
         assert await rest(second) == ["begun run-1 decision:apr-1", "done run-1 decision:apr-1", "stopped"]
 

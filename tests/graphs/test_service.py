@@ -31,7 +31,8 @@ class Service:
         """Sweep as the service does, until a state has come."""
         async with asyncio.timeout(LIMIT_S):
             while not await holds():
-                await self.sweep.once()
+                for part in self.sweep.parts.values():
+                    await part()
                 await asyncio.sleep(0.01)
 
     async def stands(self, status: str, event: str) -> bool:

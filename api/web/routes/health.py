@@ -28,7 +28,7 @@ class Readiness(View):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"ready": True, "dependencies": {"database": "ok", "serving": "does not answer"}, "chores": {"sweep": "ok"}}
+                {"ready": True, "dependencies": {"database": "ok", "serving": "does not answer"}, "chores": {"dispatch": "ok"}}
             ]
         }
     )
