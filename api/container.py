@@ -26,7 +26,7 @@ from api.work.engine import Engine
 from api.work.intake import Intake
 from api.work.progress import Progress
 from api.work.tidying import Tidying
-from graphs.context import Context
+from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
 from tools.notify.port import Notifier
@@ -101,8 +101,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         progress = Progress(database, approvals, clock)
 
-        def context() -> Context:
-            return Context(toolbox, ledger, policies, autonomy.mode, clock)
+        def context(timeline: Timeline) -> Context:
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)
@@ -188,7 +188,7 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
 async def _build_runner(
     settings: Settings,
     progress: Progress,
-    context: Callable[[], Context],
+    context: Callable[[Timeline], Context],
     clock: Clock,
     stack: contextlib.AsyncExitStack,
 ) -> "Runner":

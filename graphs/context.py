@@ -8,6 +8,7 @@ from typing import Protocol
 from agents.actions import WorldState
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Receipt
+from graphs.state import RunState
 from tools.clock import Clock
 from tools.toolbox import Toolbox
 
@@ -28,6 +29,19 @@ class Ledger(Protocol):
     async def fail(self, key: str, error: str) -> None: ...
 
 
+class Timeline(Protocol):
+    """What the people of the run's incident read, in the order in which it happens. Repeating adds nothing."""
+
+    async def tell(self, state: RunState) -> None:
+        """How far the run has come. Whoever moves the run tells it wherever the run pauses; a step tells it before it acts, or
+        before it overwrites what nobody has been told."""
+        ...
+
+    async def not_announced(self, channel: str, key: str, reason: str) -> None:
+        """The message of that key did not reach the channel."""
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
     tools: Toolbox
@@ -36,3 +50,4 @@ class Context:
     mode: Callable[[], Awaitable[Mode]]
     """The autonomy in force now; asked again right before acting, because the kill switch may have been thrown."""
     clock: Clock
+    timeline: Timeline

@@ -70,20 +70,21 @@ async def announce(channel: str, message: Message, key: str, context: Context) -
     """Tell people what a run is doing; the same key is said once.
 
     A channel that is gone does not stop the run, nor keep its incident open: what it has come to is in the record, and people
-    look there as well.
+    look there as well, where they read that they were not told.
     """
+    reason = ""
     for pause_s in (*_PAUSES_S, None):
         try:
             return await context.tools.notify.send(channel, message, key=key)
         except TemporaryError as error:
-            if pause_s is None:
-                log.warning("announcement.failed", channel=channel, key=key, reason=str(error))
-                return None
-            await asyncio.sleep(pause_s)
+            reason = str(error)
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
         except PermanentError as error:
-            log.warning("announcement.failed", channel=channel, key=key, reason=str(error))
-            return None
-    return None
+            reason = str(error)
+            break
+    log.warning("announcement.failed", channel=channel, key=key, reason=reason)
+    return await context.timeline.not_announced(channel, key, reason)
 
 
 async def _perform(proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action | None:

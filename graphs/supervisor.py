@@ -88,6 +88,9 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     the intent is on record nothing is judged any more: what was begun is ended.
     """
     context, proposal = runtime.context, state["proposal"]
+    if state.get("verdict") is None:
+        # Where nobody was asked, nobody has been told yet what is done, and why.
+        await context.timeline.tell(state)
     try:
         if await context.ledger.intended(proposal.id) is None and (other := await _another_way(state, context)) is not None:
             return other
@@ -155,8 +158,10 @@ async def revise(state: RunState) -> Advised:
     return {"recommendation": edited, "requested_by": editor, "undo_of": state.get("undo_of")}
 
 
-async def take_back(state: RunState) -> Advised:
+async def take_back(state: RunState, runtime: Runtime[Context]) -> Advised:
     """What did not help is proposed to be undone."""
+    # The next proposal takes the place of this one and of what became of it.
+    await runtime.context.timeline.tell(state)
     receipt, verification = state["receipt"], state["verification"]
     if receipt is None or receipt.undo is None or verification is None:
         raise TypeError("there is nothing to take back")

@@ -10,7 +10,7 @@ from api.store import alerts, approvals, audit, events, incidents, runs
 from api.store.database import Database
 from api.store.records import ApprovalRecord, RunRecord
 from api.work.approvals import Approvals
-from api.work.timeline import tell
+from api.work.timeline import RunTimeline, tell
 from graphs.state import Outcome, RunState
 from tools.clock import Clock
 
@@ -28,6 +28,9 @@ class Progress:
     def hold(self, run_id: str) -> AbstractAsyncContextManager[None]:
         """Be the only process that moves the run. Raises TemporaryError when another one is at it."""
         return self._database.hold(f"run {run_id}")
+
+    def timeline(self, run: RunRecord) -> RunTimeline:
+        return RunTimeline(self._database, run, self._clock)
 
     async def claim(self, run_id: str, event: str) -> RunRecord | None:
         """The run, if this event is the one that moves it; None when it has moved on.

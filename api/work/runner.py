@@ -18,7 +18,7 @@ from agents import narrative
 from agents.proposals import Proposal
 from api.store.records import ApprovalRecord, RunRecord
 from api.work.progress import Progress
-from graphs.context import Context
+from graphs.context import Context, Timeline
 from graphs.execution import announce
 from graphs.state import RunState
 from tools.clock import Clock
@@ -33,7 +33,7 @@ _STEPS = 200
 class Runner:
     """`context` builds the runtime context anew for each move, so that policies and autonomy are those of now."""
 
-    def __init__(self, graph: Any, progress: Progress, context: Callable[[], Context], clock: Clock) -> None:
+    def __init__(self, graph: Any, progress: Progress, context: Callable[[Timeline], Context], clock: Clock) -> None:
         self._graph = graph
         self._progress = progress
         self._context = context
@@ -90,7 +90,7 @@ class Runner:
             step = None
         else:
             return snapshot.values  # type: ignore[return-value]
-        values = await self._graph.ainvoke(step, config, context=self._context(), durability="sync")
+        values = await self._graph.ainvoke(step, config, context=self._context_of(run), durability="sync")
         interrupts = values.pop("__interrupt__", ())
         if interrupts:
             await self._park(run, interrupts[0], values)
@@ -115,7 +115,7 @@ class Runner:
         match interrupt.value["kind"]:
             case "approval":
                 approval = await self._progress.await_approval(run, interrupt.id, interrupt.value, values)
-                await self._ask_people(approval)
+                await self._ask_people(run, approval)
             case "wait":
                 await self._progress.await_time(run, interrupt.id, datetime.fromisoformat(interrupt.value["until"]), values)
             case unknown:
@@ -123,16 +123,21 @@ class Runner:
 
     async def _tell_of_failure(self, run: RunRecord) -> None:
         """Said once, also when the process died right after recording it."""
-        context = self._context()
+        context = self._context_of(run)
         message = narrative.broken(run.incident_id, run.subject, run.error or "for no reason on record")
+        key = f"{run.id}/failed"
         try:
-            await announce(context.policies.notify_channel, message, f"{run.id}/failed", context)
-        except Exception:
+            await announce(context.policies.notify_channel, message, key, context)
+        except Exception as error:
             # What broke the run may break this as well; the record has it, and the run is over.
             log.exception("announcement.failed", run_id=run.id)
+            await context.timeline.not_announced(context.policies.notify_channel, key, type(error).__name__)
 
-    async def _ask_people(self, approval: ApprovalRecord) -> None:
-        context = self._context()
+    def _context_of(self, run: RunRecord) -> Context:
+        return self._context(self._progress.timeline(run))
+
+    async def _ask_people(self, run: RunRecord, approval: ApprovalRecord) -> None:
+        context = self._context_of(run)
         proposal = Proposal.model_validate(approval.proposal)
         message = narrative.request(proposal, approval.quorum, approval.expires_at, link=f"/v1/approvals/{approval.id}")
         await announce(context.policies.notify_channel, message, f"approval/{approval.id}", context)

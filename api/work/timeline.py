@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from agents.actions import CHANGES_NOTHING
 from agents.guard import Ask, Auto, Deny
 from api.store import audit, events
+from api.store.database import Database
 from api.store.records import RunRecord
 from api.store.sessions import Transaction
 from graphs.state import RunState
+from tools.clock import Clock
 
 
 class Told(NamedTuple):
@@ -32,6 +35,31 @@ def tell(transaction: Transaction, run: RunRecord, values: RunState, at: datetim
                 subject=run.incident_id,
                 data=told.data,
                 key=told.key,
+            )
+
+
+class RunTimeline:
+    """The timeline of one run's incident, each telling a transaction of its own."""
+
+    def __init__(self, database: Database, run: RunRecord, clock: Clock) -> None:
+        self._database = database
+        self._run = run
+        self._clock = clock
+
+    async def tell(self, state: RunState) -> None:
+        async with self._database.begin() as transaction:
+            tell(transaction, self._run, state, self._clock.now())
+
+    async def not_announced(self, channel: str, key: str, reason: str) -> None:
+        async with self._database.begin() as transaction:
+            events.append(
+                transaction,
+                self._run.incident_id,
+                "announcement.failed",
+                {"channel": channel, "message": key, "reason": reason},
+                at=self._clock.now(),
+                run_id=self._run.id,
+                key=f"{key}/announcement.failed",
             )
 
 
@@ -65,6 +93,12 @@ def _lines(values: RunState) -> Iterator[Told]:
     )
     if (judgement := values.get("judgement")) is not None:
         yield Told("proposal.judged", f"{proposal.id}/judged", {"proposal": proposal.id, **_judged(judgement)}, audited=True)
+    if values.get("receipt") is not None and not isinstance(proposal.action, CHANGES_NOTHING):
+        yield Told(
+            "verification.begun",
+            f"{proposal.id}/verifying",
+            {"proposal": proposal.id, "first_look": values["wake_at"].isoformat()},
+        )
     if (verification := values.get("verification")) is not None:
         yield Told(
             "verification.checked",

@@ -11,7 +11,7 @@ from langgraph.types import Command, RetryPolicy
 from agents.alerts import Alert
 from agents.policies import Mode, Policies, Slo
 from agents.proposals import Approve, Decision, Proposal, Verdict
-from graphs.context import Context
+from graphs.context import Context, Timeline
 from graphs.context import Ledger as LedgerPort
 from graphs.supervisor import RETRY, build
 from tests.graphs.interference import DisturbedRegistry, DisturbedServing
@@ -20,6 +20,7 @@ from tests.twins.ledger import TwinLedger
 from tests.twins.notify import RememberingNotifier
 from tests.twins.predictions import TwinPredictions
 from tests.twins.telemetry import RememberedTelemetry
+from tests.twins.timeline import RememberingTimeline
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.registry.port import Alias
 from tools.toolbox import Toolbox
@@ -57,6 +58,7 @@ class Platform:
     predictions: TwinPredictions = field(default_factory=TwinPredictions)
     notify: RememberingNotifier = field(default_factory=RememberingNotifier)
     telemetry: RememberedTelemetry = field(default_factory=RememberedTelemetry)
+    timeline: RememberingTimeline = field(default_factory=RememberingTimeline)
     ledger_on: Callable[[SteppedClock], LedgerPort] = TwinLedger
     run_id: str = "run-1"
 
@@ -68,8 +70,11 @@ class Platform:
 
     @property
     def context(self) -> Context:
+        return self.context_with(self.timeline)
+
+    def context_with(self, timeline: Timeline) -> Context:
         tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
-        return Context(tools, self.ledger, self.policies, self._mode, self.clock)
+        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline)
 
     async def _mode(self) -> Mode:
         return self.mode

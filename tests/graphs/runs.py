@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from agents.proposals import Approve, Decision
 from api.store import approvals as questions
@@ -61,9 +62,13 @@ class Case:
         async with self.database.begin() as transaction:
             assert [each.run_id for each in await runs.wake_due(transaction, self.platform.clock.now())] == [self.run_id]
 
-    async def told(self) -> Counter[str]:
+    async def timeline(self) -> list[str]:
+        """The names of its events, in the order in which they were told."""
         async with self.database.read() as session:
-            return Counter(event.name for event in await events.after(session, self.incident_id, 0, limit=500))
+            return [event.name for event in await events.after(session, self.incident_id, 0, limit=500)]
+
+    async def told(self) -> Counter[str]:
+        return Counter(await self.timeline())
 
     async def audited(self) -> Counter[str]:
         async with self.database.read() as session:
@@ -73,15 +78,15 @@ class Case:
         return (await self.platform.graph.checkpointer.aget_tuple(self.platform.config)) is None
 
 
-async def opened(database: Database) -> Case:
-    """An incident about a bad rollout, its run due."""
+async def opened(database: Database, **values: Any) -> Case:
+    """An incident about a bad rollout, its run due. `values`: of the platform."""
     clock = SteppedClock()
-    platform = await bad_rollout(clock=clock, ledger_on=lambda clock: ActionLedger(database, clock))
+    platform = await bad_rollout(clock=clock, ledger_on=lambda clock: ActionLedger(database, clock), **values)
     approvals = Approvals(database, lambda: platform.policies, clock)
     accepted = await Intake(database, lambda: platform.policies, clock).accept(
         [alert(clock.now(), severity="critical")], actor="alertmanager"
     )
     (run_id,), (incident_id,) = accepted.runs, accepted.incidents
     platform.run_id = run_id
-    runner = Runner(platform.graph, Progress(database, approvals, clock), lambda: platform.context, clock)
+    runner = Runner(platform.graph, Progress(database, approvals, clock), platform.context_with, clock)
     return Case(database, platform, approvals, runner, incident_id, run_id)

@@ -51,7 +51,7 @@ async def replicas(case: Case, database_url: str) -> AsyncIterator[tuple[Runner,
             stack.push_async_callback(database.close)
             graph = build(await stack.enter_async_context(open_checkpoints(database_url)), retry=FAST_RETRY)
             progress = Progress(database, Approvals(database, lambda: platform.policies, platform.clock), platform.clock)
-            return Runner(graph, progress, lambda: platform.context, platform.clock)
+            return Runner(graph, progress, platform.context_with, platform.clock)
 
         yield await replica(), await replica()
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agents.actions import Rollback
-from agents.policies import Mode
+from agents.policies import Mode, Policies
 from agents.proposals import Edit, Reject
 from api.store import audit
 from api.store.actions import of_incident
@@ -96,6 +96,7 @@ async def test_every_event_twice_is_as_good_as_once(database: Database, at_once:
         "approval.decided",
         "action.intended",
         "action.done",
+        "verification.begun",
         "verification.checked",
         "run.completed",
     )
@@ -211,3 +212,57 @@ async def test_people_who_cannot_be_told_do_not_stop_the_run(case: Case) -> None
     await _to_the_end(case, 1, at_once=False)
     assert ((await case.run()).status, (await case.run()).outcome) == ("completed", "resolved")
     assert (await case.incident()).status == "resolved"
+    # What they are not told they can read: the question, and the end.
+    assert (await case.told())["announcement.failed"] == 2
+
+
+async def test_people_who_cannot_be_told_of_a_failure_can_read_that_they_were_not(case: Case) -> None:
+    case.platform.notify = BrokenNotifier()
+    with capture_logs():
+        await case.advance()
+    assert (await case.timeline())[-2:] == ["run.failed", "announcement.failed"]
+
+
+AUTOMATIC = Policies.model_validate({"slo": {"min_accuracy": 0.8}, "approval": {"automatic": ["none", "low", "medium"]}})
+STORY = ["finding.made", "proposal.made", "proposal.judged", "action.intended", "action.done", "verification.begun"]
+
+
+async def _story(case: Case) -> list[str]:
+    told = await case.timeline()
+    return told[told.index("finding.made") :]
+
+
+async def test_what_is_done_without_asking_is_told_in_the_order_in_which_it_happens(database: Database) -> None:
+    case = await opened(database, policies=AUTOMATIC, mode=Mode.ACT)
+    await case.advance()
+    assert await _story(case) == STORY
+    case.platform.traffic("1", 3 * HOUR)
+    await case.wake()
+    await case.advance()
+    assert await _story(case) == [*STORY, "verification.checked", "run.completed"]
+    newest_first = list(await case.audited())
+    assert newest_first[:5] == ["run.completed", "action.done", "action.intended", "proposal.judged", "proposal.made"]
+
+
+async def test_what_did_not_help_is_told_before_it_is_taken_back(database: Database) -> None:
+    case = await opened(database, policies=AUTOMATIC, mode=Mode.ACT)
+    await case.advance()
+    case.platform.traffic("1", 3 * HOUR, accuracy=0.3)
+    await case.wake()
+    await case.advance()
+    assert await _story(case) == [*STORY, "verification.checked", *STORY[1:]]
+
+
+async def test_a_run_that_was_left_before_it_acted_tells_its_story_once_and_in_order(database: Database) -> None:
+    case = await opened(database, policies=AUTOMATIC, mode=Mode.ACT)
+
+    async def the_process_dies() -> None:
+        dying.cancel()
+        await asyncio.sleep(0)
+
+    case.platform.serving.disturb.before("set_weights", the_process_dies)
+    dying = asyncio.create_task(case.advance())
+    with pytest.raises(asyncio.CancelledError):
+        await dying
+    await case.advance()
+    assert await _story(case) == STORY
