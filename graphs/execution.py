@@ -17,6 +17,8 @@ from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
 from tools.registry.port import Alias
+from tools.serving.port import Route
+from tools.toolbox import Toolbox
 
 log = structlog.get_logger()
 
@@ -132,6 +134,7 @@ async def _roll_back(action: Rollback, proposal: Proposal, before: WorldState, a
     moved = await tools.serving.set_weights(
         action.model, {action.to_version: 100}, expected_generation=before.route_generation, key=f"{proposal.id}/route"
     )
+    await _still_ours(action, moved, tools)
     try:
         await tools.registry.set_alias(
             action.model,
@@ -149,3 +152,13 @@ async def _roll_back(action: Rollback, proposal: Proposal, before: WorldState, a
         )
         raise PermanentError(f"the alias could not be moved, the weights are back on {before.weights}: {error}") from error
     return Rollback(model=action.model, from_version=action.to_version, to_version=action.from_version)
+
+
+async def _still_ours(action: Rollback, moved: Route, tools: Toolbox) -> None:
+    """A repetition finds our change by its key, also when somebody has changed the route again since: theirs stands then, and
+    the alias is left alone, unless we had moved it before and nothing but the receipt was missing."""
+    route = await tools.serving.route(action.model)
+    if route.generation == moved.generation:
+        return
+    if await tools.registry.alias(action.model, Alias.CHAMPION) == action.from_version:
+        raise Conflict(f"somebody has changed the route of {action.model} to {route.weights} before the rollback was through")

@@ -159,3 +159,46 @@ async def test_weights_that_were_being_put_back_are_put_back_by_the_repetition(p
         await execute(proposal, "alice", platform.context)
     assert await platform.weights() == {"2": 100}
     assert await platform.champion() == "3"
+
+
+async def _somebody_routes(platform: Platform, weights: dict[str, int]) -> None:
+    route = await platform.serving.route(MODEL)
+    await platform.serving.set_weights(MODEL, weights, expected_generation=route.generation, key="somebody's")
+
+
+async def test_a_route_that_somebody_changed_while_the_process_was_dead_is_not_overwritten(platform: Platform) -> None:
+    proposal = await proposed(ROLLBACK, platform)
+    platform.serving.disturb.before("set_weights", Killed())
+    with pytest.raises(Killed):
+        await execute(proposal, "alice", platform.context)
+    await _somebody_routes(platform, {"2": 50, "3": 50})
+    with pytest.raises(Conflict, match="generation"):
+        await execute(proposal, "alice", platform.context)
+    assert (await platform.weights(), await platform.champion()) == ({"2": 50, "3": 50}, "2")
+
+
+@pytest.mark.parametrize("weights", [{"2": 50, "3": 50}, {"2": 100}], ids=["elsewhere", "back"])
+async def test_a_route_that_somebody_changed_after_ours_stands_and_the_alias_is_left_alone(
+    weights: dict[str, int], platform: Platform
+) -> None:
+    proposal = await proposed(ROLLBACK, platform)
+    platform.serving.disturb.after("set_weights", Killed())
+    with pytest.raises(Killed):
+        await execute(proposal, "alice", platform.context)
+    await _somebody_routes(platform, weights)
+    with pytest.raises(Conflict, match="somebody has changed the route"):
+        await execute(proposal, "alice", platform.context)
+    assert (await platform.weights(), await platform.champion()) == (weights, "2")
+
+
+async def test_a_route_that_somebody_changed_after_all_was_done_leaves_only_the_receipt_to_be_written(
+    platform: Platform,
+) -> None:
+    proposal = await proposed(ROLLBACK, platform)
+    platform.registry.disturb.after("set_alias", Killed())
+    with pytest.raises(Killed):
+        await execute(proposal, "alice", platform.context)
+    await _somebody_routes(platform, {"1": 90, "3": 10})
+    receipt = await execute(proposal, "alice", platform.context)
+    assert (receipt.after.champion, receipt.after.weights) == ("1", {"1": 90, "3": 10})
+    assert await platform.weights() == {"1": 90, "3": 10}

@@ -267,3 +267,30 @@ async def test_people_who_cannot_be_told_do_not_keep_an_incident_open(platform: 
     platform.traffic("1", 3 * HOUR)
     ended = await platform.wake()
     assert (ended["outcome"], platform.notify.sent) == (Outcome.RESOLVED, [])
+
+
+async def test_a_route_that_somebody_changed_before_the_intent_was_on_record_is_asked_about_anew(platform: Platform) -> None:
+    await platform.start()
+    platform.registry.go_down()
+    with pytest.raises(TemporaryError):
+        await platform.decide()
+    platform.registry.come_back()
+    route = await platform.serving.route(MODEL)
+    await platform.serving.set_weights(MODEL, {"2": 90, "1": 10}, expected_generation=route.generation, key="canary")
+    await platform.go_on()
+    assert (await platform.proposal()).state.weights == {"2": 90, "1": 10}
+    assert (await platform.weights(), await platform.champion()) == ({"2": 90, "1": 10}, "2")
+
+
+async def test_a_route_that_somebody_changed_half_way_is_left_to_people_with_what_is_left(platform: Platform) -> None:
+    await platform.start()
+    platform.registry.disturb.before("set_alias", *[TemporaryError("the registry is busy")] * RETRY.max_attempts)
+    with pytest.raises(TemporaryError):
+        await platform.decide()
+    route = await platform.serving.route(MODEL)
+    await platform.serving.set_weights(MODEL, {"2": 50, "3": 50}, expected_generation=route.generation, key="somebody's")
+    ended = await platform.go_on()
+    assert ended["outcome"] == Outcome.FAILED
+    assert "somebody has changed the route" in ended["reason"]
+    assert "It leaves weights {'2': 50, '3': 50} instead of {'2': 100}." in ended["reason"]
+    assert await platform.champion() == "2"

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from agents.actions import Rollback
 from agents.policies import Mode, Policies
 from agents.proposals import Edit, Reject
+from api.problems import OwnRequest
 from api.store import audit
 from api.store.actions import of_incident
 from api.store.database import Database
@@ -133,6 +134,16 @@ async def test_an_edit_is_asked_about_anew_and_not_approved_by_its_editor(case: 
     first, second = await case.asked()
     assert (first.status, second.status, second.replaces) == ("edited", "pending", first.id)
     assert (second.requested_by, second.quorum) == ("bob", 2)
+    with pytest.raises(OwnRequest):
+        await case.decide(by="bob")
+    await case.decide(by="alice")
+    with pytest.raises(OwnRequest):
+        await case.decide(by="bob")
+    assert [each.status for each in await case.asked()] == ["edited", "pending"]
+    await case.decide(by="carol")
+    await case.advance()
+    assert await case.platform.champion() == "3"
+    assert (await case.platform.registry.history(MODEL))[-1].actor == "alice, carol"
 
 
 async def test_a_wake_that_comes_before_its_time_changes_nothing(case: Case) -> None:
