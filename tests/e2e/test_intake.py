@@ -7,11 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from api.store.database import Database
 from tests.e2e.bodies import CAPTURES, alert, captured, fields, group, refused, signed
 from tests.e2e.running import Platform, running, until
 from tests.twins.clock import SteppedClock
+from tests.work.cases import asked
 from tools.errors import TemporaryError
 
 GENERIC = {"name": "nightly check failed", "starts_at": "2026-03-02T08:00:00Z", "model": "flights"}
@@ -204,3 +206,43 @@ async def test_alerts_are_paged_and_filtered(platform: Platform) -> None:
     incident = first["items"][0]["incident_id"]
     assert len((await platform.viewer.get("/v1/alerts", params={"incident_id": incident})).json()["items"]) == 5
     assert (await platform.viewer.get("/v1/alerts", params={"incident_id": "\0"})).json()["items"] == []
+
+
+async def _allow(database: Database, more_pages: int) -> None:
+    """Of the disk, for the database: so many pages more than it needs. A quota of its one writing connection."""
+    async with database.begin() as transaction:
+        free = await transaction.scalar(text("PRAGMA freelist_count"))
+        await transaction.execute(text("CREATE TABLE IF NOT EXISTS ballast (content BLOB)"))
+        await transaction.execute(text(f"INSERT INTO ballast VALUES (zeroblob({4096 * free}))"))
+    async with database.begin() as transaction:
+        pages = await transaction.scalar(text("PRAGMA page_count"))
+        await transaction.execute(text(f"PRAGMA max_page_count = {pages + more_pages}"))
+
+
+async def test_a_full_disk_is_503_keeps_nothing_half_and_is_over_when_there_is_room(platform: Platform) -> None:
+    many = group(*(alert(f"a{number}", model=f"model-{number}") for number in range(100)))
+    await _allow(platform.database, 2)
+    problem = refused(await platform.deliver(many), 503, "unavailable")
+    assert "model-" not in problem["detail"]
+    assert await _stored(platform) == 0
+    assert platform.dispatches.runs == []
+    assert (await platform.viewer.get("/v1/audit/verify")).json()["ok"] is True
+    await _allow(platform.database, 10_000)
+    assert (await platform.deliver(many)).status_code == 202
+    assert [await platform.count(what) for what in ("alerts", "incidents")] == [100, 100]
+
+
+async def test_on_a_full_disk_a_decision_is_not_taken_and_can_be_made_again(platform: Platform) -> None:
+    question = await asked(platform.database, platform.services.approvals, platform.clock)
+    path = f"/v1/approvals/{question.approval.id}/decision"
+    # Long enough to need pages of its own.
+    no = {"decision": "reject", "reason": "нет " * 500, "fingerprint": question.approval.fingerprint}
+    await _allow(platform.database, 0)
+    answer = await platform.approver.post(path, json=no, headers={"Idempotency-Key": "k1"})
+    refused(answer, 503, "unavailable")
+    assert (await platform.viewer.get(f"/v1/approvals/{question.approval.id}")).json()["status"] == "pending"
+    assert platform.dispatches.runs == []
+    await _allow(platform.database, 10_000)
+    answer = await platform.approver.post(path, json=no, headers={"Idempotency-Key": "k1"})
+    assert (answer.status_code, answer.json()["approval"]["status"]) == (200, "rejected")
+    assert platform.dispatches.runs == [question.run_id]
