@@ -2,7 +2,7 @@
 
 Says on its output what happens to the workflows, line by line, and ends when the first of them is done, with what was counted.
 `hang`: a move begins and never ends. `leave`: so does it, and the engine is stopped meanwhile. `finish`: it ends.
-`forget`: it ends, and its row is dropped.
+`forget`: it ends, and its row is dropped. `share`: one run moves at a time, and the first ends only after the second has.
 `stumble`: a store is away at the first try. `break`: something that nobody foresaw is wrong at the first try.
 """
 
@@ -25,8 +25,12 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
     done = asyncio.Event()
     tries = 0
 
+    ended: set[str] = set()
+
     async def advance(run_id: str, event: str) -> None:
         nonlocal tries
+        if how == "share" and run_id == "run-1" and "run-2" not in ended:
+            raise TemporaryError("the store is away", retry_after=timedelta(milliseconds=10))
         tries += 1
         say(f"begun {run_id} {event}")
         if how == "hang":
@@ -42,12 +46,14 @@ async def main(url: str, name: str, how: str, moves: list[str]) -> None:
         if how == "break" and tries == 1:
             raise RuntimeError("nobody foresaw this")
         say(f"done {run_id} {event}")
-        done.set()
+        ended.add(run_id)
+        if how != "share" or run_id == "run-1":
+            done.set()
 
     async def forgotten(engine: Engine, before: datetime) -> None:
         say(f"forgotten {await engine.forget(before, limit=10)}")
 
-    engine = Engine(url, advance, executor=name)
+    engine = Engine(url, advance, executor=name, concurrency=1 if how == "share" else 16)
     await engine.start()
     for move in moves:
         run_id, _, event = move.partition(":")

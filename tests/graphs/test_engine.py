@@ -62,6 +62,19 @@ async def test_a_move_that_breaks_is_tried_again(url: str) -> None:
     assert said == ["begun run-1 start", "begun run-1 start", "done run-1 start", "run.stuck 1", "stopped"]
 
 
+async def test_a_run_that_pauses_between_tries_lets_others_move(url: str) -> None:
+    async with engine(url, "share", "run-1:start", "run-2:start") as first:
+        said = await rest(first)
+    assert [each for each in said if not each.startswith("run.delayed")] == [
+        "begun run-2 start",
+        "done run-2 start",
+        "begun run-1 start",
+        "done run-1 start",
+        "stopped",
+    ]
+    assert len(said) == 6, "the first was never tried before the second"
+
+
 async def test_a_move_is_made_once_tried_until_it_succeeds_and_never_again(url: str) -> None:
     async with engine(url, "stumble", "run-1:start", "run-1:start", "run-1:start") as first:
         said = await rest(first)
