@@ -37,11 +37,16 @@ for name, group in {
 
 
 @app.command()
-def serve() -> None:
+def serve(as_json: JsonFlag = False) -> None:
     """Run the service until it is told to stop. Settings come from OPPEN_*; see `oppen doctor`."""
     from api.serving import run
 
-    sys.exit(run())
+    def listening(url: str) -> None:
+        emit({"listening": url}, as_json, f"listening on {url}")
+        # Whoever waits for the line reads a pipe or a file.
+        sys.stdout.flush()
+
+    sys.exit(run(listening=listening))
 
 
 @app.command()
@@ -77,19 +82,24 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 
 @policies_app.command("check")
-def check_policies(file: Annotated[Path, typer.Argument(help="YAML.")], as_json: JsonFlag = False) -> None:
-    """Read a policy file as the service would, and say what is wrong with it."""
+def check_policies(
+    file: Annotated[Path | None, typer.Argument(help="YAML; default: what OPPEN_POLICIES names.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read a policy file as the service would, and say what is wrong with it. Exit code 1 when something is."""
     from agents.policies import PolicyError
     from api import policy_file
 
+    file = file or _settings().policies
     errors: list[dict[str, str]] = []
     version = None
     try:
         version = policy_file.load(file).version
     except PolicyError as error:
         errors = [{"field": field, "detail": detail} for field, detail in error.errors]
-    text = "\n".join(f"{each['field']}: {each['detail']}" for each in errors) or f"valid, version {version}"
-    emit({"ok": not errors, "version": version, "errors": errors}, as_json, text)
+    named = str(file) if file else "the documented defaults (OPPEN_POLICIES names no file)"
+    text = "\n".join(f"{each['field']}: {each['detail']}" for each in errors) or f"valid, version {version}: {named}"
+    emit({"ok": not errors, "file": file, "version": version, "errors": errors}, as_json, text)
     if errors:
         raise typer.Exit(1)
 

@@ -106,7 +106,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)
-        stack.push_async_callback(_cancel, building)
+        stack.push_async_callback(_end, building)
 
         async def advance(run_id: str, event: str) -> None:
             await (await asyncio.shield(building)).advance(run_id, event)
@@ -122,9 +122,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy)
-        for chore in repeated:
-            stack.push_async_callback(_cancel, asyncio.create_task(chore.forever(), name=chore.name))
-        stack.push_async_callback(_cancel, asyncio.create_task(warm.until_done(), name=warm.name))
+        working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
+        stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
         yield Services(
             database=database,
@@ -198,7 +197,7 @@ async def _build_runner(
     )
     async with contextlib.AsyncExitStack() as attempt:
         saver = await attempt.enter_async_context(open_checkpoints(settings.checkpoints))
-        built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock)
+        built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock, settings.address)
         # Handed over whole: a try that failed has closed what it opened.
         stack.push_async_exit(attempt.pop_all())
     return built
@@ -213,7 +212,8 @@ async def _warm(adapters: Adapters) -> None:
             log.warning("dependency.unavailable", dependency=name, reason=str(error))
 
 
-async def _cancel(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """All at once: each takes its time to complete what it is at."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

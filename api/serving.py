@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from types import FrameType
+import signal
+import socket
+from collections.abc import Callable, Iterator
 
 import structlog
 import uvicorn
 import uvloop
 
 from agents.policies import PolicyError
-from api import logs, policy_file, settings
+from api import addresses, logs, policy_file, settings
 from api.container import DatabaseUnavailable, Decorate, open_services
 from api.home import HomeInUse, HomeUnusable
 from api.settings import Settings, WrongSettings
@@ -23,18 +25,32 @@ _DRAIN_S = 10
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    """Signals are taken by `_serve`: uvicorn would raise them again after an orderly end, and the exit code would be theirs."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._told = started
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._told()
+
+    def end(self, sig: signal.Signals) -> None:
+        """Whoever asks a second time by Ctrl-C does not want to wait for what is being answered."""
         # Else an open stream would hold the process for the whole drain.
         self._stopping.set()
-        super().handle_exit(sig, frame)
+        self.handle_exit(sig, None)
 
 
-def run(decorate: Decorate = lambda adapters: adapters) -> int:
-    """The exit code: 1 when it could not start, 2 when a setting is wrong, which is said with its name."""
+def run(decorate: Decorate = lambda adapters: adapters, listening: Callable[[str], None] = lambda _: None) -> int:
+    """The exit code: 0 when it was told to end and did, 1 when it could not start, 2 when a setting is wrong, which is said
+    with its name. `listening` is told the URL once requests are answered."""
     logs.to_stderr()
     try:
         found = settings.read()
@@ -53,7 +69,9 @@ def run(decorate: Decorate = lambda adapters: adapters) -> int:
         log.warning("settings.unknown", setting=name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(found, decorate))
+            return runner.run(_serve(found, decorate, listening))
+    except addresses.Unusable as error:
+        log.error("address.unusable", setting=error.setting, reason=str(error))
     except HomeInUse as error:
         log.error("home.in_use", setting="OPPEN_HOME", reason=str(error))
     except HomeUnusable as error:
@@ -63,14 +81,12 @@ def run(decorate: Decorate = lambda adapters: adapters) -> int:
     return 1
 
 
-async def _serve(found: Settings, decorate: Decorate) -> int:
+async def _serve(found: Settings, decorate: Decorate, listening: Callable[[str], None]) -> int:
     """The services are opened here, and not by the application: why they could not be is said in words, without a traceback."""
     opened: list[Services] = []
     app = create_app(lambda: contextlib.nullcontext(opened[0]), (found.max_body_bytes, found.intake_in_flight))
     config = uvicorn.Config(
         app,
-        host=found.host,
-        port=found.port,
         log_config=None,
         access_log=False,
         http="httptools",
@@ -79,10 +95,13 @@ async def _serve(found: Settings, decorate: Decorate) -> int:
         timeout_graceful_shutdown=_DRAIN_S,
         server_header=False,
     )
-    server = _Server(config, app.state.local.stopping)
+    stopping: asyncio.Event = app.state.local.stopping
+    server = _Server(config, stopping, lambda: listening(addresses.url(found.host, found.port)))
     # Told to end while they are opened or closed, it still closes what is open.
-    with server.capture_signals():
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, server.end, sig)
+    with addresses.bound(found.host, found.port) as sockets:
         async with open_services(found, decorate) as services:
             opened.append(services)
-            await server.serve()
-    return 0 if server.started else 1
+            await server.serve(sockets)
+    return 0 if server.started or stopping.is_set() else 1

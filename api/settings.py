@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from api import addresses
 from tools.values import Frozen
 
 PREFIX = "OPPEN_"
@@ -61,6 +62,8 @@ class Settings(BaseSettings):
     """State of everything embedded. One service at a time."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+    public_url: str = ""
+    """What people's messages link to, such as `https://oppen.example`; default: the host and port above."""
 
     database_url: str = ""
     """`sqlite:///PATH` or `postgresql://...`; default: SQLite in `home`. The engine and the checkpoints follow it."""
@@ -109,7 +112,7 @@ class Settings(BaseSettings):
     def _predictions(cls, url: str) -> str:
         return _of_scheme(url, "chdb", "clickhouse", "clickhouses", "http", "https")
 
-    @field_validator("gateway_url", "prometheus_url")
+    @field_validator("gateway_url", "prometheus_url", "public_url")
     @classmethod
     def _web(cls, url: str) -> str:
         return _of_scheme(url, "http", "https").rstrip("/")
@@ -146,6 +149,11 @@ class Settings(BaseSettings):
     @property
     def predictions(self) -> str:
         return self.predictions_url or f"chdb://{self.home.absolute() / 'predictions'}"
+
+    @property
+    def address(self) -> str:
+        """Where people reach the service, without a slash at the end."""
+        return self.public_url or addresses.url(self.host, self.port)
 
     @property
     def first_key(self) -> Path:

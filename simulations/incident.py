@@ -75,8 +75,12 @@ async def play(options: Options, stage: Stage) -> tuple[Checks, dict[str, Any]]:
         policies=Path(__file__).parent / "policies" / "demo.yaml",
     )
     with Programs() as programs:
-        async with contextlib.AsyncExitStack() as resources:
-            return await _Story(options, stage, installation, clock, programs, resources, shift).tell()
+        try:
+            async with contextlib.AsyncExitStack() as resources:
+                return await _Story(options, stage, installation, clock, programs, resources, shift).tell()
+        except asyncio.CancelledError:
+            stage.say("ending the programs of the demo, which takes some seconds")
+            raise
 
 
 class _Story:

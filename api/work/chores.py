@@ -3,6 +3,8 @@
 A chore that fails is tried again, less and less often, whatever it failed of: one bad row must not end the waking of runs for
 the life of the process. What nobody foresaw is not hidden by that: it is logged with its traceback, counted by kind for
 /metrics, and shown by /readyz until the chore succeeds.
+
+A chore that is cancelled ends between two pieces of work: a statement that is broken off on its way costs a connection.
 """
 
 import asyncio
@@ -24,6 +26,9 @@ State = Literal["ok", "delayed", "broken"]
 _STATES: dict[Kind, State] = {"temporary": "delayed", "unexpected": "broken"}
 _LONGEST_PAUSE = timedelta(seconds=30)
 """Between two tries at a chore that keeps failing."""
+_GRACE = timedelta(seconds=2)
+"""What is being done when the chore is cancelled gets so long. The longest of the pieces, a load, takes a part of a
+second; what waits for a server that does not answer is broken off."""
 
 _Done = TypeVar("_Done")
 
@@ -51,7 +56,7 @@ class Chore(Generic[_Done]):
             pause = min(pause * 2, _LONGEST_PAUSE)
             told = {"chore": self.name, "pause_s": pause.total_seconds()}
             try:
-                done = await self._work()
+                done = await self._piece()
             except TemporaryError as error:
                 self._note("temporary")
                 log.warning("chore.delayed", reason=str(error), **told)
@@ -63,6 +68,20 @@ class Chore(Generic[_Done]):
                 self.state = "ok"
                 return done
             await asyncio.sleep(pause.total_seconds())
+
+    async def _piece(self) -> _Done:
+        piece = asyncio.ensure_future(self._work())
+        try:
+            return await asyncio.shield(piece)
+        except asyncio.CancelledError:
+            await asyncio.wait((piece,), timeout=_GRACE.total_seconds())
+            if not piece.done():
+                log.warning("chore.broken_off", chore=self.name, after_s=_GRACE.total_seconds())
+                piece.cancel()
+            (outcome,) = await asyncio.gather(piece, return_exceptions=True)
+            if isinstance(outcome, Exception):
+                log.warning("chore.delayed", chore=self.name, reason=str(outcome))
+            raise
 
     def _note(self, kind: Kind) -> None:
         self.failures[kind] += 1

@@ -31,13 +31,17 @@ _STEPS = 200
 
 
 class Runner:
-    """`context` builds the runtime context anew for each move, so that policies and autonomy are those of now."""
+    """`context` builds the runtime context anew for each move, so that policies and autonomy are those of now. `address` is
+    where people reach the service, without a slash at the end."""
 
-    def __init__(self, graph: Any, progress: Progress, context: Callable[[Timeline], Context], clock: Clock) -> None:
+    def __init__(
+        self, graph: Any, progress: Progress, context: Callable[[Timeline], Context], clock: Clock, address: str
+    ) -> None:
         self._graph = graph
         self._progress = progress
         self._context = context
         self._clock = clock
+        self._address = address
         self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def advance(self, run_id: str, event: str) -> None:
@@ -139,5 +143,6 @@ class Runner:
     async def _ask_people(self, run: RunRecord, approval: ApprovalRecord) -> None:
         context = self._context_of(run)
         proposal = Proposal.model_validate(approval.proposal)
-        message = narrative.request(proposal, approval.quorum, approval.expires_at, link=f"/v1/approvals/{approval.id}")
+        link = f"{self._address}/v1/approvals/{approval.id}"
+        message = narrative.request(proposal, approval.quorum, approval.expires_at, link)
         await announce(context.policies.notify_channel, message, f"approval/{approval.id}", context)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from tests.twins.clock import SteppedClock
 from tests.work.cases import asked
 from tools.errors import TemporaryError
 
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "alertmanager.json"
 GENERIC = {"name": "nightly check failed", "starts_at": "2026-03-02T08:00:00Z", "model": "flights"}
 
 
@@ -38,6 +40,11 @@ async def test_what_alertmanager_really_posts_is_taken(platform: Platform, name:
     answer = await platform.deliver(body)
     assert answer.status_code == 202, answer.text
     assert answer.json()["received"] == len(body["alerts"])
+
+
+async def test_the_example_in_the_documentation_is_taken(platform: Platform) -> None:
+    answer = await platform.deliver(json.loads(EXAMPLE.read_text()))
+    assert (answer.status_code, answer.json()["new"]) == (202, 1)
 
 
 async def test_a_delivery_that_is_repeated_stores_nothing_new(platform: Platform) -> None:

@@ -32,6 +32,8 @@ POLICIES = Policies(slo=Slo(min_accuracy=0.8))
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 PER_HOUR = 60
+ADDRESS = "https://oppen.example"
+"""Where people reach the service."""
 SETTLED = POLICIES.verification.settle + POLICIES.verification.hold
 
 FAST_RETRY = RetryPolicy(retry_on=RETRY.retry_on, max_attempts=RETRY.max_attempts, initial_interval=0.001, jitter=False)

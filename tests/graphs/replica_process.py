@@ -32,7 +32,7 @@ from api.work.progress import Progress
 from api.work.runner import Runner
 from graphs.supervisor import build
 from tests.graphs.interference import Disturbances
-from tests.graphs.platform import FAST_RETRY, Platform
+from tests.graphs.platform import ADDRESS, FAST_RETRY, Platform
 from tests.twins.predictions import TwinPredictions
 from tools.predictions.port import Period
 from tools.values import Window
@@ -105,7 +105,8 @@ async def main(folder: Path, name: str, how: str) -> None:
             platform.predictions = EndlessPredictions()
         approvals = Approvals(database, lambda: platform.policies, platform.clock)
         graph = build(await stack.enter_async_context(open_checkpoints(urls["threads"])), retry=FAST_RETRY)
-        runner = Runner(graph, Progress(database, approvals, platform.clock), platform.context_with, platform.clock)
+        progress = Progress(database, approvals, platform.clock)
+        runner = Runner(graph, progress, platform.context_with, platform.clock, ADDRESS)
         engine = Engine(urls["engine"], runner.advance, executor=name)
         await engine.start()
         stack.push_async_callback(engine.stop)

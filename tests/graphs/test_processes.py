@@ -99,6 +99,7 @@ async def test_an_investigation_that_a_shutdown_breaks_off_ends_cleanly_and_is_t
     assert (process.returncode, out) == (0, b"stopped\n")
     assert "run.failed" not in err.decode()
     assert "run.stuck" not in err.decode()
+    assert "Traceback" not in err.decode()
     assert (await case.run()).status == "running"
     await settle(tmp_path, "one")
     run = await case.run()

@@ -37,7 +37,8 @@ async def test_a_run_starts_and_waits_for_a_person(case: Case) -> None:
     run, incident = await case.run(), await case.incident()
     assert (run.status, run.interrupt_id) == ("waiting", question.interrupt_id)
     assert (incident.status, incident.cause) == ("awaiting_approval", "model_regression")
-    assert [key for _, _, key in case.platform.notify.sent] == [f"approval/{question.id}"]
+    ((_, message, key),) = case.platform.notify.sent
+    assert (key, message.link) == (f"approval/{question.id}", f"https://oppen.example/v1/approvals/{question.id}")
 
 
 async def test_approved_verified_and_closed_with_a_report(case: Case) -> None:
