@@ -51,6 +51,7 @@ bench: $(STAMP) ## All benchmarks, one after the other, each printing JSON (minu
 	@$(BIN)/python -m benchmarks.intake --alerts 10000 --json
 	@$(BIN)/python -m benchmarks.decision --json
 	@$(BIN)/python -m benchmarks.gateway --json
+	@$(BIN)/python -m benchmarks.start --json
 
 clean: ## Remove .venv and every cache
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

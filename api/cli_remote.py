@@ -110,6 +110,13 @@ def show_incident(incident_id: str, url: Url = _URL, key: Key = "", as_json: Jso
     show(cards.incident(found))
 
 
+@incidents.command("report")
+def report_incident(incident_id: str, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """From alert to outcome, in Markdown, once the investigation has ended."""
+    text = _call(url, key, "GET", f"/v1/incidents/{incident_id}/report")
+    emit({"id": incident_id, "report": text}, as_json, text)
+
+
 @autonomy.command("show")
 def show_autonomy(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """The mode that holds, who set it and why."""
@@ -169,7 +176,7 @@ def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
             f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPEN_URL right?"
         ) from error
     if response.is_success:
-        return response.json()
+        return response.text if response.headers["content-type"].startswith("text/markdown") else response.json()
     try:
         problem = response.json()
         said = f"{problem['title']}: {problem['detail']}"

@@ -296,6 +296,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "VerificationView": _VERIFICATION,
     "ModelsView": _MODELS,
     "ModelView": _MODEL,
+    "AliasesView": {"at": "2026-11-24T08:00:00Z", "aliases": {"champion": "2"}},
     "HistoryView": _HISTORY,
     "AutonomyView": _AUTONOMY,
     "PoliciesView": _POLICIES,
@@ -320,6 +321,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
 
 TEXTS: Mapping[str, str] = {
     "text/event-stream": 'id: 7\nevent: approval.requested\ndata: {"seq": 7, "name": "approval.requested", "data": {}}\n\n',
+    "text/markdown": "## Alerts\n\n- `ModelAccuracyLow`, critical, since 2026-11-24 06:06 UTC: ...\n\n## Finding\n\n...",
     "text/plain": 'oppen_alerts_total{outcome="new",source="alertmanager"} 1.0\n',
 }
 """By media type."""

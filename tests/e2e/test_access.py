@@ -12,7 +12,16 @@ READABLE = ("alerts", "incidents", "approvals", "autonomy", "policies", "models"
 
 
 async def test_nothing_is_shown_without_a_key(platform: Platform) -> None:
-    one_of_them = ("incidents/x", "incidents/x/events", "runs/x", "approvals/x", "models/x", "models/x/history")
+    one_of_them = (
+        "incidents/x",
+        "incidents/x/events",
+        "runs/x",
+        "approvals/x",
+        "models/x",
+        "models/x/history",
+        "models/x/aliases",
+        "incidents/x/report",
+    )
     for path in (*READABLE, "keys", *one_of_them):
         answer = await platform.anybody.get(f"/v1/{path}")
         refused(answer, 401, "unauthenticated")

@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api.store import events, incidents
+from agents.proposals import Proposal
+from api.store import events, incidents, runs
 from api.web.streaming import live
+from api.work.progress import Progress
+from graphs.state import Outcome, RunState
 from tests.databases import BACKENDS
 from tests.e2e.bodies import alert, fields, group, refused
 from tests.e2e.running import LIMIT_S, Platform, until
@@ -81,6 +84,22 @@ async def test_an_incident_is_shown_with_all_that_belongs_to_it(platform: Platfo
     assert [each["id"] for each in incident["runs"]] == [case.run_id]
     assert [each["name"] for each in incident["alerts"]] == ["ModelAccuracyLow"]
     assert incident["actions"] == []
+
+
+async def test_what_ended_has_a_report_to_read(platform: Platform) -> None:
+    case = await asked(platform.database, platform.services.approvals, platform.clock)
+    path = f"/v1/incidents/{case.incident_id}/report"
+    assert "awaiting_approval" in refused(await platform.viewer.get(path), 404, "not-found")["detail"]
+    about = Proposal.model_validate(case.approval.proposal)
+    async with platform.database.read() as session:
+        run = await runs.get(session, case.run_id)
+    assert run is not None
+    progress = Progress(platform.database, platform.services.approvals, platform.clock)
+    await progress.finish(run, RunState(proposal=about, outcome=Outcome.DECLINED, reason="we roll forward"))
+    report = await platform.viewer.get(path)
+    assert report.headers["content-type"].startswith("text/markdown")
+    for said in ("`ModelAccuracyLow`", "version 2 is worse", "Roll flights back to version 1", "Declined. we roll forward"):
+        assert said in report.text
 
 
 async def test_incidents_are_filtered_and_paged(platform: Platform) -> None:

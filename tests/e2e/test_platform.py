@@ -84,6 +84,14 @@ async def test_a_model_is_shown_as_the_registry_and_the_gateway_have_it(served: 
     assert (move["after"], move["actor"], move["reason"]) == ("2", "ada", "release")
 
 
+async def test_which_version_was_champion_at_a_moment_is_answered(served: Platform) -> None:
+    path, before = "/v1/models/flights/aliases", served.clock.now() - timedelta(hours=1)
+    assert (await served.viewer.get(path)).json()["aliases"] == {"champion": "2"}
+    assert (await served.viewer.get(path, params={"at": before.isoformat()})).json()["aliases"] == {}
+    for wrong in ("yesterday", "2026-03-02T08:00:00", "9" * 40):
+        assert fields(refused(await served.viewer.get(path, params={"at": wrong}), 422, "invalid")) == ["at"]
+
+
 async def test_a_model_is_shown_without_the_gateway(served: Platform) -> None:
     served.serving.go_down()
     model = (await served.viewer.get("/v1/models/flights")).json()

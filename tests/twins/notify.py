@@ -31,9 +31,6 @@ class RememberingNotifier:
     async def ping(self) -> None:
         return None
 
-    async def channels(self) -> tuple[str, ...]:
-        return self._channels
-
     async def send(self, channel: str, message: Message, *, key: str) -> None:
         if channel not in self._channels:
             raise PermanentError(f"there is no channel {channel!r}")

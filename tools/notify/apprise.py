@@ -45,9 +45,6 @@ class AppriseNotifier:
         """Every URL is understood. Nobody is sent anything to find that out. Raises PermanentError."""
         await asyncio.to_thread(lambda: [_service(target) for targets in self._channels.values() for target in targets])
 
-    async def channels(self) -> tuple[str, ...]:
-        return tuple(sorted(self._channels))
-
     async def send(self, channel: str, message: Message, *, key: str) -> None:
         """Raises TemporaryError when a target did not take it; trying again goes to those alone."""
         targets = self._channels.get(channel)

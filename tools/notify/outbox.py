@@ -28,9 +28,6 @@ class OutboxNotifier:
         """Raises TemporaryError when the file cannot be written."""
         await asyncio.to_thread(self._open_and_close)
 
-    async def channels(self) -> tuple[str, ...]:
-        return ("*",)
-
     async def send(self, channel: str, message: Message, *, key: str) -> None:
         async with self._lock:
             if await self._sent.already(key):

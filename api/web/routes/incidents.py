@@ -5,6 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from agents import narrative
+from agents.proposals import Proposal, Receipt
+from agents.verification import Verification
 from api.problems import NotFound
 from api.store import actions, alerts, approvals, events, incidents, runs
 from api.store.records import IncidentRecord
@@ -61,6 +64,30 @@ async def show_incident(incident_id: str, needs: Needs, _who: auth.CanView) -> I
             approvals=[ApprovalView.model_validate(each) for each in await approvals.of_incident(session, incident.id)],
             actions=[ActionView.model_validate(each) for each in await actions.of_incident(session, incident.id)],
         )
+
+
+@router.get(
+    "/incidents/{incident_id}/report",
+    response_class=Response,
+    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}},
+)
+async def show_report(incident_id: str, needs: Needs, _who: auth.CanView) -> Response:
+    """From alert to outcome as a page of Markdown, for the review afterwards. 404 until an investigation has ended."""
+    async with needs.database.read() as session:
+        incident = await _incident(session, incident_id)
+        found = await alerts.of_incident(session, incident.id, limit=_ALERTS_SHOWN)
+    if (written := incident.report) is None or "proposal" not in written:
+        raise NotFound(f"{incident.id} has no report: it is {incident.status}, and no investigation of it ended in a proposal")
+    receipt, verification = written.get("receipt"), written.get("verification")
+    text = narrative.report(
+        [alerts.to_alert(each) for each in found],
+        Proposal.model_validate(written["proposal"]),
+        written["outcome"],
+        written["reason"],
+        Receipt.model_validate(receipt) if receipt else None,
+        Verification.model_validate(verification) if verification else None,
+    )
+    return Response(text, media_type="text/markdown")
 
 
 @router.get("/runs/{run_id}")

@@ -1,6 +1,10 @@
 """Models as they are: what the registry has, what the gateway serves. Read straight from both, so never out of date."""
 
-from fastapi import APIRouter
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 
 from api.problems import NotFound
 from api.store.text import storable
@@ -30,6 +34,12 @@ class ModelView(View):
     served: list[ServedVersion]
     capacity: Capacity | None
     serving_error: str | None
+
+
+class AliasesView(View):
+    at: datetime
+    aliases: dict[str, str]
+    """Alias to the version that carried it at that moment."""
 
 
 class HistoryView(View):
@@ -64,6 +74,20 @@ async def show_model(name: str, needs: Needs, _who: auth.CanView) -> ModelView:
         capacity=capacity,
         serving_error=reason,
     )
+
+
+@router.get("/{name}/aliases")
+async def show_aliases(
+    name: str,
+    needs: Needs,
+    _who: auth.CanView,
+    at: Annotated[AwareDatetime | None, Query(description="A moment, with its offset; default: now.")] = None,
+) -> AliasesView:
+    """Which version was champion at that moment."""
+    await _versions(needs, name)
+    moment = (at or needs.clock.now()).astimezone(UTC)
+    carried = {alias.value: await needs.registry.alias_at(name, alias, moment) for alias in Alias}
+    return AliasesView(at=moment, aliases={alias: version for alias, version in carried.items() if version is not None})
 
 
 @router.get("/{name}/history")
