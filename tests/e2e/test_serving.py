@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,28 +12,18 @@ from pathlib import Path
 import httpx
 import pytest
 
+from simulations.processes import free_port
+from tests.processes import child
+
 LIMIT_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
 async def service(home: Path, *flags: str, **settings: str) -> AsyncIterator[Process]:
-    environment = {**os.environ, "OPPEN_HOME": str(home), **settings}
-    command = [sys.executable, "-m", "api.cli", "serve", *flags]
+    environment = {"OPPEN_HOME": str(home), **settings}
     with (home.parent / "service.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=log, env=environment)
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
+        async with child("api.cli", "serve", *flags, limit_s=LIMIT_S, environment=environment, stderr=log) as started:
+            yield started
 
 
 def said(home: Path) -> str:

@@ -1,12 +1,9 @@
 """A start: one service to a home on SQLite, and one first key that works and can be read, whenever it was killed before."""
 
 import asyncio
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from api.settings import Settings
 from api.store import keys
 from api.store.database import Database
 from api.web.auth import Role, key_id_of, new_key, opens
+from tests.processes import child
 from tests.twins.clock import SteppedClock
 from tools.clock import clock_from
 
@@ -32,18 +30,9 @@ def found(database_url: str, tmp_path: Path) -> Settings:
     return Settings(home=tmp_path, database_url=database_url)
 
 
-@asynccontextmanager
-async def starting(found: Settings, where: str) -> AsyncIterator[Process]:
-    environment = {**os.environ, "OPPEN_HOME": str(found.home), "OPPEN_DATABASE_URL": found.database_url}
-    command = [sys.executable, "-m", "tests.e2e.starting_process", where]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment)
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def starting(found: Settings, where: str) -> AbstractAsyncContextManager[Process]:
+    environment = {"OPPEN_HOME": str(found.home), "OPPEN_DATABASE_URL": found.database_url}
+    return child("tests.e2e.starting_process", where, limit_s=LIMIT_S, environment=environment)
 
 
 async def ready(process: Process) -> None:

@@ -1,14 +1,12 @@
 """The durable engine in processes of its own, because it is one to a process, and because it is to survive their end."""
 
-import asyncio
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from tests.databases import BACKENDS
+from tests.processes import child
 
 LIMIT_S = 40.0
 
@@ -22,17 +20,8 @@ def url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@asynccontextmanager
-async def engine(url: str, how: str, *moves: str, name: str = "local") -> AsyncIterator[Process]:
-    command = [sys.executable, "-m", "tests.graphs.engine_process", url, name, how, *moves]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def engine(url: str, how: str, *moves: str, name: str = "local") -> AbstractAsyncContextManager[Process]:
+    return child("tests.graphs.engine_process", url, name, how, *moves, limit_s=LIMIT_S)
 
 
 async def line(process: Process) -> str:

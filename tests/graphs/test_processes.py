@@ -1,12 +1,9 @@
 """Whole replicas as processes: killed while they act, stopped while they investigate, and what the next one makes of it."""
 
-import asyncio
 import json
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from api.store.actions import of_incident
 from api.store.database import Database
 from tests.graphs.replica_process import found, keep
 from tests.graphs.runs import Case, opened
+from tests.processes import child
 
 pytestmark = pytest.mark.slow
 
@@ -37,17 +35,8 @@ async def case(database: Database, database_url: str, threads_url: str, tmp_path
     return case
 
 
-@asynccontextmanager
-async def replica(folder: Path, name: str, how: str) -> AsyncIterator[Process]:
-    command = [sys.executable, "-m", "tests.graphs.replica_process", str(folder), name, how]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def replica(folder: Path, name: str, how: str) -> AbstractAsyncContextManager[Process]:
+    return child("tests.graphs.replica_process", str(folder), name, how, limit_s=LIMIT_S)
 
 
 async def settle(folder: Path, name: str) -> str:
