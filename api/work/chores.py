@@ -36,12 +36,13 @@ _Done = TypeVar("_Done")
 class Chore(Generic[_Done]):
     """`failures` counts the tries that did not succeed; `state` is that of the last try."""
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[_Done]], every: timedelta) -> None:
+    def __init__(self, name: str, work: Callable[[], Awaitable[_Done]], every: timedelta, *, grace: timedelta = _GRACE) -> None:
         self.name = name
         self.failures: Counter[Kind] = Counter()
         self.state: State = "ok"
         self._work = work
         self._every = every
+        self._grace = grace
 
     async def forever(self) -> None:
         """Do it every so often until cancelled."""
@@ -74,13 +75,15 @@ class Chore(Generic[_Done]):
         try:
             return await asyncio.shield(piece)
         except asyncio.CancelledError:
-            await asyncio.wait((piece,), timeout=_GRACE.total_seconds())
-            if not piece.done():
-                log.warning("chore.broken_off", chore=self.name, after_s=_GRACE.total_seconds())
-                piece.cancel()
+            try:
+                await asyncio.wait((piece,), timeout=self._grace.total_seconds())
+            finally:
+                if not piece.done():
+                    log.warning("chore.broken_off", chore=self.name, after_s=self._grace.total_seconds())
+                    piece.cancel()
             (outcome,) = await asyncio.gather(piece, return_exceptions=True)
             if isinstance(outcome, Exception):
-                log.warning("chore.delayed", chore=self.name, reason=str(outcome))
+                log.warning("chore.failed_at_its_end", chore=self.name, reason=f"{type(outcome).__name__}: {outcome}")
             raise
 
     def _note(self, kind: Kind) -> None:

@@ -1,4 +1,4 @@
-"""Chores: whatever one fails of, it is done again, and what nobody foresaw is told; only cancelling ends it."""
+"""Chores: whatever one fails of, it is done again, and what nobody foresaw is told; cancelling ends it, between two pieces."""
 
 import asyncio
 from collections.abc import Callable
@@ -92,3 +92,48 @@ async def test_a_chore_ends_when_it_is_cancelled_also_while_it_pauses() -> None:
     task = asyncio.create_task(Chore("sweep", work, timedelta(hours=1)).forever())
     await asyncio.wait_for(work.done.wait(), LIMIT_S)
     await _cancelled(task)
+
+
+class Held:
+    """Goes on when it is let, and says whether it came to its end."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.ended = False
+        self._failure = failure
+
+    async def __call__(self) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+        self.ended = True
+        if self._failure is not None:
+            raise self._failure
+
+
+async def test_what_is_being_done_when_a_chore_is_cancelled_is_completed() -> None:
+    work = Held()
+    task = asyncio.create_task(Chore("sweep", work, EVERY).forever())
+    await asyncio.wait_for(work.begun.wait(), LIMIT_S)
+    asyncio.get_running_loop().call_soon(work.go_on.set)
+    with capture_logs() as logs:
+        await asyncio.wait_for(_cancelled(task), LIMIT_S)
+    assert (work.ended, logs) == (True, [])
+
+
+async def test_what_fails_after_its_chore_was_cancelled_is_told() -> None:
+    work = Held(ZeroDivisionError("a bug"))
+    task = asyncio.create_task(Chore("sweep", work, EVERY).forever())
+    await asyncio.wait_for(work.begun.wait(), LIMIT_S)
+    asyncio.get_running_loop().call_soon(work.go_on.set)
+    with capture_logs() as logs:
+        await asyncio.wait_for(_cancelled(task), LIMIT_S)
+    assert [(each["event"], each["reason"]) for each in logs] == [("chore.failed_at_its_end", "ZeroDivisionError: a bug")]
+
+
+async def test_what_takes_too_long_after_its_chore_was_cancelled_is_broken_off() -> None:
+    work = Held()
+    task = asyncio.create_task(Chore("sweep", work, EVERY, grace=EVERY).forever())
+    await asyncio.wait_for(work.begun.wait(), LIMIT_S)
+    with capture_logs() as logs:
+        await asyncio.wait_for(_cancelled(task), LIMIT_S)
+    assert (work.ended, [each["event"] for each in logs]) == (False, ["chore.broken_off"])
