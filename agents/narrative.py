@@ -149,7 +149,8 @@ def _finding(finding: Finding) -> Iterator[str]:
     for place, hypothesis in enumerate(finding.hypotheses[:2]):
         name = hypothesis.cause.value.replace("_", " ")
         yield ""
-        yield f"**{'Leading' if place == 0 else 'Next'}: {name}** (score {hypothesis.score:.2f}). {escaped(hypothesis.reason)}"
+        rank = "Not supported" if hypothesis.score == 0 else "Leading" if place == 0 else "Next"
+        yield f"**{rank}: {name}** (score {hypothesis.score:.2f}). {escaped(hypothesis.reason)}"
         yield from _references(hypothesis, known)
     rest = [f"{each.cause.value.replace('_', ' ')} {each.score:.2f}" for each in finding.hypotheses[2:]]
     if rest:

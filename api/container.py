@@ -102,7 +102,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         progress = Progress(database, approvals, clock)
 
         def context(timeline: Timeline) -> Context:
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline)
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, settings.address)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)
@@ -197,7 +197,7 @@ async def _build_runner(
     )
     async with contextlib.AsyncExitStack() as attempt:
         saver = await attempt.enter_async_context(open_checkpoints(settings.checkpoints))
-        built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock, settings.address)
+        built: Runner = runner.Runner(supervisor.build(saver), progress, context, clock)
         # Handed over whole: a try that failed has closed what it opened.
         stack.push_async_exit(attempt.pop_all())
     return built

@@ -51,3 +51,11 @@ class Context:
     """The autonomy in force now; asked again right before acting, because the kill switch may have been thrown."""
     clock: Clock
     timeline: Timeline
+    address: str
+    """Where people reach the service, without a slash at the end."""
+
+    def incident_link(self, incident_id: str) -> str:
+        return f"{self.address}/v1/incidents/{incident_id}"
+
+    def approval_link(self, approval_id: str) -> str:
+        return f"{self.address}/v1/approvals/{approval_id}"

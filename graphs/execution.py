@@ -111,10 +111,10 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
 async def _tell(action: Notify, proposal: Proposal, context: Context) -> None:
     """Telling people changes nothing that would have to be ended, so a channel that stays away is given up."""
     body = f"{action.body}\n\nIncident: {proposal.incident_id}"
+    link = context.incident_link(proposal.incident_id)
+    message = Message(title=action.title, body=body, severity=action.severity, link=link)
     try:
-        await context.tools.notify.send(
-            action.channel, Message(title=action.title, body=body, severity=action.severity), key=proposal.id
-        )
+        await context.tools.notify.send(action.channel, message, key=proposal.id)
     except TemporaryError as error:
         since, limit = await context.ledger.intended(proposal.id), context.policies.notify_within
         if since is not None and context.clock.now() - since >= limit:

@@ -178,6 +178,7 @@ async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
         message = closing(state["proposal"], ended["outcome"].value, ended["reason"], state.get("verification"))
     else:
         message = Message(title=f"{state['incident_id']}: {ended['outcome'].value}", body=ended["reason"], severity="warning")
+    message = message.model_copy(update={"link": runtime.context.incident_link(state["incident_id"])})
     await announce(runtime.context.policies.notify_channel, message, f"{state['run_id']}/closing", runtime.context)
     return ended
 

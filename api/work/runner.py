@@ -31,17 +31,13 @@ _STEPS = 200
 
 
 class Runner:
-    """`context` builds the runtime context anew for each move, so that policies and autonomy are those of now. `address` is
-    where people reach the service, without a slash at the end."""
+    """`context` builds the runtime context anew for each move, so that policies and autonomy are those of now."""
 
-    def __init__(
-        self, graph: Any, progress: Progress, context: Callable[[Timeline], Context], clock: Clock, address: str
-    ) -> None:
+    def __init__(self, graph: Any, progress: Progress, context: Callable[[Timeline], Context], clock: Clock) -> None:
         self._graph = graph
         self._progress = progress
         self._context = context
         self._clock = clock
-        self._address = address
         self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def advance(self, run_id: str, event: str) -> None:
@@ -129,6 +125,7 @@ class Runner:
         """Said once, also when the process died right after recording it."""
         context = self._context_of(run)
         message = narrative.broken(run.incident_id, run.subject, run.error or "for no reason on record")
+        message = message.model_copy(update={"link": context.incident_link(run.incident_id)})
         key = f"{run.id}/failed"
         try:
             await announce(context.policies.notify_channel, message, key, context)
@@ -143,6 +140,6 @@ class Runner:
     async def _ask_people(self, run: RunRecord, approval: ApprovalRecord) -> None:
         context = self._context_of(run)
         proposal = Proposal.model_validate(approval.proposal)
-        link = f"{self._address}/v1/approvals/{approval.id}"
+        link = context.approval_link(approval.id)
         message = narrative.request(proposal, approval.quorum, approval.expires_at, link)
         await announce(context.policies.notify_channel, message, f"approval/{approval.id}", context)

@@ -76,7 +76,7 @@ class Platform:
 
     def context_with(self, timeline: Timeline) -> Context:
         tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
-        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline)
+        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, ADDRESS)
 
     async def _mode(self) -> Mode:
         return self.mode

@@ -32,7 +32,7 @@ from api.work.progress import Progress
 from api.work.runner import Runner
 from graphs.supervisor import build
 from tests.graphs.interference import Disturbances
-from tests.graphs.platform import ADDRESS, FAST_RETRY, Platform
+from tests.graphs.platform import FAST_RETRY, Platform
 from tests.twins.predictions import TwinPredictions
 from tools.predictions.port import Period
 from tools.values import Window
@@ -106,7 +106,7 @@ async def main(folder: Path, name: str, how: str) -> None:
         approvals = Approvals(database, lambda: platform.policies, platform.clock)
         graph = build(await stack.enter_async_context(open_checkpoints(urls["threads"])), retry=FAST_RETRY)
         progress = Progress(database, approvals, platform.clock)
-        runner = Runner(graph, progress, platform.context_with, platform.clock, ADDRESS)
+        runner = Runner(graph, progress, platform.context_with, platform.clock)
         engine = Engine(urls["engine"], runner.advance, executor=name)
         await engine.start()
         stack.push_async_callback(engine.stop)

@@ -14,7 +14,7 @@ from api.work.approvals import Approvals
 from api.work.intake import Intake
 from api.work.progress import Progress
 from api.work.runner import Runner
-from tests.graphs.platform import ADDRESS, Platform, alert, bad_rollout
+from tests.graphs.platform import Platform, alert, bad_rollout
 from tests.twins.clock import SteppedClock
 
 
@@ -88,5 +88,5 @@ async def opened(database: Database, **values: Any) -> Case:
     )
     (run_id,), (incident_id,) = accepted.runs, accepted.incidents
     platform.run_id = run_id
-    runner = Runner(platform.graph, Progress(database, approvals, clock), platform.context_with, clock, ADDRESS)
+    runner = Runner(platform.graph, Progress(database, approvals, clock), platform.context_with, clock)
     return Case(database, platform, approvals, runner, incident_id, run_id)

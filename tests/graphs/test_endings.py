@@ -22,7 +22,8 @@ async def test_a_false_alarm_needs_no_action() -> None:
     ended = await platform.start()
     assert ended["outcome"] == Outcome.NO_ACTION, ended["proposal"].finding.summary
     assert ended["proposal"].finding.cause is Cause.FALSE_ALARM
-    assert [key for _, _, key in platform.notify.sent] == ["run-1/closing"]
+    ((_, message, key),) = platform.notify.sent
+    assert (key, message.link) == ("run-1/closing", "https://oppen.example/v1/incidents/inc-1")
 
 
 async def test_what_no_action_helps_against_is_told_to_people_even_when_only_looking() -> None:
@@ -36,6 +37,7 @@ async def test_what_no_action_helps_against_is_told_to_people_even_when_only_loo
     message = platform.notify.sent[0][1]
     assert "ModelAccuracyLow" in message.title
     assert "inc-1" in message.body
+    assert message.link == "https://oppen.example/v1/incidents/inc-1"
 
 
 async def test_what_is_not_understood_is_told_to_people() -> None:

@@ -193,6 +193,7 @@ async def test_what_nobody_foresaw_ends_the_run_and_escalates_its_incident(case:
     assert await case.forgotten()
     ((channel, message, _),) = case.platform.notify.sent
     assert (channel, message.severity) == ("ops", "critical")
+    assert message.link == f"https://oppen.example/v1/incidents/{run.incident_id}"
     assert "nobody foresaw it" in message.body
 
 

@@ -15,7 +15,7 @@ from api.work.engine import Engine
 from api.work.progress import Progress
 from api.work.runner import Runner
 from graphs.supervisor import build
-from tests.graphs.platform import ADDRESS, FAST_RETRY, HOUR
+from tests.graphs.platform import FAST_RETRY, HOUR
 from tests.graphs.runs import Case, opened
 
 LIMIT_S = 30.0
@@ -55,7 +55,7 @@ async def service(database: Database, threads_url: str) -> AsyncIterator[Service
     async with AsyncExitStack() as stack:
         graph = build(await stack.enter_async_context(open_checkpoints(threads_url)), retry=FAST_RETRY)
         progress = Progress(database, case.approvals, platform.clock)
-        runner = Runner(graph, progress, platform.context_with, platform.clock, ADDRESS)
+        runner = Runner(graph, progress, platform.context_with, platform.clock)
         engine = Engine(threads_url.replace("checkpoints.db", "engine.db"), runner.advance)
         await engine.start()
         stack.push_async_callback(engine.stop)

@@ -65,6 +65,15 @@ def test_a_card_holds_what_is_needed_to_decide() -> None:
         assert part in text, part
 
 
+def test_a_hypothesis_that_nothing_speaks_for_does_not_lead() -> None:
+    nothing = FINDING.model_copy(
+        update={"hypotheses": tuple(each.model_copy(update={"score": 0.0}) for each in FINDING.hypotheses)}
+    )
+    assert "Leading" not in account(nothing)
+    assert "**Not supported: model regression** (score 0.00)" in account(nothing)
+    assert "**Leading: model regression**" in account(FINDING)
+
+
 def test_the_notification_says_who_has_to_say_what_until_when() -> None:
     message = request(proposal(), 2, NOW + timedelta(hours=1), "https://oppen/approvals/1")
     assert message.title == "Approve? Roll flights back from version 2 to version 1"
