@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from agents.policies import Mode, Policies
 from api.cli import app
 from tests.e2e.running import Platform
-from tests.work.cases import Asked, asked
+from tests.work.cases import Asked, asked, declined
 
 LIMIT_S = 30.0
 
@@ -71,6 +73,29 @@ async def test_an_incident_is_listed_and_shown(platform: Platform, question: Ask
     shown = (await terminal.run("incidents", "show", question.incident_id)).stdout
     assert "model:flights" in shown
     assert question.approval.id in shown
+
+
+async def test_the_report_of_an_incident_comes_when_there_is_one(platform: Platform, question: Asked) -> None:
+    terminal = Terminal(platform, "viewer")
+    early = await terminal.run("incidents", "report", question.incident_id)
+    assert (early.exit_code, "no report" in str(early.exception)) == (1, True)
+    await declined(platform.database, platform.services.approvals, platform.clock, question)
+    assert (await terminal.run("incidents", "report", question.incident_id)).stdout.startswith("## Alerts\n")
+    assert "## Outcome" in (await terminal.json("incidents", "report", question.incident_id))["report"]
+
+
+def test_policies_are_checked_as_the_service_would_read_them(tmp_path: Path) -> None:
+    def check(*words: str, **settings: str) -> Result:
+        return CliRunner().invoke(app, ["policies", "check", *words], env=settings)
+
+    ours, wrong = tmp_path / "ours.yaml", tmp_path / "wrong.yaml"
+    ours.write_text("mode: observe\n")
+    wrong.write_text("mode: sometimes\n")
+    assert Policies().version in check().stdout
+    for done in (check(str(ours)), check(OPPEN_POLICIES=str(ours))):
+        assert (done.exit_code, Policies(mode=Mode.OBSERVE).version in done.stdout) == (0, True)
+    refused = check("--json", OPPEN_POLICIES=str(wrong))
+    assert (refused.exit_code, [each["field"] for each in json.loads(refused.stdout)["errors"]]) == (1, ["mode"])
 
 
 async def test_the_kill_switch_is_thrown_and_shown(platform: Platform) -> None:

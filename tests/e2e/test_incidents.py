@@ -9,15 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from agents.proposals import Proposal
-from api.store import events, incidents, runs
+from api.store import events, incidents
 from api.web.streaming import live
-from api.work.progress import Progress
-from graphs.state import Outcome, RunState
 from tests.databases import BACKENDS
 from tests.e2e.bodies import alert, fields, group, refused
 from tests.e2e.running import LIMIT_S, Platform, until
-from tests.work.cases import SECOND, asked
+from tests.work.cases import SECOND, asked, declined
 
 STREAM = {"Accept": "text/event-stream"}
 
@@ -90,12 +87,7 @@ async def test_what_ended_has_a_report_to_read(platform: Platform) -> None:
     case = await asked(platform.database, platform.services.approvals, platform.clock)
     path = f"/v1/incidents/{case.incident_id}/report"
     assert "awaiting_approval" in refused(await platform.viewer.get(path), 404, "not-found")["detail"]
-    about = Proposal.model_validate(case.approval.proposal)
-    async with platform.database.read() as session:
-        run = await runs.get(session, case.run_id)
-    assert run is not None
-    progress = Progress(platform.database, platform.services.approvals, platform.clock)
-    await progress.finish(run, RunState(proposal=about, outcome=Outcome.DECLINED, reason="we roll forward"))
+    await declined(platform.database, platform.services.approvals, platform.clock, case)
     report = await platform.viewer.get(path)
     assert report.headers["content-type"].startswith("text/markdown")
     for said in ("`ModelAccuracyLow`", "version 2 is worse", "Roll flights back to version 1", "Declined. we roll forward"):

@@ -14,6 +14,8 @@ from api.store.database import Database
 from api.store.records import ApprovalRecord
 from api.work.approvals import Approvals
 from api.work.intake import Intake
+from api.work.progress import Progress
+from graphs.state import Outcome, RunState
 from tests.twins.clock import START, SteppedClock
 
 POLICIES = Policies()
@@ -121,3 +123,13 @@ async def asked(
     incident_id, run_id = await running_case(database, clock)
     about = proposal(incident_id, run_id, requested_by=requested_by)
     return Asked(incident_id, run_id, await ask(database, approvals, clock, about, quorum=quorum))
+
+
+async def declined(database: Database, approvals: Approvals, clock: SteppedClock, case: Asked) -> None:
+    """The run of the question ends: somebody said no."""
+    async with database.read() as session:
+        run = await runs.get(session, case.run_id)
+    assert run is not None
+    about = Proposal.model_validate(case.approval.proposal)
+    ended = RunState(proposal=about, outcome=Outcome.DECLINED, reason="we roll forward")
+    await Progress(database, approvals, clock).finish(run, ended)
