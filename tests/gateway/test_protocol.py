@@ -183,4 +183,7 @@ async def test_whatever_is_sent_it_is_never_the_gateways_fault(gateway: Gateway,
         tensor = request["inputs"][data.draw(st.integers(0, 2))]
         tensor[data.draw(st.sampled_from(["name", "shape", "datatype", "data"]))] = data.draw(json_values)
     content = json.dumps(request).encode()  # NaN and Infinity as some clients write them
-    assert (await gateway.client.post("/v2/models/late/infer", content=content)).status_code in (200, 400, 413)
+    answer = await gateway.client.post("/v2/models/late/infer", content=content)
+    # The model of the tests has no answer where the distance is missing: that is its failure, and told as such.
+    failed = answer.status_code == 500 and answer.json()["error"] == "late 1 gave nan for row 0 of its batch"
+    assert answer.status_code in (200, 400, 413) or (failed and "null" in json.dumps(request["inputs"][0]["data"]))
