@@ -18,6 +18,15 @@ _LEAST_EXPECTED = 5.0
 """Cochran's rule: below it the chi-square distribution does not hold, and categories are taken together."""
 
 
+def on_one_grid(reference: ColumnProfile, current: ColumnProfile) -> tuple[ColumnProfile, ColumnProfile]:
+    """Where one side was counted on a grid and the other value by value, both on that grid."""
+    if reference.grid is not None and current.grid is None:
+        current = current.on_grid(reference.grid.low, reference.grid.high, len(reference.grid.counts) - 2)
+    elif current.grid is not None and reference.grid is None:
+        reference = reference.on_grid(current.grid.low, current.grid.high, len(current.grid.counts) - 2)
+    return reference, current
+
+
 def wasserstein(reference: ColumnProfile, current: ColumnProfile) -> float:
     """First Wasserstein distance over the reference's standard deviation: the area between the two distribution functions.
 

@@ -10,6 +10,7 @@ from agents.drift.distances import (
     homogeneity,
     jensen_shannon,
     kolmogorov_smirnov,
+    on_one_grid,
     wasserstein,
 )
 from agents.statistics import two_proportions
@@ -101,6 +102,7 @@ def _measure(
     reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, certain: float
 ) -> tuple[FeatureDrift, float | None]:
     """The feature as measured, and its p-value before it is adjusted: None where nothing is claimed."""
+    reference, current = on_one_grid(reference, current)
     distinct = len(reference.values.keys() | current.values.keys())
     as_numbers = reference.kind in ("numeric", "datetime") and (reference.grid is not None or distinct > rules.few_values)
     method: Method = "wasserstein" if as_numbers else "jensen_shannon"

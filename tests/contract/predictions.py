@@ -18,7 +18,9 @@ import pytest
 import pytest_asyncio
 
 from tests.contract.servers.clickhouse import PASSWORD, USER
+from tests.twins.predictions import TwinPredictions
 from tools.predictions.clickhouse import ClickHouseStore, open_store
+from tools.predictions.port import Loaded, PredictionStore
 from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord, Record
 from tools.values import Window
 
@@ -104,3 +106,38 @@ def segment(folder: Path, records: Iterable[Record], *, begun: int | None = None
     path = folder / f"predictions-{moment:016d}-{os.urandom(6).hex()}-{next(_numbers):06d}.ndjson"
     path.write_bytes(msgspec.json.Encoder().encode_lines(records))
     return path
+
+
+@pytest.fixture(params=["twin", "embedded", "server"])
+def store(request: pytest.FixtureRequest) -> PredictionStore:
+    if request.param == "twin":
+        return TwinPredictions()
+    found: PredictionStore = request.getfixturevalue(f"{request.param}_predictions")
+    return found
+
+
+@pytest.fixture
+def model() -> str:
+    return fresh_model()
+
+
+@pytest.fixture
+def loads(store: PredictionStore, tmp_path: Path) -> "Loads":
+    return Loads(store, tmp_path)
+
+
+class Loads:
+    def __init__(self, store: PredictionStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+
+    async def __call__(self, *records: Record) -> Loaded:
+        return await self._store.load(segment(self._folder, records))
+
+
+def filled(model: str, values: Iterable[FeatureValue], *, version: str = "1", minutes: float = 1) -> list[PredictionRecord]:
+    """One prediction per value of `x`."""
+    return [
+        predicted(f"{version}-{minutes}-{n}", model, version=version, minutes=minutes, x=value)
+        for n, value in enumerate(values)
+    ]

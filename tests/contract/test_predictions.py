@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -12,40 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.predictions import HOUR, START, at, fresh_model, labelled, predicted, segment
+from tests.contract.predictions import HOUR, START, Loads, at, filled, fresh_model, labelled, predicted, segment
 from tests.twins.predictions import TwinPredictions
 from tools.predictions.port import FeatureProfile, Loaded, PredictionStore, Slice, VersionWindow
-from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord, Record
+from tools.predictions.records import FeatureValue, LabelRecord, Record
 from tools.values import Window
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture(params=["twin", "embedded", "server"])
-def store(request: pytest.FixtureRequest) -> PredictionStore:
-    if request.param == "twin":
-        return TwinPredictions()
-    found: PredictionStore = request.getfixturevalue(f"{request.param}_predictions")
-    return found
-
-
-@pytest.fixture
-def model() -> str:
-    return fresh_model()
-
-
-@pytest.fixture
-def loads(store: PredictionStore, tmp_path: Path) -> "Loads":
-    return Loads(store, tmp_path)
-
-
-class Loads:
-    def __init__(self, store: PredictionStore, folder: Path) -> None:
-        self._store = store
-        self._folder = folder
-
-    async def __call__(self, *records: Record) -> Loaded:
-        return await self._store.load(segment(self._folder, records))
 
 
 async def only_version(store: PredictionStore, model: str, window: Window = HOUR) -> VersionWindow:
@@ -56,14 +28,6 @@ async def only_version(store: PredictionStore, model: str, window: Window = HOUR
 async def profile(store: PredictionStore, model: str, name: str = "x", **how: object) -> FeatureProfile:
     found = await store.feature_profiles(model, HOUR, **how)  # type: ignore[arg-type]
     return next(each for each in found if each.name == name)
-
-
-def filled(model: str, values: Iterable[FeatureValue], *, version: str = "1", minutes: float = 1) -> list[PredictionRecord]:
-    """One prediction per value of `x`."""
-    return [
-        predicted(f"{version}-{minutes}-{n}", model, version=version, minutes=minutes, x=value)
-        for n, value in enumerate(values)
-    ]
 
 
 async def test_it_is_a_prediction_store_and_answers(store: PredictionStore) -> None:

@@ -3,16 +3,18 @@
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from math import ceil, floor, isfinite
 from pathlib import Path
 from typing import Any
 
+from tests.twins.columns import column
 from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
-from tools.predictions.port import FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import Distributions, FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.values import Window
@@ -103,6 +105,32 @@ class TwinPredictions:
             for name, kind in self._kinds.get(model, {}).items()
         )
 
+    async def distributions(
+        self, model: str, window: Window, *, version: str | None = None, like: Distributions | None = None
+    ) -> Distributions:
+        rows = self._rows(model, window, version)
+        found = Distributions(window=window, version=version, rows=len(rows))
+        if not rows:
+            return found
+        given = like or found
+        known = {profile.name: profile for profile in given.features}
+        features = tuple(
+            column(name, kind, [fitting(row.features.get(name), kind) for row in rows], known.get(name))
+            for name, kind in self._kinds[model].items()
+        )
+        classes = [row.prediction for row in rows if row.prediction is not None]
+        scores = [row.score for row in rows if row.score is not None]
+        came: list[Any] = [label.label for _, label in self._labelled(model, rows)]
+        if not classes:
+            came = [number for label in came if (number := _number(label)) is not None and isfinite(number)]
+        return replace(
+            found,
+            features=features,
+            prediction=column("prediction", "categorical", classes, given.prediction) if classes else None,
+            score=column("score", "numeric", scores, given.score) if scores else None,
+            label=column("label", "categorical" if classes else "numeric", came, given.label) if came else None,
+        )
+
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         labelled = [
             (row, label)
@@ -180,11 +208,16 @@ class TwinPredictions:
 
 
 def _miss(row: PredictionRecord, label: LabelRecord) -> float | None:
+    number = _number(label.label)
+    miss = abs(row.score - number) if row.score is not None and number is not None else None
+    return miss if miss is not None and isfinite(miss) else None
+
+
+def _number(text: str) -> float | None:
     try:
-        miss = abs(row.score - float(label.label)) if row.score is not None else None
+        return float(text)
     except ValueError:
         return None
-    return miss if miss is not None and isfinite(miss) else None
 
 
 def _profile(name: str, kind: FeatureKind, values: list[Any], like: FeatureProfile | None) -> FeatureProfile:

@@ -10,7 +10,7 @@ from tools.errors import PermanentError
 from tools.offload import ChildProcess
 from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
-from tools.predictions.port import FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import Distributions, FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
 from tools.values import Window
 
 T = TypeVar("T")
@@ -96,6 +96,11 @@ class ClickHouseStore:
     ) -> tuple[FeatureProfile, ...]:
         (found,) = await self._engine.call(Engine.feature_profiles, model, (window,), version, tuple(like))
         return found
+
+    async def distributions(
+        self, model: str, window: Window, *, version: str | None = None, like: Distributions | None = None
+    ) -> Distributions:
+        return await self._engine.call(Engine.distributions, model, window, version, like)
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         return await self._engine.call(Engine.slices, model, version, window)

@@ -12,8 +12,9 @@ from pathlib import Path
 from tools.predictions import loading, outcomes, segments
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
+from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import FeatureProfile, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import Distributions, FeatureProfile, Period, Slice, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.values import Window
@@ -67,6 +68,14 @@ class Engine:
         self, model: str, windows: tuple[Window, ...], version: str | None, like: Sequence[FeatureProfile]
     ) -> list[tuple[FeatureProfile, ...]]:
         return profiles(self._query(model, windows, version), self._catalogue.features(model) or (), like)
+
+    def distributions(self, model: str, window: Window, version: str | None, like: Distributions | None) -> Distributions:
+        if not self._knows(model):
+            return Distributions(window=window, version=version, rows=0)
+        query = self._query(model, (window,), version)
+        tick = "toUnixTimestamp64Micro(at)"
+        ((rows, first, last),) = query.rows(f"SELECT count(), min({tick}), max({tick}) FROM {query.predictions(('at',))}")
+        return distributions(query, self._catalogue.features(model) or (), (int(rows), first, last), like)
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         categorical = self._categorical(model)

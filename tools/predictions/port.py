@@ -1,12 +1,14 @@
 """What the platform asks of the prediction store. Every answer is a small aggregate: rows never leave the store."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from tools.tables.port import ColumnProfile
 from tools.values import Frozen, Window
 
 
@@ -74,6 +76,23 @@ class Slice(Frozen):
     value: str
     labelled: int
     correct: int
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """How all that a model was asked and answered is distributed in one window. Its rows stay in the store."""
+
+    window: Window
+    rows: int
+    """Predictions, errors among them."""
+    version: str | None = None
+    """None: of all versions."""
+    features: tuple[ColumnProfile, ...] = ()
+    prediction: ColumnProfile | None = None
+    """Of the rows that have one; a class."""
+    score: ColumnProfile | None = None
+    label: ColumnProfile | None = None
+    """Of the predictions whose label has come; of numbers unless the model answers with classes."""
 
 
 class Volume(Frozen):
@@ -144,6 +163,16 @@ class PredictionReader(Protocol):
 
         Bins end at the window's own twentieths (estimated beyond 8192 values); counts are exact. What is less than every
         value of a reference, or greater, has a bin of its own where much of the reference is its least or greatest value.
+        """
+        ...
+
+    async def distributions(
+        self, model: str, window: Window, *, version: str | None = None, like: Distributions | None = None
+    ) -> Distributions:
+        """Of every feature, of answers and labels; with `like`, on its grids, so that the two compare.
+
+        Counts, means and deviations are exact. A grid covers the middle 99.8 % of what is seen of the window: of all its rows,
+        or of some 200,000 spread over it. Numbers beyond 1e100 are not finite.
         """
         ...
 

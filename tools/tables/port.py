@@ -1,7 +1,8 @@
 """What is known of a column after its table has been read once: enough to compare it with another, and never its rows."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime"]
@@ -50,3 +51,23 @@ class ColumnProfile:
     def count(self) -> int:
         """Values that can be compared."""
         return self.rows - self.nulls - self.not_finite
+
+    def with_moments(self) -> "ColumnProfile":
+        """Numbers counted value by value, with their mean, deviation and ends."""
+        if not self.values:
+            return self
+        places = {float(value): count for value, count in self.values.items()}
+        seen = sum(places.values())
+        mean = math.fsum(place * count for place, count in places.items()) / seen
+        deviation = math.sqrt(math.fsum((place - mean) ** 2 * count for place, count in places.items()) / seen)
+        return replace(self, mean=mean, deviation=deviation, minimum=min(places), maximum=max(places))
+
+    def on_grid(self, low: float, high: float, bins: int) -> "ColumnProfile":
+        """Numbers counted value by value, as they would have been counted on this grid."""
+        counts, below, above = [0] * (bins + 2), 0.0, 0.0
+        for value, count in self.values.items():
+            place = min(bins + 1.0, max(0.0, math.floor((float(value) - low) / ((high - low) / bins)) + 1))
+            counts[int(place)] += count
+            below += float(value) * count if place == 0 else 0.0
+            above += float(value) * count if place == bins + 1 else 0.0
+        return replace(self, values={}, grid=Grid(low, high, tuple(counts), below, above))

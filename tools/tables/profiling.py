@@ -4,29 +4,20 @@ A first look at some rows of both sides decides how each column is counted; then
 are counted on a grid over the middle of both sides, and their tails by count and sum.
 """
 
-import math
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tools.tables.port import ColumnKind, ColumnProfile, Grid, Value
+from tools.tables.counting import ByValue, ColumnCounter, Numbers, OnGrid, near, numbers_of
+from tools.tables.port import ColumnKind, ColumnProfile
+from tools.tables.shapes import ANY, FEW_VALUES, TAIL, grid_over
 
-BINS = 1024
 _LOOK = 20_000
 """Rows of each side that decide how a column is counted."""
-_FEW = 100
-"""Numbers of at most so many different values in that look are counted value by value."""
-_TAIL = 0.001
-"""Share of the look beyond each end of a grid: what is outside is counted by number and sum only."""
-_MOST_VALUES = 20_000
-"""Values kept of a column; those that come later are `others`."""
-_BLOCK = 32_768
-"""Numbers at a time: as many as stay in the processor's cache while they are gone over several times."""
 
 
 class Table(Protocol):
@@ -49,18 +40,57 @@ class Profiled:
 def profile_together(reference: Table, current: Table) -> Profiled:
     """Only numbers, text, truth and time are compared, and only with the same kind on the other side."""
     kinds, left_out = _comparable(reference.schema, current.schema)
-    looks = [_look(table, list(kinds)) for table in (reference, current)]
-    sides: list[dict[str, _Counter]] = [{}, {}]
-    for name, kind in kinds.items():
-        grid = _grid([look[name] for look in looks]) if kind in ("numeric", "datetime") else None
-        for side in sides:
-            side[name] = _OnGrid(kind, *grid) if grid is not None else _ByValue(kind)
-    for side, table in zip(sides, (reference, current), strict=True):
-        for batch in table.batches():
-            for name, counter in side.items():
-                counter.add(batch.column(name))
+    tables = (reference, current)
+    looks = [_look(table, list(kinds)) for table in tables]
+    grids = {name: _grid([look[name] for look in looks]) for name, kind in kinds.items() if kind in ("numeric", "datetime")}
+    sides = _counted(tables, kinds, grids)
+    if many := _many(sides):
+        again = _counted(tables, {name: kinds[name] for name in many}, many)
+        sides = [{**side, **recounted} for side, recounted in zip(sides, again, strict=True)]
     pairs = {name: (sides[0][name].profile(name), sides[1][name].profile(name)) for name in kinds}
     return Profiled(pairs, left_out)
+
+
+def _counted(
+    tables: Sequence[Table], kinds: Mapping[str, ColumnKind], grids: Mapping[str, tuple[float, float] | None]
+) -> list[dict[str, ColumnCounter]]:
+    found: list[dict[str, ColumnCounter]] = []
+    with ThreadPoolExecutor(1) as pool:
+        for table in tables:
+            side: dict[str, ColumnCounter] = {}
+            for name, kind in kinds.items():
+                grid = grids.get(name)
+                side[name] = OnGrid(kind, *grid) if grid is not None else ByValue(kind)
+            _count(side, table, pool)
+            found.append(side)
+    return found
+
+
+def _many(sides: Sequence[Mapping[str, ColumnCounter]]) -> dict[str, tuple[float, float]]:
+    """Columns whose first rows had few values and whose others have many, as in a table that is sorted; with their grids."""
+    found = {}
+    for name in sides[0]:
+        counters = [side[name] for side in sides]
+        samples = [counter.many for counter in counters if isinstance(counter, ByValue) and counter.many is not None]
+        if samples:
+            found[name] = _over(samples) or ANY
+    return found
+
+
+def _count(side: Mapping[str, ColumnCounter], table: Table, pool: Executor) -> None:
+    """A batch is counted while the next one is read. More threads would wait for the interpreter: the steps are small."""
+    counting: Future[None] | None = None
+    for batch in table.batches():
+        if counting is not None:
+            counting.result()
+        counting = pool.submit(_add, side, batch)
+    if counting is not None:
+        counting.result()
+
+
+def _add(side: Mapping[str, ColumnCounter], batch: pa.RecordBatch) -> None:
+    for name, counter in side.items():
+        counter.add(batch.column(name))
 
 
 def _comparable(reference: pa.Schema, current: pa.Schema) -> tuple[dict[str, ColumnKind], dict[str, str]]:
@@ -73,7 +103,7 @@ def _comparable(reference: pa.Schema, current: pa.Schema) -> tuple[dict[str, Col
         ours, theirs = reference.field(name).type, current.field(name).type
         kind = kind_of(ours)
         if kind is None or kind != kind_of(theirs):
-            left_out[name] = f"{ours} in the reference, {theirs} in the current table"
+            left_out[name] = f"{_plain(ours)} in the reference, {_plain(theirs)} in the current table"
         else:
             kinds[name] = kind
     return kinds, left_out
@@ -93,6 +123,10 @@ def kind_of(type_: pa.DataType) -> ColumnKind | None:
     return None
 
 
+def _plain(type_: pa.DataType) -> pa.DataType:
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
 def _look(table: Table, names: list[str]) -> dict[str, pa.ChunkedArray]:
     """The first rows."""
     taken, rows = [], 0
@@ -107,131 +141,11 @@ def _look(table: Table, names: list[str]) -> dict[str, pa.ChunkedArray]:
 
 def _grid(looks: list[pa.ChunkedArray]) -> tuple[float, float] | None:
     """Where the grid of a column begins and ends; None when its values are few enough to be counted one by one."""
-    numbers = [finite for look in looks if len(finite := _finite(_numbers(look)))]
-    if not numbers or all(len(np.unique(each)) <= _FEW for each in numbers):
-        return None
-    low = min(float(np.quantile(each, _TAIL)) for each in numbers)
-    high = max(float(np.quantile(each, 1 - _TAIL)) for each in numbers)
-    return (low, high) if math.isfinite(BINS / (high - low) if high > low else math.inf) else None
+    numbers = [close for look in looks if len(close := near(numbers_of(look)))]
+    return _over(numbers) if any(len(np.unique(each)) > FEW_VALUES for each in numbers) else None
 
 
-def _numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """As 64-bit floats, null as not a number; times as seconds since the epoch."""
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        micros = values.cast(pa.timestamp("us")).cast(pa.int64())
-        return _numbers(pc.divide(micros.cast(pa.float64()), 1e6))
-    if values.type != pa.float64():
-        values = values.cast(pa.float64(), safe=False)
-    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def _finite(numbers: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if math.isfinite(float(numbers.sum())):
-        return numbers
-    finite: np.ndarray[Any, np.dtype[np.float64]] = numbers[np.isfinite(numbers)]
-    return finite
-
-
-class _Counter:
-    """One column of one side on its way to its profile."""
-
-    def __init__(self, kind: ColumnKind) -> None:
-        self._kind = kind
-        self._rows = self._nulls = 0
-
-    def add(self, values: pa.Array) -> None:
-        self._rows += len(values)
-        self._nulls += values.null_count
-        self._count(values)
-
-    def _count(self, values: pa.Array) -> None: ...
-
-    def profile(self, name: str) -> ColumnProfile:
-        return ColumnProfile(name=name, kind=self._kind, rows=self._rows, nulls=self._nulls)
-
-
-class _ByValue(_Counter):
-    def __init__(self, kind: ColumnKind) -> None:
-        super().__init__(kind)
-        self._found: Counter[Value] = Counter()
-        self._others = self._not_finite = 0
-
-    def _count(self, values: pa.Array) -> None:
-        if self._kind in ("numeric", "datetime"):
-            numbers = _numbers(values.drop_null())
-            finite = _finite(numbers)
-            self._not_finite += len(numbers) - len(finite)
-            values = pa.array(finite)
-        elif pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        counted = pc.value_counts(values.drop_null())
-        for value, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
-            if value in self._found or len(self._found) < _MOST_VALUES:
-                self._found[value] += count
-            else:
-                self._others += count
-
-    def profile(self, name: str) -> ColumnProfile:
-        plain = replace(super().profile(name), values=dict(self._found), others=self._others, not_finite=self._not_finite)
-        if self._kind not in ("numeric", "datetime") or not self._found:
-            return plain
-        places = np.fromiter(self._found, dtype=np.float64, count=len(self._found))
-        weights = np.fromiter(self._found.values(), dtype=np.float64, count=len(self._found))
-        mean = float(np.average(places, weights=weights))
-        deviation = math.sqrt(float(np.average((places - mean) ** 2, weights=weights)))
-        return replace(plain, mean=mean, deviation=deviation, minimum=float(places.min()), maximum=float(places.max()))
-
-
-class _OnGrid(_Counter):
-    """Numbers are moved so that the grid begins at 0 and a bin is 1 wide: their sums of squares then lose no digits."""
-
-    def __init__(self, kind: ColumnKind, low: float, high: float) -> None:
-        super().__init__(kind)
-        self._low, self._high = low, high
-        self._width = (high - low) / BINS
-        self._counts = np.zeros(BINS + 2, dtype=np.int64)
-        self._seen = self._not_finite = 0
-        self._sum = self._squares = self._below = self._above = 0.0
-        self._least, self._greatest = math.inf, -math.inf
-
-    def _count(self, values: pa.Array) -> None:
-        numbers = _numbers(values)
-        finite = _finite(numbers)
-        self._not_finite += len(numbers) - len(finite) - values.null_count
-        for start in range(0, len(finite), _BLOCK):
-            self._block(finite[start : start + _BLOCK])
-
-    def _block(self, numbers: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        moved = (numbers - self._low) / self._width
-        self._seen += len(moved)
-        self._sum += float(moved.sum())
-        self._squares += float(moved @ moved)
-        least, greatest = float(moved.min()), float(moved.max())
-        self._least, self._greatest = min(self._least, least), max(self._greatest, greatest)
-        if least < 0:
-            self._below += float(moved[moved < 0].sum())
-        if greatest >= BINS:
-            self._above += float(moved[moved >= BINS].sum())
-        np.clip(moved, -1.0, BINS, out=moved)
-        moved += 1.0
-        self._counts += np.bincount(moved.astype(np.intp), minlength=BINS + 2)
-
-    def profile(self, name: str) -> ColumnProfile:
-        plain = replace(super().profile(name), not_finite=self._not_finite)
-        counts = tuple(map(int, self._counts))
-        below = self._below * self._width + counts[0] * self._low
-        above = self._above * self._width + counts[-1] * self._low
-        plain = replace(plain, grid=Grid(self._low, self._high, counts, below, above))
-        if not self._seen:
-            return plain
-        mean = self._sum / self._seen
-        deviation = math.sqrt(max(0.0, self._squares / self._seen - mean * mean))
-        return replace(
-            plain,
-            mean=self._low + mean * self._width,
-            deviation=deviation * self._width,
-            minimum=self._low + self._least * self._width,
-            maximum=self._low + self._greatest * self._width,
-        )
+def _over(numbers: Sequence[Numbers]) -> tuple[float, float] | None:
+    low = min(float(np.quantile(each, TAIL)) for each in numbers)
+    high = max(float(np.quantile(each, 1 - TAIL)) for each in numbers)
+    return grid_over(low, high)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.tables.memory import MemoryTable, pair
-from tools.tables.profiling import BINS, profile_together
+from tools.tables.profiling import profile_together
+from tools.tables.shapes import BINS
 
 
 def test_few_values_are_counted_one_by_one() -> None:

@@ -1,0 +1,206 @@
+"""How every column of a model's predictions is distributed in one window, finely enough to measure drift by it.
+
+Each column is counted by a `GROUP BY` of its own: ClickHouse keeps a table of fixed size for a 16-bit key, which is some ten
+times faster than grouping sets or histograms over several columns together. Nulls are a bin among the others, so that no column
+is filtered; sums and squares are kept bin by bin, and with them the tails, the mean and the deviation.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tools.predictions.catalogue import Feature
+from tools.predictions.kinds import FeatureKind
+from tools.predictions.port import Distributions
+from tools.predictions.statements import Query
+from tools.tables.port import ColumnProfile, Grid, Value
+from tools.tables.shapes import ANY, BINS, FAR, FEW_VALUES, MOST_NUMBERS, MOST_VALUES, TAIL, grid_over
+
+_AT_ONCE = 50
+"""Columns of one statement: each has its own counters in the engine's memory."""
+_LOOK = 200_000
+"""Rows that decide how a column is counted; of more, about as many, in stretches spread over the window."""
+_STRETCHES = 64
+_NULL = BINS + 2
+_NOT_FINITE = BINS + 3
+_TICK = "toUnixTimestamp64Micro(at)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    kind: FeatureKind
+    x: str
+    """Its values in SQL, nullable."""
+    reads: tuple[str, ...]
+    """Columns of the store that `x` is made of."""
+    grid: tuple[float, float] | None = None
+
+
+def distributions(
+    query: Query, features: Sequence[Feature], rows: tuple[int, int, int], like: Distributions | None
+) -> Distributions:
+    """Of the query's one window; `rows`: their number, and the ticks of the first and the last. With `like`, on its grids."""
+    window, given = query.windows[0], like or Distributions(window=query.windows[0], rows=0)
+    found = Distributions(window=window, version=query.version, rows=rows[0])
+    if not rows[0]:
+        return found
+    known = {profile.name: profile for profile in given.features}
+    columns = [_Column(each.name, each.kind, each.column, (each.column,)) for each in features]
+    profiles: list[ColumnProfile] = []
+    for start in range(0, len(columns), _AT_ONCE):
+        profiles += _Source(query, query.predictions, rows).profiles(columns[start : start + _AT_ONCE], known)
+    answers = _Source(query, query.predictions, rows)
+    prediction = answers.filled(_Column("prediction", "categorical", "prediction", ("prediction",)), given.prediction)
+    score = answers.filled(_Column("score", "numeric", "score", ("score",)), given.score)
+    label = _Source(query, query.labelled, None).filled(_label(prediction is not None), given.label)
+    return replace(found, features=tuple(profiles), prediction=prediction, score=score, label=label)
+
+
+def _label(classified: bool) -> _Column:
+    """It comes with the labelled rows by itself."""
+    if classified:
+        return _Column("label", "categorical", "label", ())
+    return _Column("label", "numeric", "if(isFinite(toFloat64OrNull(label)), toFloat64OrNull(label), NULL)", ())
+
+
+class _Source:
+    """Rows that columns are read from: `table` gives the SQL for the columns that are wanted."""
+
+    def __init__(self, query: Query, table: Any, rows: tuple[int, int, int] | None) -> None:
+        self._query = query
+        self._table = table
+        self._rows = rows
+
+    def filled(self, column: _Column, like: ColumnProfile | None) -> ColumnProfile | None:
+        """Of the rows that have a value; None when none has."""
+        (profile,) = self.profiles([column], {like.name: like} if like is not None else {})
+        return replace(profile, rows=profile.rows - profile.nulls, nulls=0) if profile.rows > profile.nulls else None
+
+    def profiles(self, columns: Sequence[_Column], known: dict[str, ColumnProfile]) -> list[ColumnProfile]:
+        shaped = [self._shaped(column, known.get(column.name)) for column in columns]
+        asked = [column for column, shape in zip(columns, shaped, strict=True) if shape is None]
+        looked = iter(self._look(asked, whole=False) if asked else ())
+        counted = self._count([shape or next(looked) for shape in shaped])
+        many = [place for place, profile in enumerate(counted) if profile is None]
+        if many:
+            again = self._count(self._look([columns[place] for place in many], whole=True))
+            for place, profile in zip(many, again, strict=True):
+                counted[place] = profile
+        return [profile for profile in counted if profile is not None]
+
+    def _shaped(self, column: _Column, like: ColumnProfile | None) -> _Column | None:
+        """How it is counted where that is known: text by value, and numbers as `like` was."""
+        if column.kind == "categorical":
+            return column
+        if like is None or like.kind == "categorical" or (like.grid is None and not like.values):
+            return None
+        return replace(column, grid=(like.grid.low, like.grid.high) if like.grid is not None else None)
+
+    def _look(self, columns: Sequence[_Column], *, whole: bool) -> list[_Column]:
+        """Numbers on a grid over their middle, or, where few different ones were seen, one by one. `whole`: there are many."""
+        quantiles = f"quantiles{'TDigest' if whole else 'Exact'}If({TAIL}, {1 - TAIL})"
+        parts = [
+            f"uniqUpTo({FEW_VALUES})({column.x}), {quantiles}({column.x}, abs({column.x}) < {FAR!r})" for column in columns
+        ]
+        rows = self._query.rows(f"SELECT {', '.join(parts)} FROM {self._table(self._needs(columns))} {self._some(whole)}")
+        values = iter(rows[0])
+        found = []
+        for column, distinct, (low, high) in zip(columns, values, values, strict=False):
+            grid = grid_over(low, high) if distinct > FEW_VALUES or whole else None
+            found.append(replace(column, grid=grid or (ANY if whole else None)))
+        return found
+
+    def _some(self, whole: bool) -> str:
+        if whole or self._rows is None or self._rows[0] <= _LOOK:
+            return ""
+        rows, first, last = self._rows
+        stretches = math.ceil(_STRETCHES * rows / _LOOK)
+        length = (last - first) // stretches + 1
+        return f"WHERE intHash64(intDiv({_TICK} - {first}, {length})) % {stretches} < {_STRETCHES}"
+
+    def _needs(self, columns: Iterable[_Column]) -> tuple[str, ...]:
+        wanted = tuple(name for column in columns for name in column.reads)
+        return (*wanted, "at") if self._rows is not None else wanted
+
+    def _count(self, columns: Sequence[_Column]) -> list[ColumnProfile | None]:
+        """None for numbers that are too many to be counted one by one."""
+        statement = "\nUNION ALL\n".join(self._counting(place, column) for place, column in enumerate(columns))
+        found: defaultdict[int, list[Any]] = defaultdict(list)
+        for place, *counted in self._query.rows(statement):
+            found[place].append(counted)
+        return [_profile(column, found[place]) for place, column in enumerate(columns)]
+
+    def _counting(self, place: int, column: _Column) -> str:
+        source = self._table(column.reads)
+        if column.grid is None:
+            words = column.kind == "categorical"
+            shown = f"ifNull(toString({column.x}), ''), 0." if words else f"'', ifNull({column.x}, 0.)"
+            most = (MOST_VALUES if words else MOST_NUMBERS) + 2
+            return f"""
+            SELECT * FROM (
+                SELECT toUInt16({place}), toUInt16(if({column.x} IS NULL, {_NULL}, 0)), {shown}, count() AS n,
+                    sum(count()) OVER (), 0., 0., 0.
+                FROM {source} GROUP BY {column.x} ORDER BY n DESC, {column.x} LIMIT {most}
+            )"""
+        low, high = column.grid
+        width = (high - low) / BINS
+        return f"""
+        SELECT toUInt16({place}), k, '', sum(y), count(), toUInt64(0), sum(y * y), min(y), max(y) FROM (
+            SELECT (assumeNotNull({column.x}) - ({low!r})) / {width!r} AS y,
+                toUInt16(multiIf(isNull({column.x}), {_NULL}, abs(assumeNotNull({column.x})) >= {FAR!r}, {_NOT_FINITE},
+                    least({BINS + 1}., greatest(0., floor(y) + 1)))) AS k
+            FROM {source}
+        ) GROUP BY k"""
+
+
+def _profile(column: _Column, counted: Sequence[Any]) -> ColumnProfile | None:
+    if column.grid is not None:
+        return _on_grid(column, counted)
+    if column.kind == "numeric" and len(counted) > MOST_NUMBERS:
+        return None
+    rows = counted[0][4] if counted else 0
+    nulls = sum(n for k, _, _, n, *_ in counted if k == _NULL)
+    filled = [(text, number, n) for k, text, number, n, *_ in counted if k != _NULL and abs(number) < FAR]
+    values: dict[Value, int] = {text if column.kind == "categorical" else number: n for text, number, n in filled[:MOST_VALUES]}
+    plain = ColumnProfile(name=column.name, kind=column.kind, rows=rows, nulls=nulls, values=values)
+    if column.kind == "categorical":
+        return replace(plain, others=rows - nulls - sum(values.values()))
+    return replace(plain, not_finite=rows - nulls - sum(values.values())).with_moments()
+
+
+def _on_grid(column: _Column, counted: Sequence[Any]) -> ColumnProfile:
+    assert column.grid is not None
+    low, high = column.grid
+    width = (high - low) / BINS
+    counts, nulls, not_finite = [0] * (BINS + 2), 0, 0
+    below = above = 0.0
+    total = squares = 0.0
+    least, greatest = math.inf, -math.inf
+    for k, _, sum_, n, _, square, minimum, maximum in counted:
+        if k == _NULL:
+            nulls = n
+        elif k == _NOT_FINITE:
+            not_finite = n
+        else:
+            counts[k] = n
+            total, squares = total + sum_, squares + square
+            least, greatest = min(least, minimum), max(greatest, maximum)
+            below, above = (sum_ if k == 0 else below), (sum_ if k == BINS + 1 else above)
+    seen = sum(counts)
+    grid = Grid(low, high, tuple(counts), below * width + counts[0] * low, above * width + counts[-1] * low)
+    plain = ColumnProfile(
+        name=column.name, kind=column.kind, rows=seen + nulls + not_finite, nulls=nulls, not_finite=not_finite, grid=grid
+    )
+    if not seen:
+        return plain
+    mean = total / seen
+    return replace(
+        plain,
+        mean=low + mean * width,
+        deviation=math.sqrt(max(0.0, squares / seen - mean * mean)) * width,
+        minimum=low + least * width,
+        maximum=low + greatest * width,
+    )

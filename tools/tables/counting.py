@@ -1,0 +1,155 @@
+"""Columns being counted, batch by batch."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tools.tables.port import ColumnKind, ColumnProfile, Grid, Value
+from tools.tables.shapes import BINS, FAR, MOST_NUMBERS, MOST_VALUES
+
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+_BLOCK = 32_768
+"""Numbers at a time: as many as stay in the processor's cache while they are gone over several times."""
+_SAMPLED = 256
+"""Numbers of a batch that are remembered, should there be too many to be counted one by one."""
+
+
+def numbers_of(values: pa.Array | pa.ChunkedArray) -> Numbers:
+    """As 64-bit floats, null as not a number; times as seconds since the epoch."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        micros = values.cast(pa.timestamp("us")).cast(pa.int64())
+        return numbers_of(pc.divide(micros.cast(pa.float64()), 1e6))
+    if values.type != pa.float64():
+        values = values.cast(pa.float64(), safe=False)
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    # Not `to_numpy`: it imports pandas, 130 MB and a second and a half.
+    filled: Any = pc.fill_null(values, math.nan) if values.null_count else values
+    return np.asarray(np.from_dlpack(filled), dtype=np.float64)
+
+
+def near(numbers: Numbers) -> Numbers:
+    """Those that are numbers, and not a mark for 'unknown'."""
+    if not len(numbers) or (numbers.min() > -FAR and numbers.max() < FAR):
+        return numbers
+    found: Numbers = numbers[np.abs(numbers) < FAR]
+    return found
+
+
+class ColumnCounter:
+    """One column of one side on its way to its profile."""
+
+    def __init__(self, kind: ColumnKind) -> None:
+        self._kind = kind
+        self._rows = self._nulls = 0
+
+    def add(self, values: pa.Array) -> None:
+        self._rows += len(values)
+        self._nulls += values.null_count
+        self._count(values)
+
+    def _count(self, values: pa.Array) -> None: ...
+
+    def profile(self, name: str) -> ColumnProfile:
+        return ColumnProfile(name=name, kind=self._kind, rows=self._rows, nulls=self._nulls)
+
+
+class ByValue(ColumnCounter):
+    def __init__(self, kind: ColumnKind) -> None:
+        super().__init__(kind)
+        self._found: Counter[Value] = Counter()
+        self._others = self._not_finite = 0
+        self._sampled: list[Numbers] = []
+
+    @property
+    def many(self) -> Numbers | None:
+        """Numbers that stand for all of them, when these are too many to be counted one by one."""
+        numbers = self._kind in ("numeric", "datetime")
+        return np.concatenate(self._sampled) if numbers and len(self._found) > MOST_NUMBERS else None
+
+    def _count(self, values: pa.Array) -> None:
+        if self._kind in ("numeric", "datetime"):
+            numbers = numbers_of(values.drop_null())
+            finite = near(numbers)
+            self._not_finite += len(numbers) - len(finite)
+            self._sampled.append(finite[:: max(1, len(finite) // _SAMPLED)].copy())
+            if len(self._found) > MOST_NUMBERS:
+                return
+            values = pa.Array.from_buffers(pa.float64(), len(finite), [None, pa.py_buffer(finite)])
+        counted = pc.value_counts(values.drop_null())
+        for value, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
+            if value is None:  # a dictionary may have it among its values
+                self._nulls += count
+            elif value in self._found or len(self._found) < MOST_VALUES:
+                self._found[value] += count
+            else:
+                self._others += count
+
+    def profile(self, name: str) -> ColumnProfile:
+        plain = replace(super().profile(name), values=dict(self._found), others=self._others, not_finite=self._not_finite)
+        return plain.with_moments() if self._kind in ("numeric", "datetime") else plain
+
+
+class OnGrid(ColumnCounter):
+    """Numbers are moved so that the grid begins at 0 and a bin is 1 wide: their sums of squares then lose no digits."""
+
+    def __init__(self, kind: ColumnKind, low: float, high: float) -> None:
+        super().__init__(kind)
+        self._low, self._high = low, high
+        self._width = (high - low) / BINS
+        self._counts = np.zeros(BINS + 2, dtype=np.int64)
+        self._seen = self._not_finite = 0
+        self._sum = self._squares = self._below = self._above = 0.0
+        self._least, self._greatest = math.inf, -math.inf
+
+    def _count(self, values: pa.Array) -> None:
+        numbers = numbers_of(values)
+        seen = self._seen
+        for start in range(0, len(numbers), _BLOCK):
+            self._block(numbers[start : start + _BLOCK])
+        self._not_finite += len(numbers) - values.null_count - (self._seen - seen)
+
+    def _block(self, numbers: Numbers) -> None:
+        numbers = near(numbers)
+        if not len(numbers):
+            return
+        moved = (numbers - self._low) / self._width
+        self._seen += len(moved)
+        self._sum += float(moved.sum())
+        # Not `@`: BLAS would start threads and 100 MB of buffers for it.
+        self._squares += float(np.einsum("i,i->", moved, moved))
+        least, greatest = float(moved.min()), float(moved.max())
+        self._least, self._greatest = min(self._least, least), max(self._greatest, greatest)
+        if least < 0:
+            self._below += float(moved[moved < 0].sum())
+        if greatest >= BINS:
+            self._above += float(moved[moved >= BINS].sum())
+        np.clip(moved, -1.0, BINS, out=moved)
+        moved += 1.0
+        self._counts += np.bincount(moved.astype(np.intp), minlength=BINS + 2)
+
+    def profile(self, name: str) -> ColumnProfile:
+        plain = replace(super().profile(name), not_finite=self._not_finite)
+        counts = tuple(map(int, self._counts))
+        below = self._below * self._width + counts[0] * self._low
+        above = self._above * self._width + counts[-1] * self._low
+        plain = replace(plain, grid=Grid(self._low, self._high, counts, below, above))
+        if not self._seen:
+            return plain
+        mean = self._sum / self._seen
+        deviation = math.sqrt(max(0.0, self._squares / self._seen - mean * mean))
+        return replace(
+            plain,
+            mean=self._low + mean * self._width,
+            deviation=deviation * self._width,
+            minimum=self._low + self._least * self._width,
+            maximum=self._low + self._greatest * self._width,
+        )
