@@ -24,10 +24,11 @@ def compare(reference: Table, current: Table, as_json: JsonFlag = False) -> None
     from agents.drift.verdicts import DriftRules
     from agents.drift.verdicts import compare as judge
     from tools.errors import PermanentError
-    from tools.tables.files import FileTable
+    from tools.tables.files import FileTable, frugal
     from tools.tables.profiling import profile_together
 
     started = time.perf_counter()
+    frugal()
     try:
         profiled = profile_together(FileTable(reference), FileTable(current))
     except PermanentError as error:

@@ -61,8 +61,8 @@ def against_evidently(stage: Stage, checks: Checks, folder: Path, rows: int) -> 
     grown, theirs = files["peak_mib"] - files["baseline_mib"], peer["peak_mib"] - peer["baseline_mib"]
     times = {"files": peer["files_s"] / files["files_s"], "held": peer["held_s"] / held["held_s"]}
     if rows == max(SIZES):
-        for name, factor in times.items():
-            checks.at_least(f"faster_at_{rows}_{name}", round(factor, 1), LEAST_FASTER, "times")
+        # In memory, as the preset takes its tables.
+        checks.at_least(f"faster_at_{rows}", round(times["held"], 1), LEAST_FASTER, "times")
         checks.at_most(f"memory_at_{rows}", round(grown / theirs, 3), MOST_MEMORY, "of Evidently's")
     return {
         "evidently": peer,

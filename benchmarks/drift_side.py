@@ -102,8 +102,9 @@ def _ours(open_table: Callable[[Path], Any], reference: Path, current: Path, tim
 
 
 def files(reference: Path, current: Path, times: int) -> dict[str, Any]:
-    from tools.tables.files import FileTable
+    from tools.tables.files import FileTable, frugal
 
+    frugal()
     return _ours(FileTable, reference, current, times, "files")
 
 

@@ -14,7 +14,7 @@ from tests.twins.columns import column
 from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
-from tools.predictions.port import Distributions, FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import Distributions, FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.values import Window
@@ -106,9 +106,17 @@ class TwinPredictions:
         )
 
     async def distributions(
-        self, model: str, window: Window, *, version: str | None = None, like: Distributions | None = None
+        self,
+        model: str,
+        window: Window,
+        *,
+        version: str | None = None,
+        label: str | None = None,
+        like: Distributions | None = None,
     ) -> Distributions:
         rows = self._rows(model, window, version)
+        if label is not None:
+            rows = [row for row, came in self._labelled(model, rows) if came.label == label]
         found = Distributions(window=window, version=version, rows=len(rows))
         if not rows:
             return found
@@ -120,15 +128,28 @@ class TwinPredictions:
         )
         classes = [row.prediction for row in rows if row.prediction is not None]
         scores = [row.score for row in rows if row.score is not None]
-        came: list[Any] = [label.label for _, label in self._labelled(model, rows)]
-        if not classes:
-            came = [number for label in came if (number := _number(label)) is not None and isfinite(number)]
+        labelled = list(self._labelled(model, rows))
+        numbers = [(row, number) for row, came in labelled if (number := _number(came.label)) is not None and isfinite(number)]
+        came: list[Any] = [label.label for _, label in labelled] if classes else [number for _, number in numbers]
+        off = [] if classes else [row.score - number for row, number in numbers if row.score is not None]
         return replace(
             found,
             features=features,
             prediction=column("prediction", "categorical", classes, given.prediction) if classes else None,
             score=column("score", "numeric", scores, given.score) if scores else None,
             label=column("label", "categorical" if classes else "numeric", came, given.label) if came else None,
+            residual=column("residual", "numeric", off, given.residual) if off else None,
+        )
+
+    async def outcomes(self, model: str, window: Window, *, version: str | None = None) -> tuple[Outcome, ...]:
+        answered = [row for row in self._rows(model, window, version) if row.error is None]
+        labels = {row.id: label.label for row, label in self._labelled(model, answered)}
+        counted = Counter(
+            (row.prediction, _twentieth(row.score), labels.get(row.id)) for row in answered if row.prediction is not None
+        )
+        return tuple(
+            Outcome(prediction=prediction, twentieth=twentieth, label=label, count=count)
+            for (prediction, twentieth, label), count in counted.items()
         )
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
@@ -211,6 +232,10 @@ def _miss(row: PredictionRecord, label: LabelRecord) -> float | None:
     number = _number(label.label)
     miss = abs(row.score - number) if row.score is not None and number is not None else None
     return miss if miss is not None and isfinite(miss) else None
+
+
+def _twentieth(score: float | None) -> int | None:
+    return min(19, floor(score * 20)) if score is not None and 0 <= score <= 1 else None
 
 
 def _number(text: str) -> float | None:

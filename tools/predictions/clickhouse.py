@@ -10,7 +10,7 @@ from tools.errors import PermanentError
 from tools.offload import ChildProcess
 from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
-from tools.predictions.port import Distributions, FeatureProfile, Loaded, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import Distributions, FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
 from tools.values import Window
 
 T = TypeVar("T")
@@ -98,9 +98,18 @@ class ClickHouseStore:
         return found
 
     async def distributions(
-        self, model: str, window: Window, *, version: str | None = None, like: Distributions | None = None
+        self,
+        model: str,
+        window: Window,
+        *,
+        version: str | None = None,
+        label: str | None = None,
+        like: Distributions | None = None,
     ) -> Distributions:
-        return await self._engine.call(Engine.distributions, model, window, version, like)
+        return await self._engine.call(Engine.distributions, model, window, version, label, like)
+
+    async def outcomes(self, model: str, window: Window, *, version: str | None = None) -> tuple[Outcome, ...]:
+        return await self._engine.call(Engine.answers, model, window, version)
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         return await self._engine.call(Engine.slices, model, version, window)

@@ -7,7 +7,7 @@ is filtered; sums and squares are kept bin by bin, and with them the tails, the 
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,40 +39,55 @@ class _Column:
     grid: tuple[float, float] | None = None
 
 
-def distributions(
-    query: Query, features: Sequence[Feature], rows: tuple[int, int, int], like: Distributions | None
-) -> Distributions:
-    """Of the query's one window; `rows`: their number, and the ticks of the first and the last. With `like`, on its grids."""
-    window, given = query.windows[0], like or Distributions(window=query.windows[0], rows=0)
-    found = Distributions(window=window, version=query.version, rows=rows[0])
-    if not rows[0]:
+_NUMBER = "if(isFinite(toFloat64OrNull(label)), toFloat64OrNull(label), NULL)"
+# A label comes with the labelled rows by itself.
+_CLASS_LABEL = _Column("label", "categorical", "label", ())
+_NUMBER_LABEL = _Column("label", "numeric", _NUMBER, ())
+_RESIDUAL = _Column("residual", "numeric", f"score - {_NUMBER}", ("score",))
+_PREDICTION = _Column("prediction", "categorical", "prediction", ("prediction",))
+_SCORE = _Column("score", "numeric", "score", ("score",))
+
+
+def distributions(query: Query, features: Sequence[Feature], label: str | None, like: Distributions | None) -> Distributions:
+    """Of the query's one window, and of the rows with this label if one is given. With `like`, on its grids."""
+    given = like or Distributions(window=query.windows[0], rows=0)
+    source = _All(query) if label is None else _With(query, label)
+    found = Distributions(window=query.windows[0], version=query.version, rows=source.rows)
+    if not source.rows:
         return found
     known = {profile.name: profile for profile in given.features}
     columns = [_Column(each.name, each.kind, each.column, (each.column,)) for each in features]
     profiles: list[ColumnProfile] = []
     for start in range(0, len(columns), _AT_ONCE):
-        profiles += _Source(query, query.predictions, rows).profiles(columns[start : start + _AT_ONCE], known)
-    answers = _Source(query, query.predictions, rows)
-    prediction = answers.filled(_Column("prediction", "categorical", "prediction", ("prediction",)), given.prediction)
-    score = answers.filled(_Column("score", "numeric", "score", ("score",)), given.score)
-    label = _Source(query, query.labelled, None).filled(_label(prediction is not None), given.label)
-    return replace(found, features=tuple(profiles), prediction=prediction, score=score, label=label)
-
-
-def _label(classified: bool) -> _Column:
-    """It comes with the labelled rows by itself."""
-    if classified:
-        return _Column("label", "categorical", "label", ())
-    return _Column("label", "numeric", "if(isFinite(toFloat64OrNull(label)), toFloat64OrNull(label), NULL)", ())
+        profiles += source.profiles(columns[start : start + _AT_ONCE], known)
+    labelled = _Labelled(query) if label is None else source
+    prediction = source.filled(_PREDICTION, given.prediction)
+    return replace(
+        found,
+        features=tuple(profiles),
+        prediction=prediction,
+        score=source.filled(_SCORE, given.score),
+        label=labelled.filled(_NUMBER_LABEL if prediction is None else _CLASS_LABEL, given.label),
+        residual=labelled.filled(_RESIDUAL, given.residual) if prediction is None else None,
+    )
 
 
 class _Source:
-    """Rows that columns are read from: `table` gives the SQL for the columns that are wanted."""
+    """Rows that columns are read from."""
 
-    def __init__(self, query: Query, table: Any, rows: tuple[int, int, int] | None) -> None:
+    def __init__(self, query: Query) -> None:
         self._query = query
-        self._table = table
-        self._rows = rows
+
+    def _table(self, columns: Sequence[str]) -> str:
+        """SQL of the rows, with these columns of the store."""
+        raise NotImplementedError
+
+    def _look_at(self, columns: Sequence[str]) -> str:
+        """SQL of the rows that decide how they are counted."""
+        return self._table(columns)
+
+    def _ask(self, statement: str) -> Sequence[Any]:
+        return self._query.rows(statement)
 
     def filled(self, column: _Column, like: ColumnProfile | None) -> ColumnProfile | None:
         """Of the rows that have a value; None when none has."""
@@ -91,7 +106,8 @@ class _Source:
                 counted[place] = profile
         return [profile for profile in counted if profile is not None]
 
-    def _shaped(self, column: _Column, like: ColumnProfile | None) -> _Column | None:
+    @staticmethod
+    def _shaped(column: _Column, like: ColumnProfile | None) -> _Column | None:
         """How it is counted where that is known: text by value, and numbers as `like` was."""
         if column.kind == "categorical":
             return column
@@ -105,31 +121,20 @@ class _Source:
         parts = [
             f"uniqUpTo({FEW_VALUES})({column.x}), {quantiles}({column.x}, abs({column.x}) < {FAR!r})" for column in columns
         ]
-        rows = self._query.rows(f"SELECT {', '.join(parts)} FROM {self._table(self._needs(columns))} {self._some(whole)}")
-        values = iter(rows[0])
+        wanted = [name for column in columns for name in column.reads]
+        source = self._table(wanted) if whole else self._look_at(wanted)
+        values = iter(self._ask(f"SELECT {', '.join(parts)} FROM {source}")[0])
         found = []
         for column, distinct, (low, high) in zip(columns, values, values, strict=False):
             grid = grid_over(low, high) if distinct > FEW_VALUES or whole else None
             found.append(replace(column, grid=grid or (ANY if whole else None)))
         return found
 
-    def _some(self, whole: bool) -> str:
-        if whole or self._rows is None or self._rows[0] <= _LOOK:
-            return ""
-        rows, first, last = self._rows
-        stretches = math.ceil(_STRETCHES * rows / _LOOK)
-        length = (last - first) // stretches + 1
-        return f"WHERE intHash64(intDiv({_TICK} - {first}, {length})) % {stretches} < {_STRETCHES}"
-
-    def _needs(self, columns: Iterable[_Column]) -> tuple[str, ...]:
-        wanted = tuple(name for column in columns for name in column.reads)
-        return (*wanted, "at") if self._rows is not None else wanted
-
     def _count(self, columns: Sequence[_Column]) -> list[ColumnProfile | None]:
         """None for numbers that are too many to be counted one by one."""
         statement = "\nUNION ALL\n".join(self._counting(place, column) for place, column in enumerate(columns))
         found: defaultdict[int, list[Any]] = defaultdict(list)
-        for place, *counted in self._query.rows(statement):
+        for place, *counted in self._ask(statement):
             found[place].append(counted)
         return [_profile(column, found[place]) for place, column in enumerate(columns)]
 
@@ -154,6 +159,49 @@ class _Source:
                     least({BINS + 1}., greatest(0., floor(y) + 1)))) AS k
             FROM {source}
         ) GROUP BY k"""
+
+
+class _All(_Source):
+    """Every prediction of the window."""
+
+    def __init__(self, query: Query) -> None:
+        super().__init__(query)
+        bounds = f"SELECT count(), min({_TICK}), max({_TICK}) FROM {query.predictions(('at',))}"
+        ((self.rows, self._first, self._last),) = query.rows(bounds)
+
+    def _table(self, columns: Sequence[str]) -> str:
+        return self._query.predictions(columns)
+
+    def _look_at(self, columns: Sequence[str]) -> str:
+        """Some stretches of time, spread over the window without a rhythm."""
+        if self.rows <= _LOOK:
+            return self._table(columns)
+        stretches = math.ceil(_STRETCHES * self.rows / _LOOK)
+        length = (self._last - self._first) // stretches + 1
+        place = f"intDiv({_TICK} - {self._first}, {length})"
+        return f"{self._table((*columns, 'at'))} WHERE intHash64({place}) % {stretches} < {_STRETCHES}"
+
+
+class _Labelled(_Source):
+    """Predictions whose label has come."""
+
+    def _table(self, columns: Sequence[str]) -> str:
+        return self._query.labelled(columns)
+
+
+class _With(_Labelled):
+    """Those with one certain label."""
+
+    def __init__(self, query: Query, label: str) -> None:
+        super().__init__(query)
+        self._wanted = {"wanted": label}
+        ((self.rows,),) = self._ask(f"SELECT count() FROM {self._table(())}")
+
+    def _table(self, columns: Sequence[str]) -> str:
+        return f"(SELECT * FROM {super()._table(columns)} WHERE label = {{wanted:String}})"
+
+    def _ask(self, statement: str) -> Sequence[Any]:
+        return self._query.rows(statement, self._wanted)
 
 
 def _profile(column: _Column, counted: Sequence[Any]) -> ColumnProfile | None:

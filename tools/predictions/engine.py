@@ -14,7 +14,7 @@ from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import Distributions, FeatureProfile, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import Distributions, FeatureProfile, Outcome, Period, Slice, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.values import Window
@@ -69,13 +69,16 @@ class Engine:
     ) -> list[tuple[FeatureProfile, ...]]:
         return profiles(self._query(model, windows, version), self._catalogue.features(model) or (), like)
 
-    def distributions(self, model: str, window: Window, version: str | None, like: Distributions | None) -> Distributions:
-        if not self._knows(model):
+    def distributions(
+        self, model: str, window: Window, version: str | None, label: str | None, like: Distributions | None
+    ) -> Distributions:
+        features = self._catalogue.features(model)
+        if features is None:
             return Distributions(window=window, version=version, rows=0)
-        query = self._query(model, (window,), version)
-        tick = "toUnixTimestamp64Micro(at)"
-        ((rows, first, last),) = query.rows(f"SELECT count(), min({tick}), max({tick}) FROM {query.predictions(('at',))}")
-        return distributions(query, self._catalogue.features(model) or (), (int(rows), first, last), like)
+        return distributions(self._query(model, (window,), version), features, label, like)
+
+    def answers(self, model: str, window: Window, version: str | None) -> tuple[Outcome, ...]:
+        return outcomes.answers(self._query(model, (window,), version)) if self._knows(model) else ()
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         categorical = self._categorical(model)

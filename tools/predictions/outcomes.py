@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tools.predictions.catalogue import Feature
-from tools.predictions.port import Slice, VersionWindow, Volume
+from tools.predictions.port import Outcome, Slice, VersionWindow, Volume
 from tools.predictions.statements import Query
 from tools.values import Window
 
 _CLASSES = 200
 """Label classes per version that are told apart, the most frequent ones: labels come from outside."""
 _SLICES = 20
+_PAIRS = 50_000
+"""Of class, twentieth and label: labels come from outside."""
 _AT_ONCE = 60
 """`grouping` takes 64 columns."""
 _MICROSECOND = timedelta(microseconds=1)
@@ -155,3 +157,18 @@ def _starts(window: Window, step: timedelta) -> Iterator[datetime]:
 
 def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def answers(query: Query) -> tuple[Outcome, ...]:
+    """Of the query's one window."""
+    statement = f"""
+    SELECT assumeNotNull(prediction) AS class,
+        if(score >= 0 AND score <= 1, toInt8(least(19., floor(score * 20))), NULL) AS twentieth,
+        if(toUnixTimestamp64Micro(labelled_at) = 0, NULL, label) AS came, count() AS n
+    FROM {query.answered(("prediction", "score"))} WHERE prediction IS NOT NULL
+    GROUP BY class, twentieth, came ORDER BY n DESC, class, twentieth, came LIMIT {_PAIRS}
+    """
+    return tuple(
+        Outcome(prediction=class_, twentieth=twentieth, label=label, count=n)
+        for class_, twentieth, label, n in query.rows(statement)
+    )

@@ -93,6 +93,19 @@ class Distributions:
     score: ColumnProfile | None = None
     label: ColumnProfile | None = None
     """Of the predictions whose label has come; of numbers unless the model answers with classes."""
+    residual: ColumnProfile | None = None
+    """Answer less label, of a model that answers with numbers."""
+
+
+class Outcome(Frozen):
+    """How often a class was predicted with a score of this twentieth (0: below 0.05), and this was the label."""
+
+    prediction: str
+    twentieth: int | None
+    """None: without a score between 0 and 1."""
+    label: str | None
+    """None: none has come yet."""
+    count: int
 
 
 class Volume(Frozen):
@@ -167,13 +180,26 @@ class PredictionReader(Protocol):
         ...
 
     async def distributions(
-        self, model: str, window: Window, *, version: str | None = None, like: Distributions | None = None
+        self,
+        model: str,
+        window: Window,
+        *,
+        version: str | None = None,
+        label: str | None = None,
+        like: Distributions | None = None,
     ) -> Distributions:
-        """Of every feature, of answers and labels; with `like`, on its grids, so that the two compare.
+        """Of every feature, of answers and labels; with `like`, on its grids, so that the two compare. With `label`, of those
+        answered predictions only whose label this is.
 
         Counts, means and deviations are exact. A grid covers the middle 99.8 % of what is seen of the window: of all its rows,
         or of some 200,000 spread over it. Numbers beyond 1e100 are not finite.
         """
+        ...
+
+    async def outcomes(self, model: str, window: Window, *, version: str | None = None) -> tuple[Outcome, ...]:
+        """Of the predicted classes, whether their label has come or not; the most frequent ones, should they be
+        thousands. Empty for a
+        model that answers with numbers."""
         ...
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:

@@ -38,11 +38,18 @@ class Query:
     def labelled(self, columns: Sequence[str]) -> str:
         """Answered predictions with the newest label that has come for each, as a table with these columns, `w`, `label` and
         `labelled_at`."""
+        return self._joined(columns, "INNER")
+
+    def answered(self, columns: Sequence[str]) -> str:
+        """The same with those whose label has not come: theirs is empty, and `labelled_at` is the epoch."""
+        return self._joined(columns, "LEFT")
+
+    def _joined(self, columns: Sequence[str], how: str) -> str:
         return f"""(
             SELECT {", ".join(f"p.{name} AS {name}" for name in (*columns, "w"))},
                 l.label AS label, l.labelled_at AS labelled_at
             FROM (SELECT * FROM {self.predictions(("id", "error", *columns))} WHERE error IS NULL) AS p
-            INNER JOIN (
+            {how} JOIN (
                 SELECT id, label, at AS labelled_at FROM {labels_table(self.model)} FINAL
                 WHERE at >= fromUnixTimestamp64Micro({{labelled_from:Int64}}, 'UTC')
             ) AS l ON p.id = l.id

@@ -14,7 +14,7 @@ from tools.tables.shapes import BINS, FAR, MOST_NUMBERS, MOST_VALUES
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
-_BLOCK = 32_768
+_BLOCK = 65_536
 """Numbers at a time: as many as stay in the processor's cache while they are gone over several times."""
 _SAMPLED = 256
 """Numbers of a batch that are remembered, should there be too many to be counted one by one."""
@@ -76,6 +76,8 @@ class ByValue(ColumnCounter):
         return np.concatenate(self._sampled) if numbers and len(self._found) > MOST_NUMBERS else None
 
     def _count(self, values: pa.Array) -> None:
+        if pa.types.is_integer(values.type) and values.type != pa.uint64() and self._whole(values):
+            return
         if self._kind in ("numeric", "datetime"):
             numbers = numbers_of(values.drop_null())
             finite = near(numbers)
@@ -93,6 +95,19 @@ class ByValue(ColumnCounter):
             else:
                 self._others += count
 
+    def _whole(self, values: pa.Array) -> bool:
+        """Whole numbers that lie close together are counted by their place, several times as fast as by their value."""
+        whole = np.from_dlpack(values.drop_null().cast(pa.int64(), safe=False))
+        if not len(whole):
+            return True
+        least = int(whole.min())
+        if int(whole.max()) - least >= MOST_NUMBERS:
+            return False
+        counts = np.bincount(whole - least)
+        for place in np.flatnonzero(counts).tolist():
+            self._found[float(least + place)] += int(counts[place])
+        return True
+
     def profile(self, name: str) -> ColumnProfile:
         plain = replace(super().profile(name), values=dict(self._found), others=self._others, not_finite=self._not_finite)
         return plain.with_moments() if self._kind in ("numeric", "datetime") else plain
@@ -107,7 +122,7 @@ class OnGrid(ColumnCounter):
         self._width = (high - low) / BINS
         self._counts = np.zeros(BINS + 2, dtype=np.int64)
         self._seen = self._not_finite = 0
-        self._sum = self._squares = self._below = self._above = 0.0
+        self._sum = self._squares = self._below = self._beyond = 0.0
         self._least, self._greatest = math.inf, -math.inf
 
     def _count(self, values: pa.Array) -> None:
@@ -121,26 +136,29 @@ class OnGrid(ColumnCounter):
         numbers = near(numbers)
         if not len(numbers):
             return
-        moved = (numbers - self._low) / self._width
+        moved = numbers - self._low
+        moved *= 1 / self._width
         self._seen += len(moved)
         self._sum += float(moved.sum())
         # Not `@`: BLAS would start threads and 100 MB of buffers for it.
         self._squares += float(np.einsum("i,i->", moved, moved))
         least, greatest = float(moved.min()), float(moved.max())
         self._least, self._greatest = min(self._least, least), max(self._greatest, greatest)
-        if least < 0:
-            self._below += float(moved[moved < 0].sum())
-        if greatest >= BINS:
-            self._above += float(moved[moved >= BINS].sum())
-        np.clip(moved, -1.0, BINS, out=moved)
+        # Not by a mask: picking by one is several times slower than going over all of them.
+        other = np.minimum(moved, 0.0)
+        self._below += float(other.sum())
+        np.maximum(moved, BINS, out=other)
+        other -= BINS
+        self._beyond += float(other.sum())
         moved += 1.0
+        np.clip(moved, 0.0, BINS + 1, out=moved)
         self._counts += np.bincount(moved.astype(np.intp), minlength=BINS + 2)
 
     def profile(self, name: str) -> ColumnProfile:
         plain = replace(super().profile(name), not_finite=self._not_finite)
         counts = tuple(map(int, self._counts))
         below = self._below * self._width + counts[0] * self._low
-        above = self._above * self._width + counts[-1] * self._low
+        above = self._beyond * self._width + counts[-1] * self._high
         plain = replace(plain, grid=Grid(self._low, self._high, counts, below, above))
         if not self._seen:
             return plain

@@ -14,9 +14,15 @@ from tools.errors import PermanentError
 
 _BLOCK_BYTES = 16 << 20
 """Of text at a time. Column types are inferred from the first block, so it is large."""
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 32_768
 _READ_BYTES = 256 << 10
 """Of a Parquet column at a time. Otherwise whole row groups are read ahead, and a file may be a single one."""
+
+
+def frugal() -> None:
+    """Have Arrow give memory back while it reads, for the whole process: half as much is resident then, in the same time."""
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 class FileTable:

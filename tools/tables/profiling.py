@@ -20,6 +20,10 @@ _LOOK = 20_000
 """Rows of each side that decide how a column is counted."""
 
 
+_THREADS = 2
+"""That count."""
+
+
 class Table(Protocol):
     """Something that can be read from its start as often as needed."""
 
@@ -55,7 +59,7 @@ def _counted(
     tables: Sequence[Table], kinds: Mapping[str, ColumnKind], grids: Mapping[str, tuple[float, float] | None]
 ) -> list[dict[str, ColumnCounter]]:
     found: list[dict[str, ColumnCounter]] = []
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         for table in tables:
             side: dict[str, ColumnCounter] = {}
             for name, kind in kinds.items():
@@ -73,23 +77,24 @@ def _many(sides: Sequence[Mapping[str, ColumnCounter]]) -> dict[str, tuple[float
         counters = [side[name] for side in sides]
         samples = [counter.many for counter in counters if isinstance(counter, ByValue) and counter.many is not None]
         if samples:
-            found[name] = _over(samples) or ANY
+            found[name] = _over([np.sort(sample) for sample in samples]) or ANY
     return found
 
 
 def _count(side: Mapping[str, ColumnCounter], table: Table, pool: Executor) -> None:
-    """A batch is counted while the next one is read. More threads would wait for the interpreter: the steps are small."""
-    counting: Future[None] | None = None
+    """A batch is counted while the next one is read."""
+    counting: list[Future[None]] = []
+    shares = [list(side.items())[place::_THREADS] for place in range(_THREADS)]
     for batch in table.batches():
-        if counting is not None:
-            counting.result()
-        counting = pool.submit(_add, side, batch)
-    if counting is not None:
-        counting.result()
+        for each in counting:
+            each.result()
+        counting = [pool.submit(_add, share, batch) for share in shares]
+    for each in counting:
+        each.result()
 
 
-def _add(side: Mapping[str, ColumnCounter], batch: pa.RecordBatch) -> None:
-    for name, counter in side.items():
+def _add(counters: Sequence[tuple[str, ColumnCounter]], batch: pa.RecordBatch) -> None:
+    for name, counter in counters:
         counter.add(batch.column(name))
 
 
@@ -141,11 +146,12 @@ def _look(table: Table, names: list[str]) -> dict[str, pa.ChunkedArray]:
 
 def _grid(looks: list[pa.ChunkedArray]) -> tuple[float, float] | None:
     """Where the grid of a column begins and ends; None when its values are few enough to be counted one by one."""
-    numbers = [close for look in looks if len(close := near(numbers_of(look)))]
-    return _over(numbers) if any(len(np.unique(each)) > FEW_VALUES for each in numbers) else None
+    numbers = [np.sort(close) for look in looks if len(close := near(numbers_of(look)))]
+    return _over(numbers) if any(np.count_nonzero(np.diff(each)) >= FEW_VALUES for each in numbers) else None
 
 
 def _over(numbers: Sequence[Numbers]) -> tuple[float, float] | None:
-    low = min(float(np.quantile(each, TAIL)) for each in numbers)
-    high = max(float(np.quantile(each, 1 - TAIL)) for each in numbers)
+    """`numbers`: ascending, of either side."""
+    low = min(float(each[int(TAIL * len(each))]) for each in numbers)
+    high = max(float(each[-1 - int(TAIL * len(each))]) for each in numbers)
     return grid_over(low, high)
