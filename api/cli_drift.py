@@ -21,7 +21,7 @@ def _group() -> None:
 @drift.command("compare")
 def compare(reference: Table, current: Table, as_json: JsonFlag = False) -> None:
     """Compare two tables, feature by feature. Exit code 0 also when they differ: it is an answer, not a failure."""
-    from agents.drift.verdicts import DriftRules
+    from agents.drift.rules import DriftRules
     from agents.drift.verdicts import compare as judge
     from tools.errors import PermanentError
     from tools.tables.files import FileTable, frugal

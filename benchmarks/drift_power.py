@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from agents.drift.verdicts import Comparison, DriftRules, compare
+from agents.drift.rules import DriftRules
+from agents.drift.verdicts import Comparison, compare
 from simulations.checks import Checks
 from simulations.stage import Stage
 from tools.tables.profiling import profile_together

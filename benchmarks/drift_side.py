@@ -73,7 +73,8 @@ def _ours(open_table: Callable[[Path], Any], reference: Path, current: Path, tim
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401 - imported before the baseline, as for the other side
 
-    from agents.drift.verdicts import DriftRules, compare
+    from agents.drift.rules import DriftRules
+    from agents.drift.verdicts import compare
     from tools.tables.profiling import profile_together
 
     baseline = peak_mib()

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agents.drift.verdicts import Comparison, DriftRules, compare
+from agents.drift.rules import DriftRules
+from agents.drift.verdicts import Comparison, compare
 from benchmarks.memory import peak_mib
 from tools.offload import ChildProcess
 from tools.predictions.clickhouse import ClickHouseStore

@@ -1,9 +1,8 @@
 """Whether a table has drifted from another: feature by feature, by size and significance both, and why, as far as it shows."""
 
+import math
 from collections.abc import Iterable
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from agents.drift.distances import (
     false_discovery_rate,
@@ -13,35 +12,16 @@ from agents.drift.distances import (
     on_one_grid,
     wasserstein,
 )
+from agents.drift.rules import DriftRules, Share
 from agents.statistics import two_proportions
 from tools.tables.port import ColumnKind, ColumnProfile
 from tools.values import Frozen
 
+_HARDLY_ANY = 0.02
+
 Method = Literal["wasserstein", "jensen_shannon"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Cause = Literal["none", "covariate_drift", "data_quality", "undetermined"]
-
-
-class DriftRules(Frozen):
-    """What counts as drift."""
-
-    wasserstein: Annotated[float, Field(gt=0)] = 0.1
-    """Of numbers, in standard deviations of the reference; Evidently's threshold."""
-    jensen_shannon: Annotated[float, Field(gt=0)] = 0.1
-    """Of categories; Evidently's threshold."""
-    significance: Annotated[float, Field(gt=0, lt=1)] = 0.005
-    """False discovery rate over all features of a comparison, beside the size: half of what may be claimed wrongly in a hundred
-    comparisons without a change, because the tests behind it are approximations."""
-    min_rows: int = Field(default=50, ge=2)
-    """On either side; below it nothing is claimed of a feature."""
-    few_values: int = Field(default=5, ge=1)
-    """Numbers of at most so many different values are compared as categories, as Evidently does."""
-    dataset_share: Share = 0.5
-    """The dataset has drifted when so many of its features have; Evidently's."""
-    min_null_rise: Share = 0.05
-    """Rise of the share of nulls, or of values never seen before, that is a fault of the data."""
-    unit_factor: Annotated[float, Field(gt=1)] = 8.0
-    """A feature whose middle and spread both grew, or shrank, so many times has another unit: inch and foot are 12 apart."""
+Cause = Literal["none", "covariate_drift", "label_shift", "concept_drift", "data_quality", "seasonality", "undetermined"]
+"""The inputs alone can show the first two, a fault of the data, or too little; `agents.drift.causes` knows more."""
 
 
 class FeatureDrift(Frozen):
@@ -157,6 +137,29 @@ def _faults(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules,
             yield f"stuck at {current.mean:.6g}"
         elif (factor := _unit(reference, current, rules)) is not None:
             yield f"another unit: middle and spread are both about {factor:.3g} times what they were"
+        elif (stuck := _stuck(*on_one_grid(reference, current), rules, certain)) is not None:
+            yield stuck
+
+
+def _stuck(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, certain: float) -> str | None:
+    """One value, or one narrow bin, that many rows have now and hardly any had: a sensor that hangs, a mark for 'unknown'."""
+    if reference.grid is None or current.grid is None:
+        return None
+    before, now, grid = reference.grid.counts, current.grid.counts, current.grid
+    shares = [b / current.count - a / reference.count for a, b in zip(before, now, strict=True)]
+    place = max(range(len(shares)), key=shares.__getitem__)
+    if shares[place] < rules.min_stuck or before[place] / reference.count > _HARDLY_ANY:
+        return None
+    if two_proportions(now[place], current.count, before[place], reference.count) >= certain / len(shares):
+        return None
+    ends = {0: (current.minimum, grid.below), len(now) - 1: (current.maximum, grid.above)}
+    if place in ends:
+        value, total = ends[place]
+        if value is None or not math.isclose(total, value * now[place], rel_tol=1e-6):
+            return None
+    else:
+        value = grid.low + (place - 0.5) * (grid.high - grid.low) / (len(now) - 2)
+    return f"{now[place] / current.count:.1%} are stuck at about {value:.6g}, {before[place] / reference.count:.1%} were"
 
 
 def _risen(now: int, rows: int, before: int, rows_before: int, rules: DriftRules, certain: float) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.drift.verdicts import DriftRules, compare
+from agents.drift.rules import DriftRules
+from agents.drift.verdicts import compare
 from tests.contract.predictions import HOUR, Loads, filled, fresh_model, labelled, predicted, segment
 from tests.twins.predictions import TwinPredictions
 from tools.predictions.port import Distributions, PredictionStore

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from agents.drift.verdicts import DriftRules, compare
+from agents.drift.rules import DriftRules
+from agents.drift.verdicts import compare
 from tests.twins.columns import column
 from tools.tables.port import ColumnProfile
 

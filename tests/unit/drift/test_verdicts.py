@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from agents.drift.verdicts import Comparison, DriftRules, compare
+from agents.drift.rules import DriftRules
+from agents.drift.verdicts import Comparison, compare
 from tests.unit.tables.memory import MemoryTable
 from tools.tables.profiling import profile_together
 
