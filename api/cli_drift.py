@@ -21,14 +21,16 @@ def _group() -> None:
 @drift.command("compare")
 def compare(reference: Table, current: Table, as_json: JsonFlag = False) -> None:
     """Compare two tables, feature by feature. Exit code 0 also when they differ: it is an answer, not a failure."""
+    from tools.tables.memory import frugal
+
+    frugal()
     from agents.drift.rules import DriftRules
     from agents.drift.verdicts import compare as judge
     from tools.errors import PermanentError
-    from tools.tables.files import FileTable, frugal
+    from tools.tables.files import FileTable
     from tools.tables.profiling import profile_together
 
     started = time.perf_counter()
-    frugal()
     try:
         profiled = profile_together(FileTable(reference), FileTable(current))
     except PermanentError as error:

@@ -19,12 +19,6 @@ _READ_BYTES = 256 << 10
 """Of a Parquet column at a time. Otherwise whole row groups are read ahead, and a file may be a single one."""
 
 
-def frugal() -> None:
-    """Have Arrow give memory back while it reads, for the whole process: half as much is resident then, in the same time."""
-    if "jemalloc" in pa.supported_memory_backends():
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
-
-
 class FileTable:
     """A file by its ending: .parquet, .csv (also .csv.gz), .jsonl or .ndjson."""
 
