@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from agents.actions import Risk
+from agents.drift.rules import DriftRules
 from tools.values import Frozen, Instant
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -107,6 +108,21 @@ class Investigation(Frozen):
     """Two leading hypotheses closer than this are not told apart: the finding says `unresolved`."""
 
 
+class Drift(Frozen):
+    """What a model's data is compared with, and how."""
+
+    window: Duration = timedelta(days=1)
+    """How far back 'current' reaches: a whole day, so that the hours cancel out."""
+    reference: Duration = timedelta(days=28)
+    """The reference is the version's first traffic, of at most this length, before `window`."""
+    season: Duration = timedelta(days=7)
+    """The same hours, so much earlier, are what tells a rhythm from a drift; a week has both days and weekends."""
+    seasons: int = Field(default=3, ge=0, le=12)
+    in_a_row: int = Field(default=3, ge=1, le=100)
+    """So many windows have to drift one after the other before anything is raised: one odd hour retrains no model."""
+    rules: DriftRules = DriftRules()
+
+
 _QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}
 
 
@@ -195,6 +211,7 @@ class Policies(Frozen):
     """The mode of a fresh installation; afterwards `PUT /v1/autonomy` says."""
     intake: Intake = Intake()
     investigation: Investigation = Investigation()
+    drift: Drift = Drift()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()

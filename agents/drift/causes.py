@@ -161,20 +161,25 @@ class _Signs:
         return f"; {_named(self._moved)} moved as well" if self._moved else ", and no input moved"
 
     def _seasonal(self) -> bool:
-        """Whether what moved was as it is now in at least half of the seasons before."""
+        """Whether what moved had moved as far in at least half of the seasons before: unlike the reference then, and like now."""
         like = unlike = 0
         for earlier in self._observations.earlier:
-            found = compare(pairs(earlier.features, self._observations.current.features), self._rules)
-            known = {each.name: each for each in found.features if each.p_value is not None}
-            if not all(name in known for name in self._moved):
+            since = self._drifted(earlier, self._observations.current)
+            before = self._drifted(self._observations.reference, earlier)
+            if not all(name in since and name in before for name in self._moved):
                 continue
-            still = [name for name in self._moved if known[name].drifted]
-            like, unlike = like + (not still), unlike + bool(still)
+            same = all(before[name] and not since[name] for name in self._moved)
+            like, unlike = like + same, unlike + (not same)
         if not like + unlike:
             self.considered.append("There is too little traffic of earlier seasons to tell a seasonal rhythm.")
         elif unlike:
             self.considered.append(f"{_named(self._moved)} were not so in {unlike} of {like + unlike} earlier seasons.")
         return like > 0 and like >= unlike
+
+    def _drifted(self, before: Distributions, now: Distributions) -> dict[str, bool]:
+        """By feature; without those of which there is too little to say."""
+        found = compare(pairs(before.features, now.features), self._rules)
+        return {each.name: each.drifted for each in found.features if each.p_value is not None}
 
 
 def _total_variation(before: Mapping[Value, int], now: Mapping[Value, int]) -> float:

@@ -1,0 +1,79 @@
+"""Reads what a verdict on drift rests on: two windows of a model's traffic, the same hours of earlier seasons, and the labels.
+
+Every window is counted in the store on the reference's grids. A part that cannot be read is named in `missing`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from agents.drift.causes import DriftObservations, Pair
+from agents.policies import Drift
+from graphs.gathering import Sources
+from tools.predictions.port import Distributions, PredictionReader
+from tools.values import Window
+
+_SOURCE = "predictions"
+
+
+async def observe_drift(
+    model: str,
+    reference: Window,
+    current: Window,
+    predictions: PredictionReader,
+    rules: Drift,
+    *,
+    version: str | None = None,
+) -> DriftObservations:
+    """Raises TemporaryError or PermanentError when the two windows themselves cannot be read."""
+    before = await predictions.distributions(model, reference, version=version)
+    now = await predictions.distributions(model, current, version=version, like=before)
+    sources = Sources()
+    windows = [current.shifted(-rules.season * (place + 1)) for place in range(rules.seasons)]
+    earlier, outcomes, by_label = await asyncio.gather(
+        _earlier(model, windows, predictions, sources, before),
+        asyncio.gather(
+            *(sources.ask(_SOURCE, predictions.outcomes(model, window, version=version), ()) for window in (reference, current))
+        ),
+        _by_label(model, before, now, predictions, sources, rules),
+    )
+    return DriftObservations(
+        reference=before,
+        current=now,
+        earlier=tuple(each for each in earlier if each.rows),
+        by_label=by_label,
+        outcomes=(outcomes[0], outcomes[1]),
+        missing=sources.missing,
+    )
+
+
+async def _earlier(
+    model: str, windows: Sequence[Window], predictions: PredictionReader, sources: Sources, like: Distributions
+) -> list[Distributions]:
+    """Of all versions: what the world sent does not depend on who answered."""
+    return await asyncio.gather(
+        *(
+            sources.ask(_SOURCE, predictions.distributions(model, window, like=like), Distributions(window=window, rows=0))
+            for window in windows
+        )
+    )
+
+
+async def _by_label(
+    model: str, before: Distributions, now: Distributions, predictions: PredictionReader, sources: Sources, rules: Drift
+) -> dict[str, Pair]:
+    if before.label is None or now.label is None or "categorical" not in (before.label.kind, now.label.kind):
+        return {}
+    counts = {
+        str(value): min(count, now.label.values.get(value, 0))
+        for value, count in before.label.values.items()
+        if value in now.label.values
+    }
+    frequent = sorted(counts, key=lambda label: (-counts[label], label))[: rules.rules.most_classes]
+    found: dict[str, Pair] = {}
+    for label in frequent:
+        sides = []
+        for whole in (before, now):
+            question = predictions.distributions(model, whole.window, version=whole.version, label=label, like=before)
+            sides.append(await sources.ask(_SOURCE, question, Distributions(window=whole.window, rows=0)))
+        found[label] = (sides[0], sides[1])
+    return found
