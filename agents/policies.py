@@ -114,13 +114,20 @@ class Drift(Frozen):
     window: Duration = timedelta(days=1)
     """How far back 'current' reaches: a whole day, so that the hours cancel out."""
     reference: Duration = timedelta(days=28)
-    """The reference is the version's first traffic, of at most this length, before `window`."""
+    """How far back before `window` the reference reaches: four whole weeks, so that the days cancel out."""
     season: Duration = timedelta(days=7)
     """The same hours, so much earlier, are what tells a rhythm from a drift; a week has both days and weekends."""
     seasons: int = Field(default=3, ge=0, le=12)
     in_a_row: int = Field(default=3, ge=1, le=100)
     """So many windows have to drift one after the other before anything is raised: one odd hour retrains no model."""
     rules: DriftRules = DriftRules()
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        for name in ("window", "reference", "season"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: has to be longer than nothing")
+        return self
 
 
 _QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}

@@ -135,6 +135,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             dispatch=Dispatcher(database, engine).dispatch,
             registry=adapters.registry,
             serving=adapters.serving,
+            predictions=adapters.predictions,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,

@@ -161,7 +161,7 @@ class _Signs:
         return f"; {_named(self._moved)} moved as well" if self._moved else ", and no input moved"
 
     def _seasonal(self) -> bool:
-        """Whether what moved had moved as far in at least half of the seasons before: unlike the reference then, and like now."""
+        """Whether what moved was as it is now, and unlike the reference, in at least half of the seasons before."""
         like = unlike = 0
         for earlier in self._observations.earlier:
             since = self._drifted(earlier, self._observations.current)

@@ -27,6 +27,7 @@ _TAGS = {
     "approvals": "Questions to people, and their answers.",
     "autonomy": "How much the platform may do by itself, and the kill switch.",
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
+    "drift": "How far a model's data has moved and why, and how right the model is.",
     "audit": "Who did what: append-only, hash-chained.",
     "keys": "Who may call this.",
     "health": "For probes and scrapers.",

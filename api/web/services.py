@@ -15,7 +15,7 @@ from api.work.chores import Chore
 from api.work.intake import Intake
 from tools.clock import Clock
 from tools.errors import TemporaryError
-from tools.predictions.port import Lag
+from tools.predictions.port import Lag, PredictionReader
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
 
@@ -34,6 +34,7 @@ class Services:
     """Have a run moved on; called after the commit that queued it."""
     registry: RegistryReader
     serving: ServingReader
+    predictions: PredictionReader
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

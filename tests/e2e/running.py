@@ -25,6 +25,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.intake import Intake
 from tests.twins.clock import SteppedClock
+from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
 from tools.predictions.port import Lag
@@ -69,6 +70,11 @@ class Platform:
     dispatches: Dispatches
     clock: SteppedClock
     people: dict[str, httpx.AsyncClient]
+
+    @property
+    def predictions(self) -> TwinPredictions:
+        assert isinstance(self.services.predictions, TwinPredictions)
+        return self.services.predictions
 
     @property
     def database(self) -> Database:
@@ -128,6 +134,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         dispatch=Dispatches(),
         registry=registry,
         serving=serving,
+        predictions=TwinPredictions(),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,

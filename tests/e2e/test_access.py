@@ -20,6 +20,8 @@ async def test_nothing_is_shown_without_a_key(platform: Platform) -> None:
         "models/x",
         "models/x/history",
         "models/x/aliases",
+        "models/x/quality",
+        "drift",
         "incidents/x/report",
     )
     for path in (*READABLE, "keys", *one_of_them):

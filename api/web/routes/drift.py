@@ -1,0 +1,177 @@
+"""Drift and quality of a model's traffic, measured when it is asked for: in the store, by counts alone."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime
+
+from agents.drift.causes import DriftFinding, explain, pairs
+from agents.drift.performance import Performance, perform
+from agents.drift.verdicts import compare
+from api.problems import FieldError, Invalid, NotFound
+from api.store.text import storable
+from api.web import auth
+from api.web.dependencies import Needs
+from api.web.openapi import answers
+from api.web.services import Services
+from api.web.views import View
+from graphs.drifting import observe_drift
+from tools.values import Window
+
+router = APIRouter(prefix="/v1", tags=["drift"])
+
+
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class WindowView(View):
+    start: datetime
+    end: datetime
+    """The first moment that is not in it any more."""
+
+
+class DriftView(View):
+    model: str
+    version: str | None
+    reference: WindowView
+    current: WindowView
+    rows_reference: int
+    rows_current: int
+    finding: DriftFinding
+
+
+class VersionQualityView(View):
+    version: str
+    count: int
+    errors: int
+    labelled: int
+    """Predictions whose label has come."""
+    mean_absolute_error: float | None
+    """Of a model that answers with numbers."""
+    performance: Performance
+    """Of a model that answers with classes; an `estimate` is one."""
+
+
+class FeatureQualityView(View):
+    name: str
+    null_rate: float
+    null_rate_reference: float
+    faults: list[str]
+
+
+class QualityView(View):
+    model: str
+    reference: WindowView
+    current: WindowView
+    versions: list[VersionQualityView]
+    features: list[FeatureQualityView]
+
+
+class Windows:
+    """Two windows from a query; what is not given follows from policy and the other ends."""
+
+    def __init__(
+        self,
+        needs: Needs,
+        start: Annotated[AwareDatetime | None, Query(description="Of the current window; default: by policy.")] = None,
+        end: Annotated[AwareDatetime | None, Query(description="Default: now.")] = None,
+        reference_start: Annotated[AwareDatetime | None, Query(description="Default: by policy.")] = None,
+        reference_end: Annotated[AwareDatetime | None, Query(description="Default: `start`.")] = None,
+    ) -> None:
+        rules = needs.policies().drift
+        end = _possible("end", end or needs.clock.now())
+        start = _possible("start", start or end - rules.window)
+        reference_end = _possible("reference_end", reference_end or start)
+        reference_start = _possible("reference_start", reference_start or reference_end - rules.reference)
+        if start >= end:
+            raise _refused("start", f"has to be before `end`, which is {end.isoformat()}")
+        if reference_start >= reference_end:
+            raise _refused("reference_start", f"has to be before `reference_end`, which is {reference_end.isoformat()}")
+        self.current = Window(start=start, end=end)
+        self.reference = Window(start=reference_start, end=reference_end)
+
+
+Both = Annotated[Windows, Depends()]
+
+
+@router.get("/drift", responses=answers(404))
+async def show_drift(
+    needs: Needs,
+    _who: auth.CanView,
+    windows: Both,
+    model: Annotated[str, Query(min_length=1, max_length=200)],
+    version: Annotated[str | None, Query(max_length=200, description="Default: all versions together.")] = None,
+) -> DriftView:
+    """What moved between two windows of a model's traffic, by how much, how surely, and why.
+
+    A feature has drifted when it moved by more than policy allows and chance does not explain it. Causes are told apart by the
+    labels that have come and the same hours of earlier weeks; what could not be told is in `considered`.
+    """
+    await _known(needs, model)
+    rules = needs.policies().drift
+    seen = await observe_drift(model, windows.reference, windows.current, needs.predictions, rules, version=version)
+    return DriftView(
+        model=model,
+        version=version,
+        reference=WindowView.model_validate(windows.reference),
+        current=WindowView.model_validate(windows.current),
+        rows_reference=seen.reference.rows,
+        rows_current=seen.current.rows,
+        finding=explain(seen, rules.rules),
+    )
+
+
+@router.get("/models/{name}/quality")
+async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Both) -> QualityView:
+    """How right each version is on the labels that have come, what to expect of the others, and which inputs are broken.
+
+    Accuracy comes with its coverage (`labelled` of `answered`) and a 95 % interval. The estimate goes by how often answers of
+    the same class and score were right in the reference; it does not see a change of the concept.
+    """
+    await _known(needs, name)
+    rules = needs.policies().drift
+    before = await needs.predictions.distributions(name, windows.reference)
+    now = await needs.predictions.distributions(name, windows.current, like=before)
+    learnt = await needs.predictions.outcomes(name, windows.reference)
+    versions = [
+        VersionQualityView(
+            version=each.version,
+            count=each.count,
+            errors=each.errors,
+            labelled=each.labelled,
+            mean_absolute_error=each.mean_absolute_error,
+            performance=perform(learnt, await needs.predictions.outcomes(name, windows.current, version=each.version)),
+        )
+        for each in await needs.predictions.versions(name, windows.current)
+    ]
+    return QualityView(
+        model=name,
+        reference=WindowView.model_validate(windows.reference),
+        current=WindowView.model_validate(windows.current),
+        versions=versions,
+        features=[
+            FeatureQualityView(
+                name=each.name,
+                null_rate=each.nulls_current,
+                null_rate_reference=each.nulls_reference,
+                faults=list(each.faults),
+            )
+            for each in compare(pairs(before.features, now.features), rules.rules).features
+        ],
+    )
+
+
+async def _known(needs: Services, model: str) -> None:
+    if not storable(model) or model not in await needs.predictions.models():
+        raise NotFound(f"there are no predictions of a model {model[:200]!r}")
+
+
+def _possible(field: str, moment: datetime) -> datetime:
+    if not _EARLIEST <= moment <= _LATEST:
+        raise _refused(field, f"has to be between {_EARLIEST:%Y} and {_LATEST:%Y}: nothing else is stored")
+    return moment
+
+
+def _refused(field: str, detail: str) -> Invalid:
+    return Invalid("the two windows cannot be made of this", errors=(FieldError(field=field, detail=detail),))

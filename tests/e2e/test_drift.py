@@ -1,0 +1,115 @@
+"""Drift and quality over HTTP: what moved, why, and how right the model is."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from simulations.drift_worlds import World
+from tests.e2e.bodies import fields, refused
+from tests.e2e.running import Platform
+from tools.errors import TemporaryError
+from tools.values import Window
+
+_DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def windows(platform: Platform) -> tuple[Window, Window]:
+    """Reference and current, as policy has them."""
+    now = platform.clock.now()
+    return Window(start=now - 29 * _DAY, end=now - _DAY), Window(start=now - _DAY, end=now)
+
+
+def filled(platform: Platform, windows: tuple[Window, Window], cause: str) -> World:
+    world = World(3, cause)
+    reference, current = windows
+    platform.predictions.add(world.draw(reference, 3_000, 0.8, hit=False))
+    platform.predictions.add(world.draw(current, 1_500, 0.5, hit=True))
+    return world
+
+
+async def test_drift_is_named_with_its_features_and_its_cause(platform: Platform, windows: tuple[Window, Window]) -> None:
+    world = filled(platform, windows, "covariate_drift")
+    answer = (await platform.viewer.get("/v1/drift", params={"model": "model"})).json()
+    assert (answer["rows_reference"], answer["rows_current"]) == (3_000, 1_500)
+    finding = answer["finding"]
+    assert finding["cause"] == "covariate_drift"
+    moved = [each["name"] for each in finding["features"]["features"] if each["drifted"]]
+    assert moved
+    assert all(f"'{name}'" in world.detail for name in moved)
+    first = finding["features"]["features"][0]
+    assert {"name", "type", "method", "score", "p_value", "drifted", "n_reference", "n_current"} <= first.keys()
+    assert {each["name"] for each in finding["answers"]["features"]} == {"prediction", "score", "label"}
+
+
+async def test_the_windows_may_be_given(platform: Platform, windows: tuple[Window, Window]) -> None:
+    filled(platform, windows, "covariate_drift")
+    reference, _ = windows
+    middle = reference.start + reference.length / 2
+    query = {"model": "model", "version": "1", "start": middle.isoformat(), "end": reference.end.isoformat()}
+    answer = (await platform.viewer.get("/v1/drift", params=query)).json()
+    assert answer["finding"]["cause"] == "none"
+    assert answer["rows_reference"] + answer["rows_current"] == 3_000
+    assert answer["version"] == "1"
+    query["version"] = "7"
+    nothing = (await platform.viewer.get("/v1/drift", params=query)).json()
+    assert (nothing["rows_current"], nothing["finding"]["cause"]) == (0, "undetermined")
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ({}, "model"),
+        ({"model": "model", "start": "yesterday"}, "start"),
+        ({"model": "model", "start": "2026-03-01T00:00:00"}, "start"),
+        ({"model": "model", "start": "2026-03-02T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "start"),
+        ({"model": "model", "reference_end": "0001-01-01T00:00:00Z"}, "reference_end"),
+        (
+            {"model": "model", "reference_start": "2026-02-02T00:00:00Z", "reference_end": "2026-02-01T00:00:00Z"},
+            "reference_start",
+        ),
+    ],
+)
+async def test_a_query_that_makes_no_windows_is_refused_by_its_field(
+    platform: Platform, windows: tuple[Window, Window], query: dict[str, str], named: str
+) -> None:
+    filled(platform, windows, "none")
+    assert fields(refused(await platform.viewer.get("/v1/drift", params=query), 422, "invalid")) == [named]
+
+
+async def test_a_model_that_never_predicted_is_not_found(platform: Platform) -> None:
+    for name in ("nobody", "a\0b"):
+        refused(await platform.viewer.get("/v1/drift", params={"model": name}), 404, "not-found")
+    refused(await platform.viewer.get("/v1/models/nobody/quality"), 404, "not-found")
+
+
+async def test_a_store_that_is_down_is_said(platform: Platform, windows: tuple[Window, Window]) -> None:
+    filled(platform, windows, "none")
+    platform.predictions.go_down()
+    with pytest.raises(TemporaryError):
+        await platform.predictions.ping()
+    refused(await platform.viewer.get("/v1/drift", params={"model": "model"}), 503, "unavailable")
+
+
+async def test_quality_is_accuracy_with_its_coverage_and_an_estimate_that_is_called_one(
+    platform: Platform, windows: tuple[Window, Window]
+) -> None:
+    filled(platform, windows, "none")
+    answer = (await platform.viewer.get("/v1/models/model/quality")).json()
+    (version,) = answer["versions"]
+    performance: dict[str, Any] = version["performance"]
+    assert (version["version"], version["count"], version["errors"]) == ("1", 1_500, 0)
+    assert (performance["answered"], performance["labelled"]) == (1_500, version["labelled"])
+    assert 650 < version["labelled"] < 850
+    low, high = performance["interval"]
+    assert low < performance["accuracy"] < high
+    assert performance["estimate"] == pytest.approx(performance["accuracy"], abs=0.05)
+
+
+async def test_quality_names_what_is_wrong_with_inputs(platform: Platform, windows: tuple[Window, Window]) -> None:
+    world = filled(platform, windows, "data_quality")
+    answer = (await platform.viewer.get("/v1/models/model/quality")).json()
+    broken = [each["name"] for each in answer["features"] if each["faults"]]
+    assert len(broken) == 1
+    assert world.detail.startswith(broken[0])
