@@ -285,6 +285,117 @@ _DECIDED = {
     "decided_at": "2026-11-24T08:08:41.122399Z",
 }
 
+_DRIFT: dict[str, Any] = {
+    "model": "loans",
+    "version": None,
+    "reference": {"start": "2026-02-01T09:00:00Z", "end": "2026-03-01T09:00:00Z"},
+    "current": {"start": "2026-03-01T09:00:00Z", "end": "2026-03-02T09:00:00Z"},
+    "rows_reference": 3000,
+    "rows_current": 1500,
+    "finding": {
+        "cause": "covariate_drift",
+        "reason": "number2 moved, and no value is broken",
+        "considered": [
+            "The shares of the labels moved by 4.8% only.",
+            "Answers of the same class and score are right about as often as before (+1.0%).",
+            "number2 were not so in 3 of 3 earlier seasons.",
+        ],
+        "features": {
+            "dataset_drift": False,
+            "drifted_share": 0.125,
+            "cause": "covariate_drift",
+            "reason": "number2 moved, and no value is broken",
+            "features": [
+                {
+                    "name": "number2",
+                    "type": "numeric",
+                    "method": "wasserstein",
+                    "score": 0.5627,
+                    "threshold": 0.1,
+                    "p_value": 9.201e-45,
+                    "drifted": True,
+                    "n_reference": 3000,
+                    "n_current": 1500,
+                    "nulls_reference": 0.0,
+                    "nulls_current": 0.0,
+                    "faults": [],
+                },
+                {
+                    "name": "number3",
+                    "type": "numeric",
+                    "method": "wasserstein",
+                    "score": 0.061,
+                    "threshold": 0.1,
+                    "p_value": 0.4728,
+                    "drifted": False,
+                    "n_reference": 3000,
+                    "n_current": 1500,
+                    "nulls_reference": 0.0,
+                    "nulls_current": 0.0,
+                    "faults": [],
+                },
+            ],
+        },
+        "answers": {
+            "dataset_drift": False,
+            "drifted_share": 0.3333,
+            "cause": "covariate_drift",
+            "reason": "score moved, and no value is broken",
+            "features": [
+                {
+                    "name": "score",
+                    "type": "numeric",
+                    "method": "wasserstein",
+                    "score": 0.1707,
+                    "threshold": 0.1,
+                    "p_value": 1.34e-09,
+                    "drifted": True,
+                    "n_reference": 3000,
+                    "n_current": 1500,
+                    "nulls_reference": 0.0,
+                    "nulls_current": 0.0,
+                    "faults": [],
+                }
+            ],
+        },
+        "performance": {
+            "answered": 1500,
+            "labelled": 781,
+            "accuracy": 0.7785,
+            "interval": [0.748, 0.8062],
+            "estimate": 0.7606,
+            "same_score_change": 0.0098,
+            "same_score_p": 0.5477,
+        },
+        "missing": [],
+    },
+}
+
+_QUALITY: dict[str, Any] = {
+    "model": "loans",
+    "reference": {"start": "2026-02-01T09:00:00Z", "end": "2026-03-01T09:00:00Z"},
+    "current": {"start": "2026-03-01T09:00:00Z", "end": "2026-03-02T09:00:00Z"},
+    "versions": [
+        {
+            "version": "1",
+            "count": 1500,
+            "errors": 0,
+            "labelled": 781,
+            "mean_absolute_error": None,
+            "performance": {
+                "answered": 1500,
+                "labelled": 781,
+                "accuracy": 0.7785,
+                "interval": [0.748, 0.8062],
+                "estimate": 0.7606,
+                "same_score_change": 0.0098,
+                "same_score_p": 0.5477,
+            },
+        }
+    ],
+    "features": [{"name": "number2", "null_rate": 0.0, "null_rate_reference": 0.0, "faults": []}],
+}
+
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Alive": _ALIVE,
     "AlertView": _ALERT,
@@ -296,6 +407,8 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "VerificationView": _VERIFICATION,
     "ModelsView": _MODELS,
     "ModelView": _MODEL,
+    "DriftView": _DRIFT,
+    "QualityView": _QUALITY,
     "AliasesView": {"at": "2026-11-24T08:00:00Z", "aliases": {"champion": "2"}},
     "HistoryView": _HISTORY,
     "AutonomyView": _AUTONOMY,
