@@ -5,11 +5,11 @@ acts, how it is undone, what its risk is (`agents/risks.py`), and which runbook 
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
-from tools.values import Frozen
+from tools.values import Frozen, Instant
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -32,6 +32,27 @@ class Scale(Frozen):
     workers: int = Field(ge=1, le=1024)
 
 
+class Retrain(Frozen):
+    """Train a successor of `version` on the model's data of a window; what serves stays as it is."""
+
+    kind: Literal["retrain"] = "retrain"
+    model: Name
+    version: Name
+    window_start: Instant
+    window_end: Instant
+    """The first moment that is not in it any more."""
+    expected_gain: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """Accuracy that is to be won back, as a share of 1; None where it cannot be told."""
+    expected_seconds: Annotated[float, Field(ge=0)] | None = None
+    """What the training of `version` took; None where that is not on record."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.window_end <= self.window_start:
+            raise ValueError("window_end: a window ends after it starts")
+        return self
+
+
 class Notify(Frozen):
     """Tell the people on `channel`; changes nothing else."""
 
@@ -49,8 +70,8 @@ class NoAction(Frozen):
     reason: Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
-Action = Annotated[Rollback | Scale | Notify | NoAction, Field(discriminator="kind")]
-ACTION: TypeAdapter[Rollback | Scale | Notify | NoAction] = TypeAdapter(Action)
+Action = Annotated[Rollback | Scale | Retrain | Notify | NoAction, Field(discriminator="kind")]
+ACTION: TypeAdapter[Rollback | Scale | Retrain | Notify | NoAction] = TypeAdapter(Action)
 
 
 CHANGES_NOTHING = (Notify, NoAction)
@@ -76,3 +97,5 @@ class WorldState(Frozen):
     route_generation: int | None = None
     weights: dict[str, int] = Field(default_factory=dict)
     workers: int | None = None
+    training: str | None = None
+    """What would train: the backend's name; None: none is configured."""

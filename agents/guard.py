@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 
 from pydantic import Field
 
-from agents.actions import CHANGES_NOTHING, Action, Risk, Rollback, Scale, WorldState
+from agents.actions import CHANGES_NOTHING, Action, Retrain, Risk, Rollback, Scale, WorldState
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
 from agents.risks import impact
@@ -124,7 +124,7 @@ def edit_flaw(proposal: Proposal, action: Action) -> str | None:
     return None
 
 
-def _flaw(action: Rollback | Scale, state: WorldState, policies: Policies) -> str | None:
+def _flaw(action: Rollback | Scale | Retrain, state: WorldState, policies: Policies) -> str | None:
     """Why the action cannot be meant, whoever asks for it."""
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
@@ -141,6 +141,9 @@ def _flaw(action: Rollback | Scale, state: WorldState, policies: Policies) -> st
                 return f"{model} has {state.workers or 'an unknown number of'} workers, not {current}"
             if wanted > (limit := policies.model(model).max_workers):
                 return f"{wanted} workers are more than the {limit} that policy allows {model}"
+        case Retrain():
+            if state.training is None:
+                return "no training backend is configured"
         case unknown:
             assert_never(unknown)
     return None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Rollback, Scale, WorldState
+from agents.actions import NoAction, Notify, Retrain, Rollback, Scale, WorldState
 from agents.alerts import Alert
 from agents.evidence import Evidence, Finding, Hypothesis
 from agents.proposals import Proposal, Receipt
@@ -42,13 +42,15 @@ def quoted(text: str, limit: int = 300) -> str:
     return "`" + (plain(text, limit).replace("`", "'") or " ") + "`"
 
 
-def title(action: Rollback | Scale | Notify | NoAction) -> str:
+def title(action: Rollback | Scale | Retrain | Notify | NoAction) -> str:
     """One line of plain text."""
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
             return plain(f"Roll {model} back from version {bad} to version {good}", 300)
         case Scale(model=model, from_workers=current, workers=wanted):
             return plain(f"Scale {model} from {counted(current, 'worker')} to {wanted}", 300)
+        case Retrain(model=model, window_start=start, window_end=end):
+            return plain(f"Retrain {model} on its data from {moment(start)} to {moment(end)}", 300)
         case Notify(channel=channel, title=subject):
             return plain(f"Tell {channel}: {subject}", 300)
         case NoAction(reason=reason):
@@ -182,6 +184,8 @@ def _state(state: WorldState) -> str:
         parts.append(f"route generation {state.route_generation}")
     if state.workers is not None:
         parts.append(counted(state.workers, "worker"))
+    if state.training is not None:
+        parts.append(f"trained by {quoted(state.training)}")
     return ", ".join(parts) or "nothing in particular"
 
 

@@ -120,6 +120,8 @@ class Drift(Frozen):
     seasons: int = Field(default=3, ge=0, le=12)
     in_a_row: int = Field(default=3, ge=1, le=100)
     """So many windows have to drift one after the other before anything is raised: one odd hour retrains no model."""
+    min_gain: Share = 0.01
+    """Inputs that moved without costing so much accuracy retrain nothing."""
     rules: DriftRules = DriftRules()
 
     @model_validator(mode="after")

@@ -5,12 +5,12 @@ Exhaustive over the catalogue: an action without an answer here does not type-ch
 
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Risk, Rollback, Scale
+from agents.actions import NoAction, Notify, Retrain, Risk, Rollback, Scale
 from agents.evidence import Finding
 from agents.proposals import Impact
 
 
-def impact(action: Rollback | Scale | Notify | NoAction, finding: Finding) -> Impact:
+def impact(action: Rollback | Scale | Retrain | Notify | NoAction, finding: Finding) -> Impact:
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
             return Impact(
@@ -29,6 +29,16 @@ def impact(action: Rollback | Scale | Notify | NoAction, finding: Finding) -> Im
                 expected_effect="less memory and processor time are used" if fewer else "requests wait less for a worker",
                 undo=f"scale back to {current}",
                 runbook="scale",
+            )
+        case Retrain(model=model, version=version, expected_gain=gain, expected_seconds=seconds):
+            return Impact(
+                # It costs time, and nothing that serves changes: what comes of it has to win its place.
+                risk=Risk.LOW,
+                blast_radius=f"one training job{f', about {seconds / 60:.0f} minutes of it' if seconds is not None else ''}",
+                expected_effect=f"a challenger to version {version} of {model}"
+                + (f" that wins back about {gain:.1%} of accuracy" if gain is not None and gain > 0 else ""),
+                undo="none needed: the challenger serves nobody until it is promoted",
+                runbook="retrain",
             )
         case Notify(channel=channel):
             return Impact(

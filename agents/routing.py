@@ -8,11 +8,21 @@ from agents.alerts import Alert
 
 class Specialist(StrEnum):
     INCIDENT = "incident"
+    DRIFT = "drift"
 
 
 Rule = tuple[Callable[[Alert], bool], Specialist]
 
-RULES: tuple[Rule, ...] = ()
+
+def _about_drift(alert: Alert) -> bool:
+    """Our own monitors say so; of others the name does, as in `FeatureDriftDetected`."""
+    monitor = alert.labels.get("monitor")
+    return monitor in _DATA_MONITORS if monitor is not None else "drift" in alert.name.lower()
+
+
+_DATA_MONITORS = frozenset({"drift", "data_quality"})
+
+RULES: tuple[Rule, ...] = ((_about_drift, Specialist.DRIFT),)
 """In order; the first that matches any of the alerts decides. Each specialist brings its own: the incident one needs none."""
 
 

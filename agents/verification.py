@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Rollback, Scale
+from agents.actions import NoAction, Notify, Retrain, Rollback, Scale
 from agents.incident.observations import Observations
 from agents.measures import Measure, certainly_wrong, lacking, listed, operations, quality, utilisation
 from agents.policies import Policies, Slo
@@ -43,6 +43,9 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
         case Scale() as scale:
             look = _Look(observations, policies, policies.slo_of(scale.model), now - receipt.finished_at, now)
             return _scaled(scale, look)
+        case Retrain():
+            held = "It has changed nothing that serves: the challenger is measured before it does."
+            return Verification(status=Status.HOLDS, reason=held, at=now)
         case Notify() | NoAction():
             return Verification(status=Status.HOLDS, reason="It changes nothing, so there is nothing to confirm.", at=now)
         case unknown:

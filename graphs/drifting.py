@@ -5,14 +5,45 @@ Every window is counted in the store on the reference's grids. A part that canno
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
-from agents.drift.causes import DriftObservations, Pair
-from agents.policies import Drift
+from agents.alerts import Alert
+from agents.drift.case import DriftCase
+from agents.drift.causes import DriftObservations, Pair, explain
+from agents.drift.performance import perform
+from agents.policies import Drift, Policies
+from agents.subjects import model_of
 from graphs.gathering import Sources
 from tools.predictions.port import Distributions, PredictionReader
+from tools.registry.port import Alias
+from tools.toolbox import Readers
 from tools.values import Window
 
 _SOURCE = "predictions"
+
+
+async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Policies, now: datetime) -> DriftCase:
+    """What is known about the model that the alerts name: its traffic of the policy's windows, and where it comes from."""
+    rules, sources = policies.drift, Sources()
+    current = Window(start=now - rules.window, end=now)
+    reference = Window(start=current.start - rules.reference, end=current.start)
+    model = next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
+    case = DriftCase(alerts=tuple(alerts), model=model, reference=reference, current=current)
+    if model is None:
+        return case
+    champion = await sources.ask("registry", readers.registry.alias(model, Alias.CHAMPION), None)
+    training = await sources.ask("jobs", readers.registry.training_run(model, champion), None) if champion else None
+    question = observe_drift(model, reference, current, readers.predictions, rules)
+    observations = await sources.ask(_SOURCE, question, None)
+    return case.model_copy(
+        update={
+            "champion": champion,
+            "training": training,
+            "measured": explain(observations, rules.rules) if observations is not None else None,
+            "before": perform((), observations.outcomes[0]) if observations is not None else None,
+            "missing": (*sources.missing, *(observations.missing if observations is not None else ())),
+        }
+    )
 
 
 async def observe_drift(

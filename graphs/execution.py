@@ -10,7 +10,7 @@ from typing import assert_never
 import structlog
 
 from agents import guard
-from agents.actions import Action, NoAction, Notify, Rollback, Scale, WorldState
+from agents.actions import Action, NoAction, Notify, Retrain, Rollback, Scale, WorldState
 from agents.proposals import Proposal, Receipt
 from graphs.context import Context
 from graphs.world import read_state
@@ -99,6 +99,8 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
                 raise PermanentError(f"the capacity of {model} before the change is not on record")
             await context.tools.serving.scale(model, workers, expected_workers=before.workers, key=proposal.id)
             return Scale(model=model, from_workers=workers, workers=before.workers)
+        case Retrain():
+            raise PermanentError("no training backend is configured")
         case Notify() as notify:
             await _tell(notify, proposal, context)
             return None

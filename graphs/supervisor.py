@@ -28,7 +28,7 @@ from agents.proposals import Edit, Proposal, Reject
 from agents.risks import impact
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
-from graphs import incident
+from graphs import drift, incident
 from graphs.approval import ask
 from graphs.context import Context
 from graphs.execution import announce, execute, left_of
@@ -246,19 +246,21 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph = StateGraph(RunState, context_schema=Context, input_schema=Started)
     graph.add_node("triage", triage)
     graph.add_node("incident", incident.build())
+    graph.add_node("drift", drift.build())
     graph.add_node("propose", propose, retry_policy=patient, error_handler=leave_it)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
-    graph.add_node("act", act, retry_policy=retry, destinations=("wait", "incident", "report"))
+    graph.add_node("act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "report"))
     graph.add_node("wait", wait)
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
     graph.add_node("report", report, retry_policy=retry)
 
     graph.add_edge(START, "triage")
-    graph.add_conditional_edges("triage", _specialist, ["incident"])
+    graph.add_conditional_edges("triage", _specialist, ["incident", "drift"])
     graph.add_edge("incident", "propose")
+    graph.add_edge("drift", "propose")
     graph.add_edge("propose", "judge")
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "report"])

@@ -3,12 +3,12 @@
 import asyncio
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Rollback, Scale, WorldState
+from agents.actions import NoAction, Notify, Retrain, Rollback, Scale, WorldState
 from tools.registry.port import Alias
 from tools.toolbox import Readers
 
 
-async def read_state(action: Rollback | Scale | Notify | NoAction, readers: Readers) -> WorldState:
+async def read_state(action: Rollback | Scale | Retrain | Notify | NoAction, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
         case Rollback(model=model):
@@ -17,6 +17,9 @@ async def read_state(action: Rollback | Scale | Notify | NoAction, readers: Read
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)
             return WorldState(workers=capacity.workers)
+        case Retrain(model=model):
+            # No port trains yet, so nothing could be named that would.
+            return WorldState(champion=await readers.registry.alias(model, Alias.CHAMPION))
         case Notify() | NoAction():
             return WorldState()
         case unknown:

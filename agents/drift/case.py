@@ -1,0 +1,24 @@
+"""One investigation of drift: what was measured, and what is known of the model it was measured on."""
+
+from agents.alerts import Alert
+from agents.drift.causes import DriftFinding
+from agents.drift.performance import Performance
+from agents.evidence import Missing
+from tools.registry.port import TrainingRun
+from tools.values import Frozen, Window
+
+
+class DriftCase(Frozen):
+    alerts: tuple[Alert, ...]
+    model: str | None
+    """None: the alerts name no model."""
+    reference: Window
+    current: Window
+    measured: DriftFinding | None = None
+    """None where the traffic could not be read."""
+    before: Performance | None = None
+    """How right the model was in the reference window."""
+    champion: str | None = None
+    training: TrainingRun | None = None
+    """The job that made the champion."""
+    missing: tuple[Missing, ...] = ()

@@ -1,0 +1,78 @@
+"""From a finding about drift to the one thing to do about it.
+
+Data that moves is no reason to train by itself: what counts is whether the answers suffer, or may without anybody seeing it.
+"""
+
+from datetime import datetime
+from typing import assert_never
+
+from agents.actions import Action, NoAction, Retrain
+from agents.drift.case import DriftCase
+from agents.evidence import Cause, Finding, Recommendation
+from agents.narrative import plain
+from agents.policies import Policies
+from agents.telling import tell
+
+
+def recommend(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> Recommendation:
+    action, reason = _action(finding, case, policies, now)
+    return Recommendation(finding=finding, action=action, reason=reason)
+
+
+def _action(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> tuple[Action, str]:
+    match finding.cause:
+        case Cause.DATA_DRIFT | Cause.LABEL_SHIFT | Cause.CONCEPT_DRIFT:
+            return _retrain(finding, case, policies, now)
+        case Cause.SEASONALITY:
+            return _nothing(finding, now, "it is a rhythm that was there in earlier seasons")
+        case Cause.FALSE_ALARM:
+            return _nothing(finding, now, "nothing moved")
+        case Cause.DATA_QUALITY:
+            return tell(finding, case.alerts, policies, "no training repairs values that are broken where they are made")
+        case Cause.UNRESOLVED | Cause.LABELS | Cause.MODEL_REGRESSION | Cause.INFRASTRUCTURE | Cause.TRAFFIC_CHANGE:
+            return tell(finding, case.alerts, policies, "the cause is not known")
+        case unknown:
+            assert_never(unknown)
+
+
+def _nothing(finding: Finding, now: datetime, why: str) -> tuple[Action, str]:
+    reason = f"Looked at {now:%Y-%m-%d %H:%M} UTC: {why}. {finding.summary}"
+    return NoAction(reason=plain(reason, 2_000)), why
+
+
+def _retrain(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> tuple[Action, str]:
+    if finding.model is None or finding.version is None:
+        return tell(finding, case.alerts, policies, "the model has no champion that could be trained anew")
+    lost, how = _lost(case)
+    if lost is not None and lost < policies.drift.min_gain and finding.cause is Cause.DATA_DRIFT:
+        return _nothing(finding, now, f"its answers are as right as they were ({how})")
+    # After a change of the concept older data teaches what is not so any more.
+    start = case.current.start if finding.cause is Cause.CONCEPT_DRIFT else case.reference.start
+    run = case.training
+    retrain = Retrain(
+        model=finding.model,
+        version=finding.version,
+        window_start=start,
+        window_end=case.current.end,
+        expected_gain=round(lost, 4) if lost is not None else None,
+        expected_seconds=(run.ended_at - run.started_at).total_seconds()
+        if run is not None and run.ended_at is not None
+        else None,
+    )
+    return retrain, how if lost is not None else "whether the answers suffer cannot be told yet, and it may go unseen"
+
+
+def _lost(case: DriftCase) -> tuple[float | None, str]:
+    """Accuracy that went since the reference, measured where labels have come, else estimated; and how, in words."""
+    before, now = case.before, case.measured.performance if case.measured is not None else None
+    if before is None or now is None or before.accuracy is None:
+        return None, ""
+    if now.accuracy is not None and now.interval is not None and now.interval[1] - now.interval[0] <= _NARROW:
+        return before.accuracy - now.accuracy, f"accuracy {now.accuracy:.1%}, it was {before.accuracy:.1%}"
+    if now.estimate is not None:
+        return before.accuracy - now.estimate, f"estimated accuracy {now.estimate:.1%}, measured before {before.accuracy:.1%}"
+    return None, ""
+
+
+_NARROW = 0.1
+"""An interval wider than ten points says too little to act on."""
