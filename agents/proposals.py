@@ -13,7 +13,9 @@ from tools.values import Frozen, Instant
 
 def fingerprint(action: Action, state: WorldState) -> str:
     """SHA-256 (hex) of the canonical JSON of exactly what will be done, on exactly which state."""
-    content = {"action": action.model_dump(mode="json"), "state": state.model_dump(mode="json")}
+    # What came later is left out while it is empty: fingerprints hold from release to release.
+    later = {"training"} if state.training is None else set()
+    content = {"action": action.model_dump(mode="json"), "state": state.model_dump(mode="json", exclude=later)}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

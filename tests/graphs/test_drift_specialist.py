@@ -1,0 +1,143 @@
+"""The drift specialist in the supervisor: what it proposes for each cause, and where that stops."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from agents.actions import NoAction, Notify, Retrain
+from agents.alerts import Alert
+from agents.evidence import Cause
+from agents.policies import Mode
+from agents.routing import Specialist, route
+from graphs.state import Outcome
+from simulations.drift_worlds import World
+from tests.graphs.platform import MODEL, Platform, alert
+from tools.values import Window
+
+
+@dataclass
+class Drifted:
+    platform: Platform
+    world: World
+    reference: Window
+    current: Window
+
+    async def run(self) -> dict[str, Any]:
+        return await self.platform.start(self.alert())
+
+    def alert(self) -> Alert:
+        labels = {"alertname": "ModelDrift", "monitor": "drift", "model": MODEL}
+        return alert(self.platform.clock.now(), source="monitor", name="ModelDrift", labels=labels)
+
+
+async def drifted(cause: str, *, labelled: float = 0.8, seed: int = 3, champion: bool = True) -> Drifted:
+    platform = Platform()
+    for _ in range(2):
+        platform.registry.publish(MODEL)
+    if champion:
+        await platform.move("1")
+    now, rules = platform.clock.now(), platform.policies.drift
+    current = Window(start=now - rules.window, end=now)
+    reference = Window(start=current.start - rules.reference, end=current.start)
+    world = World(seed, cause)
+    world.model = MODEL
+    platform.predictions.add(world.draw(reference, 6_000, labelled, hit=False))
+    platform.predictions.add(world.draw(current, 1_500, labelled, hit=True))
+    return Drifted(platform, world, reference, current)
+
+
+async def test_a_changed_concept_asks_for_training_on_what_came_since_and_stops_where_nothing_trains() -> None:
+    case = await drifted("concept_drift")
+    ended = await case.run()
+    proposal = ended["proposal"]
+    assert proposal.requested_by == "agent:drift"
+    assert proposal.finding.cause is Cause.CONCEPT_DRIFT
+    assert isinstance(proposal.action, Retrain)
+    assert (proposal.action.window_start, proposal.action.window_end) == (case.current.start, case.current.end)
+    assert proposal.action.expected_gain is not None
+    assert proposal.action.expected_gain > 0.03
+    assert (ended["outcome"], ended["reason"]) == (Outcome.DENIED, "no training backend is configured")
+    ((_, told, _),) = case.platform.notify.sent
+    assert "no training backend is configured" in told.body
+
+
+async def test_labels_that_shifted_ask_for_training_on_the_whole_window() -> None:
+    case = await drifted("label_shift")
+    proposal = (await case.run())["proposal"]
+    assert proposal.finding.cause is Cause.LABEL_SHIFT
+    assert isinstance(proposal.action, Retrain)
+    assert proposal.action.window_start == case.reference.start
+
+
+async def test_inputs_that_moved_without_harm_retrain_nothing() -> None:
+    case = await drifted("covariate_drift")
+    proposal = (await case.run())["proposal"]
+    assert proposal.finding.cause is Cause.DATA_DRIFT
+    assert isinstance(proposal.action, NoAction)
+    assert "as right as they were" in proposal.action.reason
+
+
+async def test_inputs_that_moved_and_cost_accuracy_ask_for_training() -> None:
+    case = await drifted("covariate_drift", seed=8)
+    proposal = (await case.run())["proposal"]
+    assert isinstance(proposal.action, Retrain)
+    assert proposal.action.expected_gain is not None
+    assert proposal.action.expected_gain >= case.platform.policies.drift.min_gain
+    assert {each.id for each in proposal.finding.evidence} >= {"accuracy.current", "accuracy.estimate"}
+
+
+async def test_without_labels_training_is_asked_for_because_harm_would_go_unseen() -> None:
+    case = await drifted("covariate_drift", labelled=0.0)
+    proposal = (await case.run())["proposal"]
+    assert isinstance(proposal.action, Retrain)
+    assert proposal.action.expected_gain is None
+
+
+async def test_broken_values_are_told_to_people() -> None:
+    case = await drifted("data_quality")
+    ended = await case.run()
+    proposal = ended["proposal"]
+    assert ended["outcome"] == Outcome.NOTIFIED
+    assert isinstance(proposal.action, Notify)
+    assert case.world.detail.split(":")[0] in proposal.action.body
+
+
+async def test_nothing_that_moved_is_a_false_alarm() -> None:
+    case = await drifted("none")
+    ended = await case.run()
+    assert (ended["outcome"], ended["proposal"].finding.cause) == (Outcome.NO_ACTION, Cause.FALSE_ALARM)
+
+
+async def test_traffic_that_cannot_be_read_is_said() -> None:
+    case = await drifted("none")
+    case.platform.predictions.go_down()
+    proposal = (await case.run())["proposal"]
+    assert (proposal.finding.cause, [each.source for each in proposal.finding.missing]) == (Cause.UNRESOLVED, ["predictions"])
+    assert isinstance(proposal.action, Notify)
+
+
+async def test_a_model_without_a_champion_is_told_about() -> None:
+    case = await drifted("concept_drift", champion=False)
+    assert isinstance((await case.run())["proposal"].action, Notify)
+
+
+async def test_in_mode_observe_nothing_is_asked_either() -> None:
+    case = await drifted("concept_drift")
+    case.platform.mode = Mode.OBSERVE
+    assert (await case.run())["outcome"] == Outcome.DENIED
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "specialist"),
+    [
+        ("ModelDrift", {"monitor": "drift"}, Specialist.DRIFT),
+        ("BadData", {"monitor": "data_quality"}, Specialist.DRIFT),
+        ("FeatureDriftDetected", {}, Specialist.DRIFT),
+        ("DriftOfLatency", {"monitor": "performance"}, Specialist.INCIDENT),
+        ("ModelAccuracyLow", {}, Specialist.INCIDENT),
+    ],
+)
+def test_who_takes_a_case(name: str, labels: dict[str, str], specialist: Specialist) -> None:
+    platform = Platform()
+    assert route([alert(platform.clock.now(), name=name, labels={"model": MODEL, **labels})]) is specialist
