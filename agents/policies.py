@@ -132,6 +132,22 @@ class Drift(Frozen):
         return self
 
 
+Monitor = Literal["drift", "data_quality", "performance", "freshness"]
+_ALL: tuple[Monitor, ...] = ("drift", "data_quality", "performance", "freshness")
+
+
+class Monitors(Frozen):
+    """What is looked at without anybody asking. What a monitor raises enters as any alert does."""
+
+    enabled: tuple[Monitor, ...] = _ALL
+    every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=1)
+    """Windows end at multiples of it. What was missed while the service was away is looked at once, not once for each."""
+    max_silence: Duration = timedelta(hours=6)
+    """A model that had traffic and got none for so long has lost it."""
+    in_a_row: int = Field(default=2, ge=1, le=100)
+    """So many windows raise an alert about traffic or promises, and so many take it back; drift and quality have their own."""
+
+
 _QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}
 
 
@@ -210,6 +226,8 @@ class ModelPolicy(Frozen):
     """What is particular to one model; what is not set falls back to the whole tree's."""
 
     slo: Slo | None = None
+    drift: Drift | None = None
+    monitors: Monitors | None = None
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -221,6 +239,7 @@ class Policies(Frozen):
     intake: Intake = Intake()
     investigation: Investigation = Investigation()
     drift: Drift = Drift()
+    monitors: Monitors = Monitors()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()
@@ -243,6 +262,12 @@ class Policies(Frozen):
     def slo_of(self, model: str) -> Slo:
         own = self.models.get(model)
         return own.slo if own is not None and own.slo is not None else self.slo
+
+    def drift_of(self, model: str) -> Drift:
+        return self.model(model).drift or self.drift
+
+    def monitors_of(self, model: str) -> Monitors:
+        return self.model(model).monitors or self.monitors
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())

@@ -24,6 +24,7 @@ from api.work.chores import Chore
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.intake import Intake
+from api.work.monitors import Watch
 from api.work.progress import Progress
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
@@ -46,6 +47,8 @@ _SWEEP = timedelta(milliseconds=500)
 """How late a run may be woken, or an expired question be closed."""
 _LOAD = timedelta(milliseconds=500)
 """How often new segments are looked for; the gateway completes one every few seconds."""
+_WATCH = timedelta(seconds=30)
+"""How soon a window that has ended is looked at."""
 _TIDY = timedelta(hours=1)
 """How often rows that have served are dropped."""
 _BUILD = _WARM = timedelta(seconds=1)
@@ -121,13 +124,15 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         warm = Chore("warm", lambda: _warm(adapters), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
-        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy)
+        intake = Intake(database, policy, clock)
+        watch = Chore("watch", Watch(database, intake, adapters.predictions, policy, clock).once, _WATCH)
+        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
         yield Services(
             database=database,
-            intake=Intake(database, policy, clock),
+            intake=intake,
             approvals=approvals,
             autonomy=autonomy,
             policies=policy,

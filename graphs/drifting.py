@@ -24,10 +24,9 @@ _SOURCE = "predictions"
 
 async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Policies, now: datetime) -> DriftCase:
     """What is known about the model that the alerts name: its traffic of the policy's windows, and where it comes from."""
-    rules, sources = policies.drift, Sources()
-    current = Window(start=now - rules.window, end=now)
-    reference = Window(start=current.start - rules.reference, end=current.start)
     model = next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
+    rules, sources = policies.drift_of(model) if model is not None else policies.drift, Sources()
+    reference, current = drift_windows(rules, now)
     case = DriftCase(alerts=tuple(alerts), model=model, reference=reference, current=current)
     if model is None:
         return case
@@ -44,6 +43,12 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
             "missing": (*sources.missing, *(observations.missing if observations is not None else ())),
         }
     )
+
+
+def drift_windows(rules: Drift, now: datetime) -> tuple[Window, Window]:
+    """Reference and current."""
+    current = Window(start=now - rules.window, end=now)
+    return Window(start=current.start - rules.reference, end=current.start), current
 
 
 async def observe_drift(

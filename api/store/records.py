@@ -284,6 +284,25 @@ class AutonomyRecord(Base):
     at: Mapped[datetime]
 
 
+class MonitorRecord(Base):
+    """Where one monitor of one model stands."""
+
+    __tablename__ = "monitors"
+
+    model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    monitor: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tick: Mapped[datetime]
+    """End of the latest window that it was asked about."""
+    bad: Mapped[bool | None]
+    """What it said then; null: it could not tell."""
+    streak: Mapped[int]
+    """Windows in a row that were bad (above 0) or good (below)."""
+    raised_at: Mapped[datetime | None]
+    summary: Mapped[str] = mapped_column(Text)
+    checked_at: Mapped[datetime | None]
+    """Null: it was met, and is looked at from the next window on."""
+
+
 class IdempotencyRecord(Base):
     """The answer that was given to a write with an `Idempotency-Key`, by principal and route."""
 

@@ -409,6 +409,20 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "ModelView": _MODEL,
     "DriftView": _DRIFT,
     "QualityView": _QUALITY,
+    "MonitorsView": {
+        "items": [
+            {
+                "model": "loans",
+                "monitor": "drift",
+                "bad": True,
+                "summary": "Covariate drift: number2 moved, and no value is broken.",
+                "streak": 3,
+                "raised_at": "2026-11-24T09:00:00Z",
+                "tick": "2026-11-24T09:00:00Z",
+                "checked_at": "2026-11-24T09:00:12.204611Z",
+            }
+        ]
+    },
     "AliasesView": {"at": "2026-11-24T08:00:00Z", "aliases": {"champion": "2"}},
     "HistoryView": _HISTORY,
     "AutonomyView": _AUTONOMY,

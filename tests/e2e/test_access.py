@@ -8,7 +8,10 @@ from api.web.auth import Role
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform, give_key
 
-READABLE = ("alerts", "incidents", "approvals", "autonomy", "policies", "models", "actions", "audit", "audit/verify")
+READABLE = (
+    *("alerts", "incidents", "approvals", "autonomy", "policies", "models", "monitors"),
+    *("actions", "audit", "audit/verify"),
+)
 
 
 async def test_nothing_is_shown_without_a_key(platform: Platform) -> None:

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime
 
 from agents.drift.causes import DriftFinding, explain, pairs
 from agents.drift.performance import Performance, perform
 from agents.drift.verdicts import compare
 from api.problems import FieldError, Invalid, NotFound
+from api.store import monitors
 from api.store.text import storable
 from api.web import auth
 from api.web.dependencies import Needs
@@ -39,6 +40,26 @@ class DriftView(View):
     rows_reference: int
     rows_current: int
     finding: DriftFinding
+
+
+class MonitorView(View):
+    model: str
+    monitor: str
+    bad: bool | None
+    """What it said of its latest window; null: it could not tell."""
+    summary: str
+    streak: int
+    """Windows in a row that were bad (above 0) or good (below)."""
+    raised_at: datetime | None
+    """Since when an alert of it fires; null while none does."""
+    tick: datetime
+    """End of its latest window."""
+    checked_at: datetime | None
+    """Null: it is looked at from the next window on."""
+
+
+class MonitorsView(View):
+    items: list[MonitorView]
 
 
 class VersionQualityView(View):
@@ -74,12 +95,14 @@ class Windows:
     def __init__(
         self,
         needs: Needs,
+        request: Request,
         start: Annotated[AwareDatetime | None, Query(description="Of the current window; default: by policy.")] = None,
         end: Annotated[AwareDatetime | None, Query(description="Default: now.")] = None,
         reference_start: Annotated[AwareDatetime | None, Query(description="Default: by policy.")] = None,
         reference_end: Annotated[AwareDatetime | None, Query(description="Default: `start`.")] = None,
     ) -> None:
-        rules = needs.policies().drift
+        model = request.path_params.get("name") or request.query_params.get("model", "")
+        rules = needs.policies().drift_of(model)
         end = _possible("end", end or needs.clock.now())
         start = _possible("start", start or end - rules.window)
         reference_end = _possible("reference_end", reference_end or start)
@@ -109,7 +132,7 @@ async def show_drift(
     labels that have come and the same hours of earlier weeks; what could not be told is in `considered`.
     """
     await _known(needs, model)
-    rules = needs.policies().drift
+    rules = needs.policies().drift_of(model)
     seen = await observe_drift(model, windows.reference, windows.current, needs.predictions, rules, version=version)
     return DriftView(
         model=model,
@@ -130,7 +153,7 @@ async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Bot
     the same class and score were right in the reference; it does not see a change of the concept.
     """
     await _known(needs, name)
-    rules = needs.policies().drift
+    rules = needs.policies().drift_of(name)
     before = await needs.predictions.distributions(name, windows.reference)
     now = await needs.predictions.distributions(name, windows.current, like=before)
     learnt = await needs.predictions.outcomes(name, windows.reference)
@@ -175,3 +198,13 @@ def _possible(field: str, moment: datetime) -> datetime:
 
 def _refused(field: str, detail: str) -> Invalid:
     return Invalid("the two windows cannot be made of this", errors=(FieldError(field=field, detail=detail),))
+
+
+@router.get("/monitors")
+async def list_monitors(
+    needs: Needs, _who: auth.CanView, model: Annotated[str | None, Query(max_length=200, description="Only its.")] = None
+) -> MonitorsView:
+    """What is looked at without anybody asking, and where it stands."""
+    async with needs.database.read() as session:
+        found = await monitors.listing(session, model) if model is None or storable(model) else []
+    return MonitorsView(items=[MonitorView.model_validate(each) for each in found])

@@ -1,0 +1,117 @@
+"""Our own monitors: what each says of one window, and when that is raised. Whoever runs them keeps where each stands.
+
+A monitor that cannot tell says so, and nothing changes: neither silence nor a store that is away is good or bad news.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from agents.alerts import Severity
+from agents.drift.causes import DriftFinding
+from agents.policies import Monitor, Policies, Slo
+from agents.statistics import wilson
+from agents.wording import milliseconds, share
+from tools.predictions.port import VersionWindow, Volume
+from tools.values import Frozen, Instant
+
+NAMES: dict[Monitor, str] = {
+    "drift": "ModelDrift",
+    "data_quality": "ModelDataQuality",
+    "performance": "ModelBelowSlo",
+    "freshness": "ModelTrafficStopped",
+}
+"""Monitor -> the alert's name."""
+_MOVED = frozenset({"covariate_drift", "label_shift", "concept_drift"})
+
+
+class Check(Frozen):
+    """What one monitor says of one window."""
+
+    monitor: Monitor
+    bad: bool | None
+    """None: it cannot be told."""
+    summary: str
+    severity: Severity = "warning"
+
+
+class Standing(Frozen):
+    """Where a monitor stands: `streak` windows in a row were bad (above 0) or good (below)."""
+
+    streak: int = 0
+    raised_at: Instant | None = None
+    """The window's end at which it was raised; None while nothing is."""
+
+
+class Step(Frozen):
+    standing: Standing
+    alert: Literal["firing", "resolved"] | None = None
+    raised_at: Instant | None = Field(default=None)
+    """Of the alert: with its monitor and model its identity."""
+
+
+def advance(standing: Standing, check: Check, tick: datetime, in_a_row: int) -> Step:
+    """So many windows in a row raise an alert, and so many take it back."""
+    if check.bad is None:
+        return Step(standing=standing)
+    sign = 1 if check.bad else -1
+    streak = standing.streak + sign if standing.streak * sign > 0 else sign
+    raised = standing.raised_at
+    if check.bad and raised is None and streak >= in_a_row:
+        return Step(standing=Standing(streak=streak, raised_at=tick), alert="firing", raised_at=tick)
+    if not check.bad and raised is not None and -streak >= in_a_row:
+        return Step(standing=Standing(streak=streak), alert="resolved", raised_at=raised)
+    return Step(standing=Standing(streak=streak, raised_at=raised))
+
+
+def drift(found: DriftFinding) -> Check:
+    bad = None if found.cause == "undetermined" else found.cause in _MOVED
+    return Check(monitor="drift", bad=bad, summary=f"{found.cause.replace('_', ' ').capitalize()}: {found.reason}.")
+
+
+def data_quality(found: DriftFinding) -> Check:
+    if found.cause == "data_quality":
+        return Check(monitor="data_quality", bad=True, summary=f"Broken values: {found.reason}.")
+    bad = None if found.cause == "undetermined" else False
+    return Check(monitor="data_quality", bad=bad, summary="No value is broken." if bad is False else found.reason)
+
+
+def performance(versions: tuple[VersionWindow, ...], slo: Slo, policies: Policies) -> Check:
+    """Whether what was promised is certainly not kept, beyond chance, by any version that answers."""
+    rules, level = policies.verification, policies.investigation.significance
+    told, broken = False, []
+    for each in versions:
+        name = f"version {each.version}"
+        if each.count >= rules.min_predictions and slo.max_error_rate is not None:
+            told = True
+            if wilson(each.errors, each.count, level)[0] > slo.max_error_rate:
+                broken.append(f"{name} fails {share(each.errors / each.count)} of {each.count:,} requests")
+        if each.count >= rules.min_predictions and slo.max_latency_p99_ms is not None and each.latency_p99_ms is not None:
+            told = True
+            if each.latency_p99_ms > slo.max_latency_p99_ms:
+                broken.append(f"{name} has a p99 of {milliseconds(each.latency_p99_ms)}")
+        if slo.min_accuracy is not None and each.accuracy is not None and each.correct is not None:
+            if each.labelled < rules.min_labels:
+                continue
+            told = True
+            if wilson(each.correct, each.labelled, level)[1] < slo.min_accuracy:
+                broken.append(f"{name} is right in {share(each.accuracy)} of {each.labelled:,} labelled answers")
+    if broken:
+        return Check(
+            monitor="performance", bad=True, summary=f"Below what was promised: {'; '.join(broken)}.", severity="critical"
+        )
+    if not told:
+        return Check(monitor="performance", bad=None, summary="Too little traffic, or nothing is promised.")
+    return Check(monitor="performance", bad=False, summary="What was promised is kept.")
+
+
+def freshness(before: tuple[Volume, ...], silence: tuple[Volume, ...]) -> Check:
+    """`silence`: the latest stretch, as long as policy lets a model be silent; `before`: what came earlier."""
+    was, now = sum(each.count for each in before), sum(each.count for each in silence)
+    since = silence[0].start if silence else None
+    if now:
+        return Check(monitor="freshness", bad=False, summary=f"{now:,} predictions have come lately.")
+    if not was or since is None:
+        return Check(monitor="freshness", bad=None, summary="Nothing came, and nothing had come before.")
+    return Check(monitor="freshness", bad=True, summary=f"No prediction has come since {since:%Y-%m-%d %H:%M} UTC.")

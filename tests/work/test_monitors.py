@@ -1,0 +1,154 @@
+"""Monitors look at every model once a window, and what they raise enters as any alert does."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agents.policies import Drift, ModelPolicy, Monitors, Policies
+from api.store import incidents, monitors
+from api.store.alerts import page as alerts_page
+from api.store.database import Database
+from api.work.intake import Intake
+from api.work.monitors import Watch
+from simulations.drift_worlds import World
+from tests.twins.clock import SteppedClock
+from tests.twins.predictions import TwinPredictions
+from tools.errors import TemporaryError
+from tools.values import Window
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+class CutOff:
+    """An intake after which the process is gone: what it took in stays."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def accept(self, *alerts: Any, **told: Any) -> None:
+        await self._intake.accept(*alerts, **told)
+        raise TemporaryError("killed")
+
+
+class Watched:
+    """A model with four quiet weeks behind it."""
+
+    def __init__(self, database: Database, policies: Policies | None = None) -> None:
+        self.database, self.clock, self.predictions = database, SteppedClock(), TwinPredictions()
+        self.policies = policies or Policies(drift=Drift(in_a_row=2, seasons=0))
+        self.intake = Intake(database, lambda: self.policies, self.clock)
+        self.watch = self.another(self.intake)
+        self.world = World(3, "covariate_drift")
+        self.world.model = "loans"
+        now = self.clock.now()
+        self.predictions.add(self.world.draw(Window(start=now - 28 * DAY, end=now), 2_800, 0.5, hit=False))
+
+    def another(self, intake: Any) -> Watch:
+        return Watch(self.database, intake, self.predictions, lambda: self.policies, self.clock)
+
+    def traffic(self, *, hit: bool, time: timedelta = DAY, rows: int = 400) -> None:
+        now = self.clock.now()
+        self.predictions.add(self.world.draw(Window(start=now, end=now + time), rows, 0.5, hit=hit))
+        self.clock.pass_(time)
+
+    async def alerts(self) -> list[tuple[str, str]]:
+        async with self.database.read() as session:
+            page = await alerts_page(session, limit=50)
+        return sorted((each.labels["monitor"], each.status) for each in page.items)
+
+    async def incidents(self) -> list[str]:
+        async with self.database.read() as session:
+            return [each.subject for each in (await incidents.page(session, limit=50)).items]
+
+    async def standing(self, monitor: str) -> tuple[bool | None, int]:
+        async with self.database.read() as session:
+            record = (await monitors.of_model(session, "loans"))[monitor]
+        return record.bad, record.streak
+
+
+@pytest.fixture
+async def watched(database: Database) -> Watched:
+    found = Watched(database)
+    await found.watch.once()
+    return found
+
+
+async def test_a_model_is_first_looked_at_when_its_next_window_ends(watched: Watched) -> None:
+    async with watched.database.read() as session:
+        met = await monitors.of_model(session, "loans")
+    assert set(met) == {"drift", "data_quality", "performance", "freshness"}
+    assert all(each.checked_at is None for each in met.values())
+    assert await watched.watch.once() == 0
+    watched.traffic(hit=False, time=HOUR, rows=100)
+    assert await watched.watch.once() == 1
+    assert await watched.watch.once() == 0
+    assert await watched.standing("drift") == (False, -1)
+
+
+async def test_drift_is_raised_after_its_windows_in_a_row_and_opens_an_incident(watched: Watched) -> None:
+    watched.traffic(hit=True)
+    await watched.watch.once()
+    assert (await watched.standing("drift"), await watched.alerts()) == ((True, 1), [])
+    watched.traffic(hit=True, time=HOUR, rows=20)
+    await watched.watch.once()
+    assert await watched.alerts() == [("drift", "firing")]
+    assert await watched.incidents() == ["model:loans"]
+
+
+async def test_windows_that_were_missed_are_one_look(watched: Watched) -> None:
+    watched.traffic(hit=True)
+    assert await watched.watch.once() == 1
+    assert await watched.watch.once() == 0
+    assert await watched.standing("drift") == (True, 1)
+
+
+async def test_two_replicas_raise_one_alert(watched: Watched) -> None:
+    watched.traffic(hit=True)
+    await watched.watch.once()
+    watched.traffic(hit=True, time=HOUR, rows=20)
+    await watched.watch.once()
+    await watched.another(watched.intake).once()
+    assert await watched.alerts() == [("drift", "firing")]
+    assert await watched.standing("drift") == (True, 2)
+
+
+async def test_a_look_that_was_cut_off_after_its_alert_raises_the_same_one(watched: Watched) -> None:
+    watched.traffic(hit=True)
+    await watched.watch.once()
+    watched.traffic(hit=True, time=HOUR, rows=20)
+    with pytest.raises(TemporaryError):
+        await watched.another(CutOff(watched.intake)).once()
+    assert await watched.alerts() == [("drift", "firing")]
+    assert await watched.standing("drift") == (True, 1)
+    await watched.watch.once()
+    assert (await watched.alerts(), await watched.incidents()) == ([("drift", "firing")], ["model:loans"])
+
+
+async def test_a_store_that_is_away_is_no_news(watched: Watched) -> None:
+    watched.traffic(hit=True)
+    watched.predictions.go_down()
+    with pytest.raises(TemporaryError):
+        await watched.watch.once()
+    watched.predictions.come_back()
+    assert await watched.watch.once() == 1
+
+
+async def test_traffic_that_stops_is_raised_and_taken_back_when_it_comes_again(watched: Watched) -> None:
+    watched.traffic(hit=False, time=HOUR, rows=50)
+    for _ in range(8):
+        watched.clock.pass_(HOUR)
+        await watched.watch.once()
+    assert ("freshness", "firing") in await watched.alerts()
+    for _ in range(2):
+        watched.traffic(hit=False, time=HOUR, rows=50)
+        await watched.watch.once()
+    assert ("freshness", "resolved") in await watched.alerts()
+
+
+async def test_policy_says_which_monitors_a_model_has(database: Database) -> None:
+    watched = Watched(database, Policies(models={"loans": ModelPolicy(monitors=Monitors(enabled=("freshness",)))}))
+    await watched.watch.once()
+    async with database.read() as session:
+        assert set(await monitors.of_model(session, "loans")) == {"freshness"}
