@@ -72,11 +72,11 @@ class Flights:
 
     def departing(self, window: Window) -> "Flights":
         start, end = np.searchsorted(self.departed, [_minute(window.start), _minute(window.end)])
-        return self._rows(slice(start, end))
+        return self.rows(slice(start, end))
 
     def arrived_by(self, moment: datetime) -> "Flights":
         """Those whose label is known at that moment."""
-        return self._rows(self.arrived <= _minute(moment))
+        return self.rows(self.arrived <= _minute(moment))
 
     def __iter__(self) -> Iterator[Flight]:
         origin, carrier, dest = self.names
@@ -95,7 +95,7 @@ class Flights:
                 label=CLASSES[int(self.late[row])],
             )
 
-    def _rows(self, rows: slice | NDArray[np.bool_]) -> "Flights":
+    def rows(self, rows: slice | NDArray[np.bool_]) -> "Flights":
         return Flights(
             departed=self.departed[rows],
             arrived=self.arrived[rows],
