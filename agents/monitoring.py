@@ -10,6 +10,7 @@ from pydantic import Field
 
 from agents.alerts import Severity
 from agents.drift.causes import DriftFinding
+from agents.drift.verdicts import Comparison
 from agents.policies import Monitor, Policies, Slo
 from agents.statistics import wilson
 from agents.wording import milliseconds, share
@@ -19,6 +20,7 @@ from tools.values import Frozen, Instant
 NAMES: dict[Monitor, str] = {
     "drift": "ModelDrift",
     "data_quality": "ModelDataQuality",
+    "skew": "ModelTrainingSkew",
     "performance": "ModelBelowSlo",
     "freshness": "ModelTrafficStopped",
 }
@@ -75,6 +77,15 @@ def data_quality(found: DriftFinding) -> Check:
         return Check(monitor="data_quality", bad=True, summary=f"Broken values: {found.reason}.")
     bad = None if found.cause == "undetermined" else False
     return Check(monitor="data_quality", bad=bad, summary="No value is broken." if bad is False else found.reason)
+
+
+def skew(found: Comparison | None, version: str | None) -> Check:
+    """`found`: inputs now beside those that the champion was trained on."""
+    if found is None or found.cause == "undetermined":
+        told = "Its training left nothing to compare with." if found is None else f"{found.reason.capitalize()}."
+        return Check(monitor="skew", bad=None, summary=told)
+    bad = found.cause != "none"
+    return Check(monitor="skew", bad=bad, summary=f"Beside what version {version} was trained on: {found.reason}.")
 
 
 def performance(versions: tuple[VersionWindow, ...], slo: Slo, policies: Policies) -> Check:

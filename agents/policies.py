@@ -132,8 +132,8 @@ class Drift(Frozen):
         return self
 
 
-Monitor = Literal["drift", "data_quality", "performance", "freshness"]
-_ALL: tuple[Monitor, ...] = ("drift", "data_quality", "performance", "freshness")
+Monitor = Literal["drift", "data_quality", "skew", "performance", "freshness"]
+_ALL: tuple[Monitor, ...] = ("drift", "data_quality", "skew", "performance", "freshness")
 
 
 class Monitors(Frozen):

@@ -20,7 +20,7 @@ def _about_drift(alert: Alert) -> bool:
     return monitor in _DATA_MONITORS if monitor is not None else "drift" in alert.name.lower()
 
 
-_DATA_MONITORS = frozenset({"drift", "data_quality"})
+_DATA_MONITORS = frozenset({"drift", "data_quality", "skew"})
 
 RULES: tuple[Rule, ...] = ((_about_drift, Specialist.DRIFT),)
 """In order; the first that matches any of the alerts decides. Each specialist brings its own: the incident one needs none."""

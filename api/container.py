@@ -125,7 +125,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         intake = Intake(database, policy, clock)
-        watch = Chore("watch", Watch(database, intake, adapters.predictions, policy, clock).once, _WATCH)
+        watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, _WATCH)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))

@@ -13,8 +13,8 @@ from tools.offload import ChildProcess
 from tools.predictions.clickhouse import ClickHouseStore
 from tools.predictions.engine import Engine
 from tools.predictions.kinds import FeatureKind
-from tools.predictions.port import Distributions
 from tools.predictions.schema import predictions_table
+from tools.tables.port import Distributions
 from tools.values import Window
 
 _DAY = Window(start=datetime(2026, 3, 2, tzinfo=UTC), end=datetime(2026, 3, 3, tzinfo=UTC))

@@ -9,13 +9,15 @@ from datetime import datetime
 
 from agents.alerts import Alert
 from agents.drift.case import DriftCase
-from agents.drift.causes import DriftObservations, Pair, explain
+from agents.drift.causes import DriftObservations, Pair, explain, pairs
 from agents.drift.performance import perform
+from agents.drift.verdicts import Comparison, compare
 from agents.policies import Drift, Policies
 from agents.subjects import model_of
 from graphs.gathering import Sources
-from tools.predictions.port import Distributions, PredictionReader
-from tools.registry.port import Alias
+from tools.predictions.port import PredictionReader
+from tools.registry.port import Alias, RegistryReader
+from tools.tables.port import Distributions
 from tools.toolbox import Readers
 from tools.values import Window
 
@@ -31,18 +33,38 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
     if model is None:
         return case
     champion = await sources.ask("registry", readers.registry.alias(model, Alias.CHAMPION), None)
+    skew = await _skew(model, champion, current, readers, sources, rules) if champion else None
     training = await sources.ask("jobs", readers.registry.training_run(model, champion), None) if champion else None
     question = observe_drift(model, reference, current, readers.predictions, rules)
     observations = await sources.ask(_SOURCE, question, None)
     return case.model_copy(
         update={
             "champion": champion,
+            "skew": skew,
             "training": training,
             "measured": explain(observations, rules.rules) if observations is not None else None,
             "before": perform((), observations.outcomes[0]) if observations is not None else None,
             "missing": (*sources.missing, *(observations.missing if observations is not None else ())),
         }
     )
+
+
+async def beside_training(
+    model: str, version: str, window: Window, registry: RegistryReader, predictions: PredictionReader
+) -> tuple[Distributions, Distributions] | None:
+    """What the version was trained on and what it is asked now, on the same grids; None where its training left nothing."""
+    learnt = await registry.reference(model, version)
+    if learnt is None:
+        return None
+    return learnt, await predictions.distributions(model, window, version=version, like=learnt)
+
+
+async def _skew(
+    model: str, version: str, window: Window, readers: Readers, sources: Sources, rules: Drift
+) -> Comparison | None:
+    question = beside_training(model, version, window, readers.registry, readers.predictions)
+    found = await sources.ask("registry", question, None)
+    return compare(pairs(found[0].features, found[1].features), rules.rules) if found is not None else None
 
 
 def drift_windows(rules: Drift, now: datetime) -> tuple[Window, Window]:

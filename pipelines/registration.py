@@ -16,6 +16,7 @@ from pipelines.training import TrainedModel
 from tools.registry.library import artifact_location, opened
 from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature
 from tools.registry.tracking import translated
+from tools.tables import stored
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,14 @@ def _registered(mlflow: Any, trained: TrainedModel, tracking_uri: str, model: st
         mlflow.log_metrics(trained.metrics)
         spec = Path(folder) / FILE
         spec.write_text(trained.spec.model_dump_json(indent=1))
-        logged = _log_model(mlflow, trained, spec)
+        reference = Path(folder) / stored.FILE
+        reference.write_text(stored.written(trained.reference))
+        logged = _log_model(mlflow, trained, (spec, reference))
         version = mlflow.register_model(logged.model_uri, model, tags=origin)
     return Registered(model=model, version=str(version.version), run_id=run.info.run_id)
 
 
-def _log_model(mlflow: Any, trained: TrainedModel, spec: Path) -> Any:
+def _log_model(mlflow: Any, trained: TrainedModel, beside: tuple[Path, ...]) -> Any:
     import numpy as np
     import torch
     from mlflow.models import ModelSignature
@@ -74,7 +77,7 @@ def _log_model(mlflow: Any, trained: TrainedModel, spec: Path) -> Any:
         serialization_format="pt2",
         input_example=tuple(torch.from_numpy(part) for part in trained.example),
         signature=signature,
-        extra_files=[str(spec)],
+        extra_files=[str(path) for path in beside],
         # Named, because finding them out means loading the model in an environment of its own: a minute.
         pip_requirements=[f"torch=={torch.__version__}"],
     )

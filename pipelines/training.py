@@ -16,7 +16,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pipelines.faults import LostArrivals
 from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
 from pipelines.network import Network
+from pipelines.references import counted
 from tools.registry.serving_spec import CategoricalFeature, NumericFeature, ServingSpec
+from tools.tables.port import Distributions
 from tools.values import Window
 
 
@@ -47,6 +49,8 @@ class TrainedModel:
     """On the validation part: `accuracy`, `auc`, `log_loss`, `late_share`; and `rows` of training, `seconds` of fitting."""
     example: tuple[NDArray[np.float32], NDArray[np.int64]]
     """Two rows as the network takes them."""
+    reference: Distributions
+    """Of the validation part: what production is held against."""
 
 
 def train(
@@ -82,7 +86,9 @@ def train(
     metrics = _judge(logits, late[split:]) | {"rows": float(split), "seconds": time.perf_counter() - started}
     progress(f"validation: accuracy {metrics['accuracy']:.4f}, AUC {metrics['auc']:.4f}")
     example = (numeric[:2].numpy(), categorical[:2].numpy())
-    return TrainedModel(network, spec, recipe, window, metrics, example)
+    probabilities = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    reference = counted(known.rows(slice(split, None)), probabilities, spec.threshold, window)
+    return TrainedModel(network, spec, recipe, window, metrics, example, reference)
 
 
 def encode(flights: Flights, spec: ServingSpec) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ _CAUSES: dict[Measured, Cause] = {
     "seasonality": Cause.SEASONALITY,
     "undetermined": Cause.UNRESOLVED,
 }
+_SKEWED = ("covariate_drift", "data_quality")
 _MOST_FEATURES = 10
 """Told one by one; the others are in `GET /v1/drift`."""
 _LEADING = 0.9
@@ -33,6 +34,10 @@ def assess(case: DriftCase, now: datetime) -> Finding:
     measured, cause = case.measured, _CAUSES[case.measured.cause]
     evidence = tuple(_evidence(case, measured))
     reason = f"{measured.reason[:1].upper()}{measured.reason[1:]}."
+    if cause in (Cause.FALSE_ALARM, Cause.UNRESOLVED) and case.skew is not None and case.skew.cause in _SKEWED:
+        # Nothing moved since: it has been unlike its training from the first day on.
+        cause = _CAUSES[case.skew.cause]
+        reason = f"Beside what version {case.champion} was trained on: {case.skew.reason}."
     hypotheses = [
         Hypothesis(cause=cause, score=_LEADING, reason=reason, supporting=tuple(each.id for each in evidence)),
         *(Hypothesis(cause=other, score=0.0, reason=_against(measured)) for other in _others(cause)),
@@ -76,6 +81,9 @@ def _evidence(case: DriftCase, measured: DriftFinding) -> Iterator[Evidence]:
     told = [each for each in measured.features.features if each.drifted or each.faults]
     for feature in told[:_MOST_FEATURES]:
         yield _of_feature(feature, "feature", query, case)
+    for feature in case.skew.features[:_MOST_FEATURES] if case.skew is not None else ():
+        if feature.drifted or feature.faults:
+            yield _of_feature(feature, "training", f"reference({case.model}, {case.champion})", case)
     for answer in measured.answers.features:
         if answer.drifted:
             yield _of_feature(answer, "answer", query, case)

@@ -3,6 +3,7 @@
 from agents.alerts import Alert
 from agents.drift.causes import DriftFinding
 from agents.drift.performance import Performance
+from agents.drift.verdicts import Comparison
 from agents.evidence import Missing
 from tools.registry.port import TrainingRun
 from tools.values import Frozen, Window
@@ -19,6 +20,8 @@ class DriftCase(Frozen):
     before: Performance | None = None
     """How right the model was in the reference window."""
     champion: str | None = None
+    skew: Comparison | None = None
+    """The champion's inputs beside those it was trained on; None where its training left nothing, or too little came."""
     training: TrainingRun | None = None
     """The job that made the champion."""
     missing: tuple[Missing, ...] = ()

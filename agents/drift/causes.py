@@ -13,8 +13,8 @@ from agents.drift.performance import Performance, perform
 from agents.drift.rules import DriftRules
 from agents.drift.verdicts import Cause, Comparison, compare
 from agents.evidence import Missing
-from tools.predictions.port import Distributions, Outcome
-from tools.tables.port import ColumnProfile, Value
+from tools.predictions.port import Outcome
+from tools.tables.port import ColumnProfile, Distributions, Value
 from tools.values import Frozen
 
 Pair = tuple[Distributions, Distributions]

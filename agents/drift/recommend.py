@@ -43,7 +43,8 @@ def _nothing(finding: Finding, now: datetime, why: str) -> tuple[Action, str]:
 def _retrain(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> tuple[Action, str]:
     if finding.model is None or finding.version is None:
         return tell(finding, case.alerts, policies, "the model has no champion that could be trained anew")
-    lost, how = _lost(case)
+    skewed = case.measured is not None and case.measured.cause in ("none", "undetermined")
+    lost, how = (None, "") if skewed else _lost(case)
     if lost is not None and lost < policies.drift.min_gain and finding.cause is Cause.DATA_DRIFT:
         return _nothing(finding, now, f"its answers are as right as they were ({how})")
     # After a change of the concept older data teaches what is not so any more.
@@ -59,6 +60,8 @@ def _retrain(finding: Finding, case: DriftCase, policies: Policies, now: datetim
         if run is not None and run.ended_at is not None
         else None,
     )
+    if skewed:
+        return retrain, "it is asked about other inputs than it was trained on, and has been all along"
     return retrain, how if lost is not None else "whether the answers suffer cannot be told yet, and it may go unseen"
 
 

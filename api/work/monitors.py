@@ -13,7 +13,8 @@ import structlog
 
 from agents import monitoring
 from agents.alerts import Alert
-from agents.drift.causes import explain
+from agents.drift.causes import explain, pairs
+from agents.drift.verdicts import compare
 from agents.monitoring import NAMES, Check, Standing
 from agents.policies import Monitors, Policies
 from api.store import monitors
@@ -21,10 +22,11 @@ from api.store.database import Database
 from api.store.records import MonitorRecord
 from api.store.text import storable
 from api.work.intake import Intake
-from graphs.drifting import drift_windows, observe_drift
+from graphs.drifting import beside_training, drift_windows, observe_drift
 from tools.clock import Clock
 from tools.errors import PermanentError
 from tools.predictions.port import PredictionReader
+from tools.registry.port import Alias, RegistryReader
 from tools.values import Window
 
 log = structlog.get_logger()
@@ -40,12 +42,14 @@ class Watch:
         database: Database,
         intake: Intake,
         predictions: PredictionReader,
+        registry: RegistryReader,
         policies: Callable[[], Policies],
         clock: Clock,
     ) -> None:
         self._database = database
         self._intake = intake
         self._predictions = predictions
+        self._registry = registry
         self._policies = policies
         self._clock = clock
 
@@ -88,6 +92,8 @@ class Watch:
             for check in (monitoring.drift(found), monitoring.data_quality(found)):
                 if check.monitor in due:
                     yield check
+        if "skew" in due:
+            yield await self._skew(model, drift_windows(policies.drift_of(model), tick)[1], policies)
         if "performance" in due:
             window = Window(start=tick - policies.investigation.window, end=tick)
             versions = await self._predictions.versions(model, window)
@@ -98,9 +104,20 @@ class Watch:
             volumes = [await self._predictions.volume(model, window, window.length) for window in (before, silence)]
             yield monitoring.freshness(volumes[0], volumes[1])
 
+    async def _skew(self, model: str, window: Window, policies: Policies) -> Check:
+        try:
+            champion = await self._registry.alias(model, Alias.CHAMPION)
+            both = await beside_training(model, champion, window, self._registry, self._predictions) if champion else None
+        except PermanentError as error:
+            # Predictions may be of a model that the registry does not know, or not any more.
+            return Check(monitor="skew", bad=None, summary=str(error)[:1_000])
+        rules = policies.drift_of(model).rules
+        found = compare(pairs(both[0].features, both[1].features), rules) if both is not None else None
+        return monitoring.skew(found, champion)
+
     async def _settle(self, model: str, check: Check, record: MonitorRecord, tick: datetime) -> None:
         policies = self._policies()
-        about_data = check.monitor in ("drift", "data_quality")
+        about_data = check.monitor in ("drift", "data_quality", "skew")
         in_a_row = policies.drift_of(model).in_a_row if about_data else policies.monitors_of(model).in_a_row
         step = monitoring.advance(Standing(streak=record.streak, raised_at=record.raised_at), check, tick, in_a_row)
         if step.alert is not None and step.raised_at is not None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,14 @@ MODEL_FILES: dict[ArtifactFormat, str] = {
 class World(Protocol):
     """What goes on around a registry without the platform."""
 
-    def publish(self, model: str, *, format: ArtifactFormat = "pt2", tags: dict[str, str] | None = None) -> str: ...
+    def publish(
+        self,
+        model: str,
+        *,
+        format: ArtifactFormat = "pt2",
+        tags: dict[str, str] | None = None,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> str: ...
 
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None: ...
 
@@ -42,8 +49,22 @@ class MlflowWorld:
     folder: Path
     history_url: str
 
-    def publish(self, model: str, *, format: ArtifactFormat = "pt2", tags: dict[str, str] | None = None) -> str:
-        return self.outside.publish(model, self.files(format), tags=tags)
+    def publish(
+        self,
+        model: str,
+        *,
+        format: ArtifactFormat = "pt2",
+        tags: dict[str, str] | None = None,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> str:
+        root = self.files(format)
+        for name, content in (beside or {}).items():
+            path = root / "extra_files" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        published = self.outside.publish(model, root, tags=tags)
+        shutil.rmtree(root / "extra_files", ignore_errors=True)
+        return published
 
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None:
         self.outside.point(model, alias, version)

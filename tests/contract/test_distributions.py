@@ -13,8 +13,8 @@ from agents.drift.rules import DriftRules
 from agents.drift.verdicts import compare
 from tests.contract.predictions import HOUR, Loads, filled, fresh_model, labelled, predicted, segment
 from tests.twins.predictions import TwinPredictions
-from tools.predictions.port import Distributions, PredictionStore
-from tools.tables.port import ColumnProfile
+from tools.predictions.port import PredictionStore
+from tools.tables.port import ColumnProfile, Distributions
 from tools.tables.shapes import BINS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

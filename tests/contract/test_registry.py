@@ -4,7 +4,7 @@ The tests share a backend, so every test has a model of its own in it.
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,9 @@ from tests.twins.clock import SteppedClock
 from tools.errors import Conflict, PermanentError
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, Registry, RegistryReader
 from tools.registry.serving_spec import FILE
+from tools.tables import stored
+from tools.tables.port import ColumnProfile, Distributions
+from tools.values import Window
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -212,3 +215,16 @@ async def test_names_that_lead_out_of_the_folder_are_refused(
     with pytest.raises(PermanentError):
         await registry.fetch(name, version, tmp_path / "models")
     assert list(tmp_path.rglob("*")) == []
+
+
+async def test_what_a_version_was_trained_on_is_read_from_beside_it(registry: Registry, world: World, model: str) -> None:
+    window = Window(start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 2, 1, tzinfo=UTC))
+    learnt = Distributions(window=window, rows=3, features=(ColumnProfile("x", "numeric", 3, values={1.5: 3}).with_moments(),))
+    told = world.publish(model, beside={stored.FILE: stored.written(learnt).encode()})
+    silent, broken = world.publish(model), world.publish(model, beside={stored.FILE: b"not ours"})
+    assert await registry.reference(model, told) == learnt
+    assert await registry.reference(model, silent) is None
+    with pytest.raises(PermanentError, match="reference"):
+        await registry.reference(model, broken)
+    with pytest.raises(PermanentError):
+        await registry.reference(model, "77")

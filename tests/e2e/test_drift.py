@@ -9,6 +9,8 @@ from simulations.drift_worlds import World
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform
 from tools.errors import TemporaryError
+from tools.registry.port import Alias
+from tools.tables import stored
 from tools.values import Window
 
 _DAY = timedelta(days=1)
@@ -113,3 +115,19 @@ async def test_quality_names_what_is_wrong_with_inputs(platform: Platform, windo
     broken = [each["name"] for each in answer["features"] if each["faults"]]
     assert len(broken) == 1
     assert world.detail.startswith(broken[0])
+
+
+async def test_traffic_is_held_against_what_the_champion_was_trained_on(
+    platform: Platform, windows: tuple[Window, Window]
+) -> None:
+    filled(platform, windows, "covariate_drift")
+    query = {"model": "model", "against": "training"}
+    refused(await platform.viewer.get("/v1/drift", params=query), 404, "not-found")
+    learnt = await platform.predictions.distributions("model", windows[0])
+    platform.registry.publish("model", files={stored.FILE: stored.written(learnt).encode()})
+    platform.registry.publish("model")
+    await platform.registry.set_alias("model", Alias.CHAMPION, "1", expected=None, key="k", actor="ada", reason="release")
+    answer = (await platform.viewer.get("/v1/drift", params=query)).json()
+    assert (answer["version"], answer["rows_reference"], answer["finding"]["cause"]) == ("1", 3_000, "covariate_drift")
+    refused(await platform.viewer.get("/v1/drift", params=query | {"version": "2"}), 404, "not-found")
+    refused(await platform.viewer.get("/v1/drift", params=query | {"version": "9"}), 404, "not-found")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.actions import NoAction, Notify, Retrain
@@ -13,6 +14,8 @@ from agents.routing import Specialist, route
 from graphs.state import Outcome
 from simulations.drift_worlds import World
 from tests.graphs.platform import MODEL, Platform, alert
+from tools.predictions.records import PredictionRecord
+from tools.tables import stored
 from tools.values import Window
 
 
@@ -109,6 +112,30 @@ async def test_nothing_that_moved_is_a_false_alarm() -> None:
     assert (ended["outcome"], ended["proposal"].finding.cause) == (Outcome.NO_ACTION, Cause.FALSE_ALARM)
 
 
+async def test_inputs_unlike_those_of_training_are_found_though_nothing_moved() -> None:
+    case = await drifted("none")
+    other = World(5, "covariate_drift")
+    other.model = "elsewhere"
+    case.platform.predictions.add(other.draw(case.reference, 2_000, 0.0, hit=True))
+    learnt = await case.platform.predictions.distributions("elsewhere", case.reference)
+    version = case.platform.registry.publish(MODEL, files={stored.FILE: stored.written(learnt).encode()})
+    await case.platform.move(version)
+    # The new champion has answered as many of the same requests.
+    records = list(case.world.draw(case.current, 1_500, 0.8, hit=False))
+    case.platform.predictions.add(
+        msgspec.structs.replace(
+            each, id=f"again-{each.id}", **({"version": version} if isinstance(each, PredictionRecord) else {})
+        )
+        for each in records
+    )
+    proposal = (await case.run())["proposal"]
+    assert proposal.finding.cause is Cause.DATA_DRIFT
+    assert f"what version {version} was trained on" in proposal.finding.summary
+    assert isinstance(proposal.action, Retrain)
+    assert proposal.action.expected_gain is None
+    assert any(each.id.startswith("drift.training.") for each in proposal.finding.evidence)
+
+
 async def test_traffic_that_cannot_be_read_is_said() -> None:
     case = await drifted("none")
     case.platform.predictions.go_down()
@@ -133,6 +160,7 @@ async def test_in_mode_observe_nothing_is_asked_either() -> None:
     [
         ("ModelDrift", {"monitor": "drift"}, Specialist.DRIFT),
         ("BadData", {"monitor": "data_quality"}, Specialist.DRIFT),
+        ("ModelTrainingSkew", {"monitor": "skew"}, Specialist.DRIFT),
         ("FeatureDriftDetected", {}, Specialist.DRIFT),
         ("DriftOfLatency", {"monitor": "performance"}, Specialist.INCIDENT),
         ("ModelAccuracyLow", {}, Specialist.INCIDENT),

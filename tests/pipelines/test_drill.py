@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from gateway.engines import load, read_spec, warm
-from pipelines.flights import CATEGORICAL, NUMERIC
+from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC
 from tools.registry.mlflow import open_reader
 from tools.registry.port import ModelFiles, ModelVersion, TrainingRun
+from tools.tables.port import Distributions
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +35,7 @@ class Drilled:
         async with open_reader(uri) as reader:
             self.versions: tuple[ModelVersion, ...] = await reader.versions("flights")
             self.run: TrainingRun | None = await reader.training_run("flights", "1")
+            self.reference: Distributions | None = await reader.reference("flights", "1")
             self.files: list[ModelFiles] = [await reader.fetch("flights", version, folder) for version in ("1", "2")]
 
 
@@ -64,6 +66,19 @@ def test_the_registry_says_what_each_version_was_made_of(drilled: Drilled) -> No
     assert run.params["seed"] == "7"
     assert run.metrics["accuracy"] == pytest.approx(drilled.results[0]["metrics"]["accuracy"])
     assert run.started_at < datetime.now(UTC)
+
+
+def test_a_version_knows_what_it_was_trained_on(drilled: Drilled) -> None:
+    reference = drilled.reference
+    assert reference is not None
+    assert [each.name for each in reference.features] == [*NUMERIC, *CATEGORICAL]
+    assert reference.rows > 1_000
+    assert all(each.rows == reference.rows for each in reference.features)
+    assert reference.window.end == datetime(2013, 1, 15, tzinfo=UTC)
+    assert reference.label is not None
+    assert reference.score is not None
+    assert set(reference.label.values) == set(CLASSES)
+    assert 0 < (reference.score.mean or 0) < 1
 
 
 def test_nothing_in_the_registry_tells_of_the_fault(drilled: Drilled) -> None:

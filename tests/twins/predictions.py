@@ -14,9 +14,10 @@ from tests.twins.columns import column
 from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
-from tools.predictions.port import Distributions, FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
+from tools.tables.port import Distributions
 from tools.values import Window
 
 _SLICES = 20

@@ -16,6 +16,8 @@ from tools.registry.history import Entry
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
 from tools.registry.serving_spec import FILE
+from tools.tables import stored
+from tools.tables.port import Distributions
 
 
 class MemoryHistory:
@@ -87,8 +89,10 @@ class TwinRegistry:
         files: Mapping[str, bytes] | None = None,
         run: TrainingRun | None = None,
         tags: Mapping[str, str] | None = None,
+        beside: Mapping[str, bytes] | None = None,
     ) -> str:
-        """A new version, as a training job would register it; `files` go into the folder that `fetch` makes."""
+        """A new version, as a training job would register it; `files` go into the folder that `fetch` makes, and what is
+        `beside` them too."""
         versions = self._aliases.versions.setdefault(model, {})
         version = str(len(versions) + 1)
         versions[version] = ModelVersion(
@@ -102,7 +106,8 @@ class TwinRegistry:
         )
         if run is not None:
             self._runs[run.run_id] = run
-        self._files[model, version] = dict(files) if files is not None else {f"model.{format}": b"", FILE: b"{}"}
+        usual = {f"model.{format}": b"", FILE: b"{}"} if files is None else files
+        self._files[model, version] = {**usual, **(beside or {})}
         return version
 
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None:
@@ -149,6 +154,11 @@ class TwinRegistry:
     async def training_run(self, model: str, version: str) -> TrainingRun | None:
         run_id = (await self.version(model, version)).run_id
         return self._runs[run_id] if run_id is not None else None
+
+    async def reference(self, model: str, version: str) -> Distributions | None:
+        await self.version(model, version)
+        text = self._files[model, version].get(stored.FILE)
+        return stored.read(text) if text is not None else None
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         folder = into / model / version

@@ -14,7 +14,10 @@ from api.work.monitors import Watch
 from simulations.drift_worlds import World
 from tests.twins.clock import SteppedClock
 from tests.twins.predictions import TwinPredictions
+from tests.twins.registry import TwinRegistry
 from tools.errors import TemporaryError
+from tools.registry.port import Alias
+from tools.tables import stored
 from tools.values import Window
 
 HOUR = timedelta(hours=1)
@@ -37,6 +40,7 @@ class Watched:
 
     def __init__(self, database: Database, policies: Policies | None = None) -> None:
         self.database, self.clock, self.predictions = database, SteppedClock(), TwinPredictions()
+        self.registry = TwinRegistry(self.clock)
         self.policies = policies or Policies(drift=Drift(in_a_row=2, seasons=0))
         self.intake = Intake(database, lambda: self.policies, self.clock)
         self.watch = self.another(self.intake)
@@ -46,7 +50,7 @@ class Watched:
         self.predictions.add(self.world.draw(Window(start=now - 28 * DAY, end=now), 2_800, 0.5, hit=False))
 
     def another(self, intake: Any) -> Watch:
-        return Watch(self.database, intake, self.predictions, lambda: self.policies, self.clock)
+        return Watch(self.database, intake, self.predictions, self.registry, lambda: self.policies, self.clock)
 
     def traffic(self, *, hit: bool, time: timedelta = DAY, rows: int = 400) -> None:
         now = self.clock.now()
@@ -78,7 +82,7 @@ async def watched(database: Database) -> Watched:
 async def test_a_model_is_first_looked_at_when_its_next_window_ends(watched: Watched) -> None:
     async with watched.database.read() as session:
         met = await monitors.of_model(session, "loans")
-    assert set(met) == {"drift", "data_quality", "performance", "freshness"}
+    assert set(met) == {"drift", "data_quality", "skew", "performance", "freshness"}
     assert all(each.checked_at is None for each in met.values())
     assert await watched.watch.once() == 0
     watched.traffic(hit=False, time=HOUR, rows=100)
@@ -152,3 +156,27 @@ async def test_policy_says_which_monitors_a_model_has(database: Database) -> Non
     await watched.watch.once()
     async with database.read() as session:
         assert set(await monitors.of_model(session, "loans")) == {"freshness"}
+
+
+async def test_inputs_unlike_those_of_training_are_raised_though_they_never_moved(watched: Watched) -> None:
+    """The champion's training had seen something else from the first day on."""
+    before = Window(start=watched.clock.now() - 28 * DAY, end=watched.clock.now())
+    other = World(5, "covariate_drift")
+    other.model = "elsewhere"
+    watched.predictions.add(other.draw(before, 2_000, 0.0, hit=True))
+    learnt = await watched.predictions.distributions("elsewhere", before)
+    version = watched.registry.publish("loans", files={stored.FILE: stored.written(learnt).encode()})
+    await watched.registry.set_alias("loans", Alias.CHAMPION, version, expected=None, key="k", actor="ada", reason="release")
+    for _ in range(2):
+        watched.traffic(hit=False)
+        await watched.watch.once()
+    assert await watched.alerts() == [("skew", "firing")]
+    assert await watched.standing("drift") == (False, -2)
+
+
+async def test_a_training_that_left_nothing_cannot_be_compared(watched: Watched) -> None:
+    watched.registry.publish("loans")
+    await watched.registry.set_alias("loans", Alias.CHAMPION, "1", expected=None, key="k", actor="ada", reason="release")
+    watched.traffic(hit=False)
+    await watched.watch.once()
+    assert await watched.standing("skew") == (None, 0)

@@ -10,7 +10,8 @@ from tools.errors import PermanentError
 from tools.offload import ChildProcess
 from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
-from tools.predictions.port import Distributions, FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
+from tools.tables.port import Distributions
 from tools.values import Window
 
 T = TypeVar("T")

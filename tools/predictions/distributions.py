@@ -13,9 +13,8 @@ from typing import Any
 
 from tools.predictions.catalogue import Feature
 from tools.predictions.kinds import FeatureKind
-from tools.predictions.port import Distributions
 from tools.predictions.statements import Query
-from tools.tables.port import ColumnProfile, Grid, Value
+from tools.tables.port import ColumnProfile, Distributions, Grid, Value
 from tools.tables.shapes import ANY, BINS, FAR, FEW_VALUES, MOST_NUMBERS, MOST_VALUES, TAIL, grid_over
 
 _AT_ONCE = 50

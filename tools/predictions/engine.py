@@ -14,9 +14,10 @@ from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import Distributions, FeatureProfile, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Outcome, Period, Slice, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
+from tools.tables.port import Distributions
 from tools.values import Window
 
 

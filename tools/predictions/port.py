@@ -1,14 +1,13 @@
 """What the platform asks of the prediction store. Every answer is a small aggregate: rows never leave the store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from tools.tables.port import ColumnProfile
+from tools.tables.port import Distributions
 from tools.values import Frozen, Window
 
 
@@ -76,25 +75,6 @@ class Slice(Frozen):
     value: str
     labelled: int
     correct: int
-
-
-@dataclass(frozen=True)
-class Distributions:
-    """How all that a model was asked and answered is distributed in one window. Its rows stay in the store."""
-
-    window: Window
-    rows: int
-    """Predictions, errors among them."""
-    version: str | None = None
-    """None: of all versions."""
-    features: tuple[ColumnProfile, ...] = ()
-    prediction: ColumnProfile | None = None
-    """Of the rows that have one; a class."""
-    score: ColumnProfile | None = None
-    label: ColumnProfile | None = None
-    """Of the predictions whose label has come; of numbers unless the model answers with classes."""
-    residual: ColumnProfile | None = None
-    """Answer less label, of a model that answers with numbers."""
 
 
 class Outcome(Frozen):

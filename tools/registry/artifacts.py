@@ -8,6 +8,7 @@ unpickles what it copies.
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ _FORMATS: dict[str, ArtifactFormat] = {
 }
 _FOLDERS = ("", "data")
 """Where MLflow's flavours put the model file."""
+_MOST_NOTE_BYTES = 64 << 20
+"""A thousand features on grids are 10 MB."""
 _SPECS = (FILE, f"extra_files/{FILE}")
 _DESCRIPTIONS = (".yaml", ".yml", ".json", ".txt", ".md", ".py")
 """Beside an ONNX file, what is no part of it."""
@@ -89,6 +92,20 @@ def copy(repository: Repository, target: Path, origin: str) -> ArtifactFormat:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return format_
+
+
+def note(repository: Repository, name: str) -> bytes | None:
+    """A small file that lies beside the model; None where there is none. Raises PermanentError for one that is too large."""
+    listing = [entry for folder in (None, "extra_files") for entry in repository.list_artifacts(folder) if not entry.is_dir]
+    found = next((entry for entry in listing if entry.path in (name, f"extra_files/{name}")), None)
+    if found is None:
+        return None
+    if (found.file_size or 0) > _MOST_NOTE_BYTES:
+        raise PermanentError(f"{name} has {found.file_size:,} bytes: more than {_MOST_NOTE_BYTES:,} are not read")
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "note"
+        _download(repository, found.path, Path(scratch), target)
+        return target.read_bytes()
 
 
 def format_of(folder: Path) -> ArtifactFormat:

@@ -22,6 +22,7 @@ from tools.registry.library import embedded_database
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange, ModelFiles, ModelVersion, TrainingRun
 from tools.registry.tracking import Tracking
+from tools.tables.port import Distributions
 
 _PING_S = 2.0
 
@@ -94,6 +95,9 @@ class MlflowReader:
 
     async def training_run(self, model: str, version: str) -> TrainingRun | None:
         return await self._child.call(Tracking.training_run, model, version)
+
+    async def reference(self, model: str, version: str) -> Distributions | None:
+        return await self._child.call(Tracking.reference, model, version)
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         return await self._child.call(Tracking.fetch, model, version, into)

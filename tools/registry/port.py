@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from tools.tables.port import Distributions
 from tools.values import Frozen, Instant
 
 
@@ -90,6 +91,10 @@ class RegistryReader(Protocol):
         ...
 
     async def training_run(self, model: str, version: str) -> TrainingRun | None: ...
+
+    async def reference(self, model: str, version: str) -> Distributions | None:
+        """How the data it was trained on is distributed; None where its training left nothing about that."""
+        ...
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         """Copy the version's files to `into/{model}/{version}`; a complete copy there is reused."""

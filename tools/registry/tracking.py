@@ -19,6 +19,8 @@ from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.registry import artifacts
 from tools.registry.library import embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
+from tools.tables import stored
+from tools.tables.port import Distributions
 
 _HTTP = {
     # Retrying is the caller's policy; MLflow's own would take minutes to say that a server is down.
@@ -41,6 +43,7 @@ class Tracking:
         self._formats: dict[tuple[str, str, int], ArtifactFormat] = {}
         self._runs: dict[str, TrainingRun] = {}
         """Those that have ended: what they did does not change."""
+        self._references: dict[tuple[str, str, int], Distributions | None] = {}
         self._listers = ThreadPoolExecutor(_LISTERS)
 
     def models(self) -> tuple[str, ...]:
@@ -99,6 +102,17 @@ class Tracking:
         if found.ended_at is not None:
             self._runs[run_id] = found
         return found
+
+    def reference(self, model: str, version: str) -> Distributions | None:
+        """Read once for each version."""
+        artifacts.safe_name("model", model)
+        with translated():
+            found = self._client.get_model_version(model, _number(version))
+            key = (model, str(found.version), found.creation_timestamp)
+            if key not in self._references:
+                text = artifacts.note(self._repository(found), stored.FILE)
+                self._references[key] = stored.read(text) if text is not None else None
+        return self._references[key]
 
     def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         """Reuses a copy of the same version, and any copy while the registry does not answer."""

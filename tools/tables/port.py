@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tools.values import Window
+
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime"]
 Value = float | str | bool
 
@@ -71,3 +73,22 @@ class ColumnProfile:
             below += float(value) * count if place == 0 else 0.0
             above += float(value) * count if place == bins + 1 else 0.0
         return replace(self, values={}, grid=Grid(low, high, tuple(counts), below, above))
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """How all that a model was asked and answered is distributed in one window: of its traffic, or of its training."""
+
+    window: Window
+    rows: int
+    """Predictions, errors among them."""
+    version: str | None = None
+    """None: of all versions."""
+    features: tuple[ColumnProfile, ...] = ()
+    prediction: ColumnProfile | None = None
+    """Of the rows that have one; a class."""
+    score: ColumnProfile | None = None
+    label: ColumnProfile | None = None
+    """Of the predictions whose label has come; of numbers unless the model answers with classes."""
+    residual: ColumnProfile | None = None
+    """Answer less label, of a model that answers with numbers."""

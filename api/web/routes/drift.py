@@ -1,12 +1,12 @@
 """Drift and quality of a model's traffic, measured when it is asked for: in the store, by counts alone."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime
 
-from agents.drift.causes import DriftFinding, explain, pairs
+from agents.drift.causes import DriftFinding, DriftObservations, explain, pairs
 from agents.drift.performance import Performance, perform
 from agents.drift.verdicts import compare
 from api.problems import FieldError, Invalid, NotFound
@@ -17,7 +17,9 @@ from api.web.dependencies import Needs
 from api.web.openapi import answers
 from api.web.services import Services
 from api.web.views import View
-from graphs.drifting import observe_drift
+from graphs.drifting import beside_training, observe_drift
+from tools.errors import PermanentError
+from tools.registry.port import Alias
 from tools.values import Window
 
 router = APIRouter(prefix="/v1", tags=["drift"])
@@ -125,6 +127,10 @@ async def show_drift(
     windows: Both,
     model: Annotated[str, Query(min_length=1, max_length=200)],
     version: Annotated[str | None, Query(max_length=200, description="Default: all versions together.")] = None,
+    against: Annotated[
+        Literal["traffic", "training"],
+        Query(description="`training`: what the version (default: the champion) was trained on, instead of a window."),
+    ] = "traffic",
 ) -> DriftView:
     """What moved between two windows of a model's traffic, by how much, how surely, and why.
 
@@ -133,11 +139,14 @@ async def show_drift(
     """
     await _known(needs, model)
     rules = needs.policies().drift_of(model)
-    seen = await observe_drift(model, windows.reference, windows.current, needs.predictions, rules, version=version)
+    if against == "training":
+        version, seen = await _beside_training(needs, model, version, windows.current)
+    else:
+        seen = await observe_drift(model, windows.reference, windows.current, needs.predictions, rules, version=version)
     return DriftView(
         model=model,
         version=version,
-        reference=WindowView.model_validate(windows.reference),
+        reference=WindowView.model_validate(seen.reference.window),
         current=WindowView.model_validate(windows.current),
         rows_reference=seen.reference.rows,
         rows_current=seen.current.rows,
@@ -183,6 +192,19 @@ async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Bot
             for each in compare(pairs(before.features, now.features), rules.rules).features
         ],
     )
+
+
+async def _beside_training(needs: Services, model: str, version: str | None, window: Window) -> tuple[str, DriftObservations]:
+    """Raises NotFound where there is nothing of a training."""
+    try:
+        version = version or await needs.registry.alias(model, Alias.CHAMPION)
+        both = await beside_training(model, version, window, needs.registry, needs.predictions) if version else None
+    except PermanentError as error:
+        raise NotFound(str(error)) from error
+    if both is None or version is None:
+        raise NotFound(f"{model} has no champion: name a version" if version is None else f"version {version} left no profile")
+    outcomes = await needs.predictions.outcomes(model, window, version=version)
+    return version, DriftObservations(reference=both[0], current=both[1], outcomes=((), outcomes))
 
 
 async def _known(needs: Services, model: str) -> None:
