@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli_data import data
 from api.cli_drift import drift
 from api.cli_remote import approvals, audit, autonomy, incidents
 from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
@@ -31,6 +32,7 @@ for name, group in {
     "incidents": incidents,
     "autonomy": autonomy,
     "audit": audit,
+    "data": data,
     "drift": drift,
 }.items():
     app.add_typer(group, name=name)

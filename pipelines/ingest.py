@@ -1,0 +1,234 @@
+"""From a source, by way of a check, into the lake: batch by batch, each as a whole, once, in constant memory.
+
+A batch of an unordered source (a file) that is broken or refused holds up no other; of an ordered one (a table by its watermark,
+pages, a stream) it ends the run, because what comes after it must not be stored before it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+
+from pipelines.cancelling import Cancellation, Cancelled
+from pipelines.checked import Check
+from pipelines.fitting import as_record, fit, plain, quarantine
+from tools.clock import Clock, SystemClock
+from tools.errors import PermanentError
+from tools.lake.port import LakeTable, Receipt, Staged
+from tools.sources.port import Batch, Chunk, Source
+from tools.values import Frozen
+
+T = TypeVar("T")
+
+
+class Faulty(Frozen):
+    """A batch of which nothing was stored."""
+
+    batch: str
+    reason: str
+    refused: bool
+    """By the check or because nothing of it fits; otherwise it could not be read."""
+
+
+class Ingested(Frozen):
+    """What a run did. Rows of batches that were there already, and of faulty ones, are in none of the counts."""
+
+    source: str
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_quarantined: int = 0
+    batches: int = 0
+    skipped: int = 0
+    """Batches that were there already."""
+    faulty: tuple[Faulty, ...] = ()
+    held_back: dict[str, int] = {}
+    """Rows left at their source for a later run, by reason."""
+    bytes: int = 0
+    """Of the rows written, in memory as Arrow."""
+    seconds: float = 0.0
+    cancelled: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.faulty and not self.cancelled
+
+
+@dataclass(frozen=True)
+class Options:
+    finite: bool = True
+    """Quarantine rows with NaN or infinity in a column of numbers; otherwise they are kept as they are."""
+    most_batches: int | None = None
+    """End after so many new ones."""
+
+
+class _Refused(Exception):
+    """Nothing of the batch may be stored."""
+
+
+def ingest(
+    source: Source,
+    table: LakeTable,
+    *,
+    check: Check | None = None,
+    options: Options | None = None,
+    progress: Callable[[str], None] = lambda _text: None,
+    cancellation: Cancellation | None = None,
+    clock: Clock | None = None,
+) -> Ingested:
+    """Everything that the source has and the table has not. Raises PermanentError when the source or the table cannot be used
+    at all, TemporaryError when one of them is away: what was committed before stays."""
+    return _Run(
+        source, table, check, options or Options(), progress, cancellation or Cancellation(), clock or SystemClock()
+    ).done()
+
+
+class _Run:
+    def __init__(
+        self,
+        source: Source,
+        table: LakeTable,
+        check: Check | None,
+        options: Options,
+        progress: Callable[[str], None],
+        cancellation: Cancellation,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._table = table
+        self._check = check
+        self._options = options
+        self._progress = progress
+        self._cancellation = cancellation
+        self._clock = clock
+        self._counts = dict.fromkeys(("rows_read", "rows_written", "rows_quarantined", "batches", "skipped", "bytes"), 0)
+        self._faulty: list[Faulty] = []
+        last = table.last(source.name)
+        self._mark = last.mark if last else None
+        self._sequence = last.sequence if last else 0
+
+    def done(self) -> Ingested:
+        started, cancelled = time.perf_counter(), False
+        try:
+            self._all()
+        except Cancelled:
+            cancelled = True
+        return Ingested(
+            source=self._source.name,
+            **self._counts,
+            faulty=tuple(self._faulty),
+            held_back=dict(self._source.held_back),
+            seconds=round(time.perf_counter() - started, 3),
+            cancelled=cancelled,
+        )
+
+    def _all(self) -> None:
+        for batch in self._awaited(self._source.batches(self._mark)):
+            fault = self._batch(batch)
+            if fault is not None:
+                self._faulty.append(fault)
+                self._progress(f"{fault.batch}: {'refused' if fault.refused else 'broken'}: {fault.reason}")
+                if self._source.ordered:
+                    return
+            if self._options.most_batches is not None and self._counts["batches"] >= self._options.most_batches:
+                return
+
+    def _batch(self, batch: Batch) -> Faulty | None:
+        if batch.key is not None and self._table.find(batch.key) is not None:
+            self._skip(batch)
+            return None
+        staged = self._table.stage()
+        try:
+            self._store(batch, staged)
+        except _Refused as refusal:
+            self._table.refuse(self._receipt(batch, refused=str(refusal)))
+            return Faulty(batch=batch.name, reason=str(refusal), refused=True)
+        except PermanentError as error:
+            return Faulty(batch=batch.name, reason=str(error), refused=False)
+        finally:
+            staged.discard()
+        return None
+
+    def _store(self, batch: Batch, staged: Staged) -> None:
+        read = written = quarantined = size = misfits = 0
+        example = ""
+        with self._cancellation.waiting():
+            own = batch.schema()
+        try:
+            schema = self._table.schema() or plain(own)
+            for chunk in self._awaited(batch.chunks(schema)):
+                fitted = fit(chunk, schema, finite=self._options.finite)
+                if fitted.quarantined.num_rows:
+                    example = example or fitted.quarantined["_reason"][0].as_py()
+                    misfits += fitted.quarantined.num_rows
+                accepted, rest = self._checked(fitted.accepted)
+                staged.write(accepted)
+                for each in (fitted.quarantined, rest):
+                    staged.quarantine(each)
+                    quarantined += each.num_rows
+                read += len(chunk.numbers) + len(chunk.misread)
+                written, size = written + accepted.num_rows, size + accepted.nbytes
+                self._progress(f"{batch.name}: {read:,} rows")
+        except PermanentError as error:
+            raise error if batch.name in str(error) else PermanentError(f"{batch.name}: {error}") from error
+        self._cancellation.check()
+        if read and misfits == read:
+            raise _Refused(f"none of its {read:,} rows fits the table: {example}")
+        receipt = self._receipt(batch, rows=written, quarantined=quarantined, bytes=size)
+        if not staged.commit(receipt):
+            self._skip(batch)
+            return
+        self._sequence = receipt.sequence
+        for name, count in {
+            "rows_read": read, "rows_written": written, "rows_quarantined": quarantined, "batches": 1, "bytes": size
+        }.items():  # fmt: skip
+            self._counts[name] += count
+        self._progress(f"{batch.name}: stored, {written:,} rows, {quarantined:,} quarantined")
+
+    def _checked(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        if self._check is None or not rows.num_rows:
+            return rows, quarantine([])
+        checked = self._check(rows)
+        if checked.refused is not None:
+            raise _Refused(checked.refused)
+        reasons = checked.quarantined["_reason"].to_pylist() if checked.quarantined.num_rows else []
+        records = checked.quarantined.drop_columns(["_reason"]).to_pylist() if reasons else []
+        if checked.accepted.num_rows + len(records) != rows.num_rows:
+            raise PermanentError(
+                f"the check took {rows.num_rows} rows and gave back {checked.accepted.num_rows + len(records)}"
+            )
+        rest = quarantine((None, reason, as_record(record)) for reason, record in zip(reasons, records, strict=True))
+        return checked.accepted.select(rows.schema.names).cast(rows.schema), rest
+
+    def _receipt(
+        self, batch: Batch, *, rows: int = 0, quarantined: int = 0, bytes: int = 0, refused: str | None = None
+    ) -> Receipt:
+        if batch.key is None and refused is None:
+            raise PermanentError(f"{batch.name} has been read and has no key")
+        mark = batch.mark if refused is None else None
+        return Receipt(
+            key=batch.key or batch.name,
+            source=self._source.name,
+            name=batch.name,
+            rows=rows,
+            quarantined=quarantined,
+            bytes=bytes,
+            mark=mark,
+            sequence=self._sequence + 1 if mark is not None else 0,
+            at=self._clock.now(),
+            refused=refused,
+        )
+
+    def _skip(self, batch: Batch) -> None:
+        self._counts["skipped"] += 1
+        self._progress(f"{batch.name}: there already")
+
+    def _awaited(self, items: Iterator[T]) -> Iterator[T]:
+        """The source may take its time; to stop is possible meanwhile."""
+        while True:
+            with self._cancellation.waiting():
+                item = next(items, None)
+            if item is None:
+                return
+            yield item

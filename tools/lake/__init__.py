@@ -1,0 +1,1 @@
+"""Where raw data goes: tables of batches, in Parquet or in ClickHouse."""
