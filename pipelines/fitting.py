@@ -52,7 +52,9 @@ def plain(schema: pa.Schema) -> pa.Schema:
 
 
 def same_columns(found: pa.Schema, wanted: pa.Schema) -> None:
-    """Raises PermanentError, naming them, when columns are missing or too many."""
+    """Raises PermanentError, naming them, when columns are missing, too many or there twice."""
+    if twice := sorted({name for name in found.names if found.names.count(name) > 1}):
+        raise PermanentError(f"column {twice[0]!r} is there twice")
     missing = [name for name in wanted.names if name not in found.names]
     more = [name for name in found.names if name not in wanted.names]
     if missing or more:

@@ -1,7 +1,7 @@
 """From a source, by way of a check, into the lake: batch by batch, each as a whole, once, in constant memory.
 
-A batch of an unordered source (a file) that is broken or refused holds up no other; of an ordered one (a table by its watermark,
-pages, a stream) it ends the run, because what comes after it must not be stored before it.
+A batch of an unordered source (a file) that is broken or refused holds up no other; of an ordered one it ends the run, because
+what comes after it must not be stored before it.
 """
 
 import time
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import pyarrow as pa
+from pydantic import Field
 
 from pipelines.cancelling import Cancellation, Cancelled
 from pipelines.checked import Check
@@ -17,7 +18,7 @@ from pipelines.fitting import as_record, fit, plain, quarantine
 from tools.clock import Clock, SystemClock
 from tools.errors import PermanentError
 from tools.lake.port import LakeTable, Receipt, Staged
-from tools.sources.port import Batch, Chunk, Source
+from tools.sources.port import Batch, Source
 from tools.values import Frozen
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class Ingested(Frozen):
     skipped: int = 0
     """Batches that were there already."""
     faulty: tuple[Faulty, ...] = ()
-    held_back: dict[str, int] = {}
+    held_back: dict[str, int] = Field(default_factory=dict)
     """Rows left at their source for a later run, by reason."""
     bytes: int = 0
     """Of the rows written, in memory as Arrow."""

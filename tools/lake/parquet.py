@@ -16,7 +16,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,7 +37,7 @@ class ParquetLake:
         self._folder = folder
 
     @contextlib.contextmanager
-    def open(self, table: str, now: datetime) -> Iterator[LakeTable]:
+    def open(self, table: str) -> Iterator[LakeTable]:
         folder = self._folder / checked_name(table)
         with _refused_by_disk(folder):
             folder.mkdir(parents=True, exist_ok=True)

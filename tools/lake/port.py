@@ -7,7 +7,6 @@ Marks are part of the batch that moved them.
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -106,7 +105,7 @@ class LakeTable(Protocol):
 
 @runtime_checkable
 class Lake(Protocol):
-    def open(self, table: str, now: datetime) -> AbstractContextManager[LakeTable]:
+    def open(self, table: str) -> AbstractContextManager[LakeTable]:
         """To write to it. What an interrupted writer left is taken away. Raises InUse when another process is at it, and
         PermanentError for a name that is none."""
         ...

@@ -1,7 +1,7 @@
 """Files: one, a folder, a glob; here or in object storage. A file is a batch, and its name, size and SHA-256 are its key.
 
-What is not on this machine is fetched to a temporary file first: it is hashed on the way, read once from where it is, and cannot
-change while it is read.
+What is not on this machine is fetched to a temporary file first: it is hashed on the way, read once from where it is, and
+cannot change while it is read.
 """
 
 import contextlib

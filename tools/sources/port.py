@@ -1,7 +1,7 @@
 """A source of raw rows, in batches that have an identity and in chunks that fit into memory.
 
-A batch is what is stored as a whole or not at all: a file, a stretch of a table, a page of an API. Its key says which one it is,
-so that the same batch twice is once. A chunk is what is in memory at a time.
+A batch is what is stored as a whole or not at all: a file, a stretch of a table, a page of an API. Its key says which one it
+is, so that the same batch twice is once. A chunk is what is in memory at a time.
 """
 
 from collections.abc import Iterator

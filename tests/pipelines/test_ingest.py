@@ -1,0 +1,238 @@
+"""Raw files into the lake: each once, as a whole, and what does not fit apart with its reason."""
+
+import gzip
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.checked import Checked
+from pipelines.ingest import Ingested, Options, ingest
+from tools.errors import PermanentError
+from tools.lake.parquet import ParquetLake
+from tools.lake.port import InUse
+from tools.sources.opening import Reading, open_source
+
+
+class Lake:
+    """A lake of one table, and what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lake = ParquetLake(folder)
+
+    def ingest(self, source: Path | str, *, batch_rows: int = 1_000, **how: Any) -> Ingested:
+        with self.lake.open("t") as table:
+            return ingest(open_source(str(source), Reading(batch_rows)), table, **how)
+
+    def rows(self) -> list[dict[str, Any]]:
+        with self.lake.open("t") as table:
+            return [row for batch in table.rows() for row in batch.to_pylist()]
+
+    def quarantined(self) -> list[tuple[int, str]]:
+        with self.lake.open("t") as table:
+            return [(row["_row"], row["_reason"]) for batch in table.quarantined() for row in batch.to_pylist()]
+
+    def refused(self) -> list[str]:
+        with self.lake.open("t") as table:
+            return [each.refused for each in table.receipts() if each.refused is not None]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def parquet(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def text(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "csv.gz", "jsonl", "ndjson.gz"])
+def test_a_file_of_every_kind_is_stored_with_its_types(ending: str, tmp_path: Path, lake: Lake) -> None:
+    path = tmp_path / f"trips.{ending}"
+    rows = [{"id": n, "far": n / 2, "who": f"w{n}"} for n in range(5)]
+    if ending == "parquet":
+        parquet(path, id=[0, 1, 2, 3, 4], far=[0.0, 0.5, 1.0, 1.5, 2.0], who=[f"w{n}" for n in range(5)])
+    else:
+        lines = (
+            [json.dumps(row) for row in rows]
+            if "json" in ending
+            else ["id,far,who", *(f"{r['id']},{r['far']},{r['who']}" for r in rows)]
+        )
+        content = "".join(f"{line}\n" for line in lines).encode()
+        path.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    found = lake.ingest(path)
+    assert (found.ok, found.rows_read, found.rows_written, found.batches) == (True, 5, 5, 1)
+    assert lake.rows() == rows
+
+
+def test_the_same_file_twice_is_once_and_a_changed_one_is_another(tmp_path: Path, lake: Lake) -> None:
+    path = text(tmp_path / "a.csv", "x", "1", "2")
+    lake.ingest(path)
+    again = lake.ingest(path)
+    assert (again.batches, again.skipped, again.rows_written) == (0, 1, 0)
+    text(path, "x", "1", "2", "3")
+    assert lake.ingest(path).rows_written == 3
+    assert [row["x"] for row in lake.rows()] == [1, 2, 1, 2, 3]
+
+
+def test_a_folder_is_a_batch_for_each_file_and_a_broken_one_holds_up_no_other(tmp_path: Path, lake: Lake) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    parquet(folder / "a.parquet", x=[1, 2])
+    whole = parquet(folder / "b.parquet", x=list(range(5_000))).read_bytes()
+    (folder / "b.parquet").write_bytes(whole[: len(whole) // 2])
+    parquet(folder / "c.parquet", x=[3])
+    found = lake.ingest(folder)
+    assert (found.ok, found.batches, found.rows_written) == (False, 2, 3)
+    ((broken),) = found.faulty
+    assert "b.parquet" in broken.reason
+    assert not broken.refused
+    (folder / "b.parquet").write_bytes(whole)
+    mended = lake.ingest(folder)
+    assert (mended.ok, mended.skipped, mended.rows_written) == (True, 2, 5_000)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["y", "1"], "column 'x' is missing"),
+        (["x,y", "1,2"], "column 'y' is not in the table"),
+        (["x,x", "1,2"], "'x' is there twice"),
+    ],
+)
+def test_other_columns_are_named_and_nothing_is_stored(lines: list[str], said: str, tmp_path: Path, lake: Lake) -> None:
+    lake.ingest(text(tmp_path / "a.csv", "x", "1"))
+    found = lake.ingest(text(tmp_path / "b.csv", *lines))
+    ((broken),) = found.faulty
+    assert said in broken.reason
+    assert "b.csv" in broken.reason
+    assert len(lake.rows()) == 1
+
+
+def test_rows_that_do_not_fit_are_kept_apart_with_row_column_and_value(tmp_path: Path, lake: Lake) -> None:
+    lake.ingest(text(tmp_path / "a.csv", "x,y", "1,1.5"))
+    found = lake.ingest(text(tmp_path / "b.csv", "x,y", "2,2.5", "three,3.5", "4,inf", "5.5,nan"))
+    assert (found.ok, found.rows_read, found.rows_written, found.rows_quarantined) == (True, 4, 1, 3)
+    assert [row["x"] for row in lake.rows()] == [1, 2]
+    numbered = dict(lake.quarantined())
+    assert set(numbered) == {2, 3, 4}
+    assert "x: 'three' is not a whole number" in numbered[2]
+    assert "y: inf is not finite" in numbered[3]
+
+
+def test_not_finite_numbers_are_kept_where_that_is_wanted(tmp_path: Path, lake: Lake) -> None:
+    path = parquet(tmp_path / "a.parquet", y=[1.0, float("inf"), float("nan"), None])
+    assert lake.ingest(path).rows_quarantined == 2
+    kept = Lake(tmp_path / "other")
+    assert kept.ingest(path, options=Options(finite=False)).rows_written == 4
+
+
+def test_a_batch_of_which_nothing_fits_is_refused_and_that_is_on_record(tmp_path: Path, lake: Lake) -> None:
+    lake.ingest(text(tmp_path / "a.csv", "x", "1"))
+    found = lake.ingest(text(tmp_path / "b.csv", "x", "one", "two"))
+    assert [each.refused for each in found.faulty] == [True]
+    assert "none of its 2 rows fits" in lake.refused()[0]
+
+
+def test_lines_that_are_no_json_are_quarantined_with_their_number(tmp_path: Path, lake: Lake) -> None:
+    found = lake.ingest(text(tmp_path / "a.jsonl", '{"x": 1}', "oops", '{"x": 3}', '{"x": "four"}'))
+    assert (found.rows_written, found.rows_quarantined) == (2, 2)
+    assert [number for number, _ in lake.quarantined()] == [2, 4]
+
+
+def test_ten_thousand_categories_are_stored(tmp_path: Path, lake: Lake) -> None:
+    path = text(tmp_path / "a.csv", "c", *(f"category {n}" for n in range(10_000)))
+    assert lake.ingest(path).rows_written == 10_000
+    assert len({row["c"] for row in lake.rows()}) == 10_000
+
+
+def test_an_empty_file_says_so_and_a_header_alone_is_an_empty_batch(tmp_path: Path, lake: Lake) -> None:
+    (tmp_path / "empty.csv").write_bytes(b"")
+    assert "empty.csv" in lake.ingest(tmp_path / "empty.csv").faulty[0].reason
+    found = lake.ingest(text(tmp_path / "header.csv", "x"))
+    assert (found.ok, found.batches, found.rows_written) == (True, 1, 0)
+
+
+@pytest.mark.parametrize("source", ["nowhere.csv", "s3://bucket/key.parquet", "sqlite:///x.db"])
+def test_what_is_no_source_is_said(source: str, tmp_path: Path, lake: Lake) -> None:
+    with pytest.raises(PermanentError, match=source.split(":", maxsplit=1)[0].removesuffix(".csv")):
+        lake.ingest(source if ":" in source else tmp_path / source)
+
+
+def test_a_check_accepts_quarantines_and_refuses(tmp_path: Path, lake: Lake) -> None:
+    def few(rows: pa.Table) -> Checked:
+        kept = pa.array([value < 3 for value in rows["x"].to_pylist()])
+        rest = rows.filter(pa.array([not each for each in kept.to_pylist()]))
+        return Checked(rows.filter(kept), rest.append_column("_reason", pa.array(["too many"] * rest.num_rows, pa.string())))
+
+    found = lake.ingest(text(tmp_path / "a.csv", "x", "1", "2", "3", "4"), check=few)
+    assert (found.rows_written, found.rows_quarantined, [reason for _, reason in lake.quarantined()]) == (
+        2,
+        2,
+        ["too many"] * 2,
+    )
+    no = lake.ingest(text(tmp_path / "b.csv", "x", "9"), check=lambda rows: Checked(rows, rows.slice(0, 0), "not today"))
+    assert (no.faulty[0].refused, lake.refused()) == (True, ["not today"])
+
+
+def test_two_writers_at_once_are_told(tmp_path: Path, lake: Lake) -> None:
+    with lake.lake.open("t"), pytest.raises(InUse), ParquetLake(tmp_path / "lake").open("t"):
+        pass
+
+
+@pytest.mark.parametrize("after", ["1,000 rows", "3,000 rows"])
+def test_killed_in_the_middle_nothing_half_is_left_and_the_next_run_is_whole(after: str, tmp_path: Path, lake: Lake) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    parquet(folder / "a.parquet", x=list(range(10)))
+    parquet(folder / "b.parquet", x=list(range(4_000)))
+    command = [sys.executable, "-m", "tests.pipelines.dying_ingest", str(folder), str(lake.folder), after]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert len(lake.rows()) == 10
+    found = lake.ingest(folder)
+    assert (found.ok, found.skipped, found.rows_written) == (True, 1, 4_000)
+    assert len(lake.rows()) == 4_010
+    assert not list(lake.folder.rglob("_staged/*"))
+
+
+def test_memory_is_that_of_some_batches_and_not_of_the_file(tmp_path: Path) -> None:
+    """600 MB of text, of which a reader that runs ahead holds some 150 to 340 MB at most, whatever the file's length."""
+    path = tmp_path / "large.csv"
+    line = ",".join(["12345.678"] * 10)
+    with path.open("w") as file:
+        file.write(",".join(f"c{n}" for n in range(10)) + "\n")
+        for _ in range(6_000):
+            file.write(f"{line}\n" * 1_000)
+    command = [sys.executable, "-m", "tests.pipelines.hungry_ingest", str(path), str(tmp_path / "lake")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    rows, grown = map(int, done.stdout.split())
+    path.unlink()
+    assert rows == 6_000_000
+    assert grown < 500
+
+
+def test_the_command_tells_what_it_did(tmp_path: Path) -> None:
+    path = text(tmp_path / "trips.csv", "x,y", "1,2", "3,4")
+    command = [sys.executable, "-m", "api.cli", "data", "ingest", str(path), "--to", str(tmp_path / "lake"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["table"], told["rows_written"], told["skipped"]) == (True, "trips", 2, 0)
+    again = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (again["rows_written"], again["skipped"]) == (0, 1)
+    command[5] = str(tmp_path / "nowhere.csv")
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "nowhere.csv" in failed.stderr
