@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.terminal import JsonFlag, Refused, WrongUse, emit
+from api.terminal import JsonFlag, Refused, WrongUse, emit, show
 
 if TYPE_CHECKING:
     from tools.sources.opening import Reading
+    from tools.tables.port import ColumnProfile
 
-data = typer.Typer(no_args_is_help=True, help="Raw data: brought in, once.")
-
-
-@data.callback()
-def _group() -> None:
-    """A group, also while it has one command."""
+data = typer.Typer(no_args_is_help=True, help="Raw data: brought in once, and looked at.")
 
 
 @data.command("ingest")
@@ -68,6 +64,66 @@ def _ingested(
     except PortError as error:
         raise Refused(str(error)) from error
     return {"ok": found.ok, "table": name, "to": str(to), **found.model_dump(mode="json")}
+
+
+@data.command("profile")
+def profile(
+    file: Annotated[Path, typer.Argument(help=".parquet, .csv, .jsonl or .ndjson.")], as_json: JsonFlag = False
+) -> None:
+    """What is in a table, column by column, read once."""
+    from tools.tables.memory import frugal
+
+    frugal()
+    from tools.errors import PermanentError
+    from tools.tables.files import FileTable
+    from tools.tables.profiling import profile as profiled
+
+    try:
+        table = FileTable(file)
+        found = profiled(table)
+    except PermanentError as error:
+        raise Refused(str(error)) from error
+    columns = [_column(each) for each in found.values()]
+    left_out = {field.name: str(field.type) for field in table.schema if field.name not in found}
+    if as_json:
+        emit({"file": str(file), "columns": columns, "left_out": left_out}, as_json, "")
+        return
+    show(_table(columns))
+    for name, kind in left_out.items():
+        typer.echo(f"Not profiled: {name} ({kind}).")
+
+
+_TOP = 5
+
+
+def _column(profile: "ColumnProfile") -> dict[str, Any]:
+    """A datetime's numbers are seconds since the epoch, UTC. `distinct` is None where there are too many to be counted."""
+    frequent = sorted(profile.values.items(), key=lambda each: (-each[1], str(each[0])))
+    return {
+        "name": profile.name,
+        "type": profile.kind,
+        "rows": profile.rows,
+        "nulls": profile.nulls,
+        "not_finite": profile.not_finite,
+        "distinct": len(profile.values) if profile.grid is None and not profile.others else None,
+        "minimum": profile.minimum,
+        "maximum": profile.maximum,
+        "mean": profile.mean,
+        "deviation": profile.deviation,
+        "top": [{"value": value, "count": count} for value, count in frequent[:_TOP]],
+    }
+
+
+def _table(columns: list[dict[str, Any]]) -> Any:
+    from rich.table import Table as Grid
+
+    grid = Grid("column", "type", "rows", "nulls", "distinct", "minimum", "mean", "maximum", "most frequent")
+    for each in columns:
+        numbers = [f"{each[name]:.6g}" if each[name] is not None else "-" for name in ("minimum", "mean", "maximum")]
+        top = ", ".join(f"{str(value['value'])[:20]} {value['count']:,}" for value in each["top"][:3])
+        distinct = "many" if each["distinct"] is None else f"{each['distinct']:,}"
+        grid.add_row(each["name"], each["type"], f"{each['rows']:,}", f"{each['nulls']:,}", distinct, *numbers, top)
+    return grid
 
 
 def _as_name(label: str) -> str:

@@ -1,6 +1,6 @@
 """What a model was trained on, counted once: the part of its data that it did not learn from, with its answers there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
 from tools.tables.port import ColumnProfile, Distributions
-from tools.tables.profiling import profile_together
+from tools.tables.profiling import profile
 from tools.values import Window
 
 
@@ -48,6 +48,4 @@ class _Columns:
 
 
 def _profiles(columns: dict[str, pa.Array]) -> dict[str, ColumnProfile]:
-    table = _Columns(columns)
-    pairs: dict[str, Sequence[ColumnProfile]] = dict(profile_together(table, table).pairs)
-    return {name: pair[0] for name, pair in pairs.items()}
+    return profile(_Columns(columns))

@@ -236,3 +236,14 @@ def test_the_command_tells_what_it_did(tmp_path: Path) -> None:
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert "nowhere.csv" in failed.stderr
+
+
+def test_a_file_is_profiled_column_by_column(tmp_path: Path) -> None:
+    path = text(tmp_path / "trips.csv", "far,who", "1.5,a", "2.5,a", ",b")
+    command = [sys.executable, "-m", "api.cli", "data", "profile", str(path)]
+    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    far, who = told["columns"]
+    assert (far["type"], far["rows"], far["nulls"], far["mean"], far["maximum"]) == ("numeric", 3, 1, 2.0, 2.5)
+    assert (who["distinct"], who["top"][0]) == (2, {"value": "a", "count": 2})
+    assert "trips" not in (shown := subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert "who" in shown

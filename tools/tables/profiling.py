@@ -1,6 +1,6 @@
-"""Two tables profiled on common ground, in batches: constant memory, whatever their length.
+"""Tables profiled in batches, and two of them on common ground: constant memory, whatever their length.
 
-A first look at some rows of both sides decides how each column is counted; then each side is read once. Numbers of many values
+A first look at some rows decides how each column is counted; then each table is read once. Numbers of many values
 are counted on a grid over the middle of both sides, and their tails by count and sum.
 """
 
@@ -44,15 +44,26 @@ class Profiled:
 def profile_together(reference: Table, current: Table) -> Profiled:
     """Only numbers, text, truth and time are compared, and only with the same kind on the other side."""
     kinds, left_out = _comparable(reference.schema, current.schema)
-    tables = (reference, current)
+    ours, theirs = _profiled((reference, current), kinds)
+    return Profiled({name: (ours[name], theirs[name]) for name in kinds}, left_out)
+
+
+def profile(table: Table) -> dict[str, ColumnProfile]:
+    """By column, in the table's order; without those that are neither numbers, text, truth nor time."""
+    kinds = {field.name: kind for field in table.schema if (kind := kind_of(field.type)) is not None}
+    (found,) = _profiled((table,), kinds)
+    return found
+
+
+def _profiled(tables: Sequence[Table], kinds: Mapping[str, ColumnKind]) -> list[dict[str, ColumnProfile]]:
+    """Of each table, all on common ground."""
     looks = [_look(table, list(kinds)) for table in tables]
     grids = {name: _grid([look[name] for look in looks]) for name, kind in kinds.items() if kind in ("numeric", "datetime")}
     sides = _counted(tables, kinds, grids)
     if many := _many(sides):
         again = _counted(tables, {name: kinds[name] for name in many}, many)
         sides = [{**side, **recounted} for side, recounted in zip(sides, again, strict=True)]
-    pairs = {name: (sides[0][name].profile(name), sides[1][name].profile(name)) for name in kinds}
-    return Profiled(pairs, left_out)
+    return [{name: side[name].profile(name) for name in kinds} for side in sides]
 
 
 def _counted(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.tables.memory import MemoryTable, pair
-from tools.tables.profiling import profile_together
+from tools.tables.profiling import profile, profile_together
 from tools.tables.shapes import BINS
 
 
@@ -110,3 +110,23 @@ def test_values_beyond_the_most_are_counted_as_others() -> None:
     words = [f"w{number}" for number in range(30_000)]
     profile, _ = pair(words, words)
     assert (len(profile.values), profile.others, profile.count) == (20_000, 10_000, 30_000)
+
+
+def test_a_sorted_column_whose_first_rows_say_nothing_is_counted_on_a_grid_all_the_same() -> None:
+    rng = np.random.default_rng(9)
+    values = np.concatenate([np.zeros(25_000), np.sort(rng.normal(50, 9, 30_000))])
+    found = profile_together(MemoryTable({"x": values}), MemoryTable({"x": values + 1})).pairs["x"]
+    for profiled, column in zip(found, (values, values + 1), strict=True):
+        assert profiled.grid is not None
+        assert (profiled.count, sum(profiled.grid.counts)) == (len(values), len(values))
+        assert profiled.mean == pytest.approx(column.mean())
+        assert profiled.deviation == pytest.approx(column.std())
+        assert (profiled.minimum, profiled.maximum) == (pytest.approx(column.min()), pytest.approx(column.max()))
+    assert found[0].grid is not None
+    assert found[1].grid is not None
+    assert (found[0].grid.low, found[0].grid.high) == (found[1].grid.low, found[1].grid.high)
+
+
+def test_a_table_alone_is_profiled_as_one_of_two() -> None:
+    table = MemoryTable({"x": np.arange(500) / 7, "c": ["a", "b"] * 250})
+    assert profile(table) == {name: pair[0] for name, pair in profile_together(table, table).pairs.items()}
