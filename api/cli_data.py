@@ -89,6 +89,7 @@ def profile(
         emit({"file": str(file), "columns": columns, "left_out": left_out}, as_json, "")
         return
     show(_table(columns))
+    typer.echo(f"{columns[0]['rows'] if columns else 0:,} rows.")
     for name, kind in left_out.items():
         typer.echo(f"Not profiled: {name} ({kind}).")
 
@@ -117,12 +118,12 @@ def _column(profile: "ColumnProfile") -> dict[str, Any]:
 def _table(columns: list[dict[str, Any]]) -> Any:
     from rich.table import Table as Grid
 
-    grid = Grid("column", "type", "rows", "nulls", "distinct", "minimum", "mean", "maximum", "most frequent")
+    grid = Grid("column", "type", "nulls", "distinct", "minimum", "mean", "maximum", "most frequent")
     for each in columns:
-        numbers = [f"{each[name]:.6g}" if each[name] is not None else "-" for name in ("minimum", "mean", "maximum")]
-        top = ", ".join(f"{str(value['value'])[:20]} {value['count']:,}" for value in each["top"][:3])
+        numbers = [f"{each[name]:.4g}" if each[name] is not None else "-" for name in ("minimum", "mean", "maximum")]
+        top = ", ".join(f"{str(value['value'])[:20]} ({value['count'] / each['rows']:.0%})" for value in each["top"][:1])
         distinct = "many" if each["distinct"] is None else f"{each['distinct']:,}"
-        grid.add_row(each["name"], each["type"], f"{each['rows']:,}", f"{each['nulls']:,}", distinct, *numbers, top)
+        grid.add_row(each["name"], each["type"], f"{each['nulls']:,}", distinct, *numbers, top)
     return grid
 
 

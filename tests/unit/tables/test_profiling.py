@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.tables.memory import MemoryTable, pair
-from tools.tables.profiling import profile, profile_together
+from tools.tables.profiling import profile as profiled_alone
+from tools.tables.profiling import profile_together
 from tools.tables.shapes import BINS
 
 
@@ -129,4 +130,4 @@ def test_a_sorted_column_whose_first_rows_say_nothing_is_counted_on_a_grid_all_t
 
 def test_a_table_alone_is_profiled_as_one_of_two() -> None:
     table = MemoryTable({"x": np.arange(500) / 7, "c": ["a", "b"] * 250})
-    assert profile(table) == {name: pair[0] for name, pair in profile_together(table, table).pairs.items()}
+    assert profiled_alone(table) == {name: pair[0] for name, pair in profile_together(table, table).pairs.items()}
