@@ -17,11 +17,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "OPPEN needs Python 3.11 or newer; set PYTHON=python3.x")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet 'uv>=0.9,<1'
-	@UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) -c constraints.txt -e '.[demo,evidently,test]'
+	@UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) -c constraints.txt -e '.[demo,evidently,features,kubernetes,training,test]'
 	@touch $@
 
 lock: ## Resolve the dependencies anew into constraints.txt (no GPU libraries)
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra evidently --extra test pyproject.toml \
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra evidently --extra features --extra kubernetes --extra training --extra test pyproject.toml \
 	  --no-header --no-annotate | grep -vE '^(nvidia|cuda|triton)' > constraints.txt
 
 demo: $(STAMP) ## A model goes bad in production: noticed, explained, approved, rolled back, verified
