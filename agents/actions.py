@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from agents.promotion_rules import Stage
 from tools.values import Frozen, Instant
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -53,6 +54,52 @@ class Retrain(Frozen):
         return self
 
 
+_ROUNDING = 1e-9
+
+
+class StartRollout(Frozen):
+    """Give `version` more and more of the traffic of champion `from_version`, stage by stage.
+
+    Approving it approves the stages, that it is taken back as soon as it fails, and that it becomes champion once it has held
+    through all of them.
+    """
+
+    kind: Literal["start_rollout"] = "start_rollout"
+    model: Name
+    from_version: Name
+    version: Name
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=20)]
+    slow_ms: Annotated[float, Field(gt=0)] | None = None
+    """An answer that takes longer counts as slow; None: it is not looked at how long they take."""
+
+    @model_validator(mode="after")
+    def _growing(self) -> Self:
+        weights = [stage.weight for stage in self.stages]
+        if weights != sorted(set(weights)) or weights[-1] != 1:
+            raise ValueError("stages: each gives the challenger more traffic than the one before, and the last one all of it")
+        if any(abs(100 * weight - round(100 * weight)) > _ROUNDING for weight in weights):
+            raise ValueError("stages: traffic is given in whole percents")
+        return self
+
+
+class AbortRollout(Frozen):
+    """End the rollout of `version`: champion `to_version` has all the traffic again."""
+
+    kind: Literal["abort_rollout"] = "abort_rollout"
+    model: Name
+    version: Name
+    to_version: Name
+
+
+class Promote(Frozen):
+    """Make `version` champion in place of `from_version`, with all the traffic."""
+
+    kind: Literal["promote"] = "promote"
+    model: Name
+    from_version: Name
+    version: Name
+
+
 class Notify(Frozen):
     """Tell the people on `channel`; changes nothing else."""
 
@@ -70,8 +117,9 @@ class NoAction(Frozen):
     reason: Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
-Action = Annotated[Rollback | Scale | Retrain | Notify | NoAction, Field(discriminator="kind")]
-ACTION: TypeAdapter[Rollback | Scale | Retrain | Notify | NoAction] = TypeAdapter(Action)
+AnyAction = Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote | Notify | NoAction
+Action = Annotated[AnyAction, Field(discriminator="kind")]
+ACTION: TypeAdapter[AnyAction] = TypeAdapter(Action)
 
 
 CHANGES_NOTHING = (Notify, NoAction)
@@ -97,5 +145,3 @@ class WorldState(Frozen):
     route_generation: int | None = None
     weights: dict[str, int] = Field(default_factory=dict)
     workers: int | None = None
-    training: str | None = None
-    """What would train: the backend's name; None: none is configured."""

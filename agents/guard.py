@@ -9,7 +9,18 @@ from typing import Literal, assert_never
 
 from pydantic import Field
 
-from agents.actions import CHANGES_NOTHING, Action, Retrain, Risk, Rollback, Scale, WorldState
+from agents.actions import (
+    CHANGES_NOTHING,
+    AbortRollout,
+    Action,
+    Promote,
+    Retrain,
+    Risk,
+    Rollback,
+    Scale,
+    StartRollout,
+    WorldState,
+)
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
 from agents.risks import impact
@@ -75,10 +86,15 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
         return Deny(reason=flaw)
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
     risk = max(proposal.impact.risk, impact(action, proposal.finding).risk, key=lambda each: each.rank)
+    if proposal.part_of is not None and isinstance(action, AbortRollout):
+        # Also during a freeze: it ends a change instead of making one.
+        return Auto(reason=f"it was approved with {proposal.part_of}")
     freezes = [freeze for freeze in policies.freezes if freeze.holds(action.model, now)]
     for freeze in freezes:
         if risk.rank > freeze.except_up_to.rank:
             return Deny(reason=f"change freeze {freeze.name!r} until {moment(freeze.end)}")
+    if proposal.part_of is not None and isinstance(action, Promote):
+        return Auto(reason=f"it was approved with {proposal.part_of}")
     if mode is Mode.ACT and risk in policies.approval.automatic and not freezes:
         return Auto(reason=f"policy lets risk {risk.value} act by itself")
     return Ask(
@@ -124,7 +140,9 @@ def edit_flaw(proposal: Proposal, action: Action) -> str | None:
     return None
 
 
-def _flaw(action: Rollback | Scale | Retrain, state: WorldState, policies: Policies) -> str | None:
+def _flaw(
+    action: Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote, state: WorldState, policies: Policies
+) -> str | None:
     """Why the action cannot be meant, whoever asks for it."""
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
@@ -141,9 +159,23 @@ def _flaw(action: Rollback | Scale | Retrain, state: WorldState, policies: Polic
                 return f"{model} has {state.workers or 'an unknown number of'} workers, not {current}"
             if wanted > (limit := policies.model(model).max_workers):
                 return f"{wanted} workers are more than the {limit} that policy allows {model}"
-        case Retrain():
-            if state.training is None:
-                return "no training backend is configured"
+        case Retrain(model=model):
+            if policies.training_of(model).command is None:
+                return f"no training command is configured: set models.{model}.training.command in the policies"
+        case StartRollout(model=model, from_version=old, version=new) | Promote(model=model, from_version=old, version=new):
+            if old == new:
+                return f"version {new} is champion of {model} already"
+            if state.champion != old:
+                return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
+            if state.route_generation is None:
+                return f"the route of {model} is not known, so it could not be put back"
+            if others := sorted(version for version, weight in state.weights.items() if weight and version not in {old, new}):
+                return f"version {others[0]} answers some of the traffic of {model} too: one rollout at a time"
+        case AbortRollout(model=model, to_version=old):
+            if state.champion != old:
+                return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
+            if state.route_generation is None:
+                return f"the route of {model} is not known"
         case unknown:
             assert_never(unknown)
     return None

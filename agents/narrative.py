@@ -11,12 +11,23 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Retrain, Rollback, Scale, WorldState
+from agents.actions import (
+    AbortRollout,
+    AnyAction,
+    NoAction,
+    Notify,
+    Promote,
+    Retrain,
+    Rollback,
+    Scale,
+    StartRollout,
+    WorldState,
+)
 from agents.alerts import Alert
 from agents.evidence import Evidence, Finding, Hypothesis
 from agents.proposals import Proposal, Receipt
 from agents.verification import Verification
-from agents.wording import counted, moment
+from agents.wording import counted, moment, share
 from tools.notify.port import Message
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -42,7 +53,7 @@ def quoted(text: str, limit: int = 300) -> str:
     return "`" + (plain(text, limit).replace("`", "'") or " ") + "`"
 
 
-def title(action: Rollback | Scale | Retrain | Notify | NoAction) -> str:
+def title(action: AnyAction) -> str:
     """One line of plain text."""
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
@@ -51,6 +62,13 @@ def title(action: Rollback | Scale | Retrain | Notify | NoAction) -> str:
             return plain(f"Scale {model} from {counted(current, 'worker')} to {wanted}", 300)
         case Retrain(model=model, window_start=start, window_end=end):
             return plain(f"Retrain {model} on its data from {moment(start)} to {moment(end)}", 300)
+        case StartRollout(model=model, from_version=old, version=new, stages=stages):
+            steps = ", ".join(share(stage.weight) for stage in stages)
+            return plain(f"Roll out version {new} of {model} beside version {old}: {steps}", 300)
+        case AbortRollout(model=model, version=new, to_version=old):
+            return plain(f"End the rollout of version {new} of {model}: all traffic back to version {old}", 300)
+        case Promote(model=model, from_version=old, version=new):
+            return plain(f"Make version {new} champion of {model} in place of version {old}", 300)
         case Notify(channel=channel, title=subject):
             return plain(f"Tell {channel}: {subject}", 300)
         case NoAction(reason=reason):
@@ -184,8 +202,6 @@ def _state(state: WorldState) -> str:
         parts.append(f"route generation {state.route_generation}")
     if state.workers is not None:
         parts.append(counted(state.workers, "worker"))
-    if state.training is not None:
-        parts.append(f"trained by {quoted(state.training)}")
     return ", ".join(parts) or "nothing in particular"
 
 

@@ -7,32 +7,20 @@ judgement, so that it can be told later under which rules something was allowed.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
 from agents.drift.rules import DriftRules
+from agents.promotion_rules import Evaluations, Experiments, Rollouts
+from agents.schedules import known as cron_known
+from agents.units import Duration, Share
 from tools.values import Frozen, Instant
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _duration(value: object) -> object:
-    """`90s`, `15m`, `1h30m`, `7d`; what is written otherwise is left to pydantic (ISO 8601). A bare number has no unit."""
-    if isinstance(value, int | float):
-        raise ValueError("a duration needs its unit: write 90s, 15m, 24h or 7d")
-    if isinstance(value, str) and re.fullmatch(r"(\d{1,6}[smhdw])+", value):
-        return timedelta(**{_UNITS[unit]: int(size) for size, unit in re.findall(r"(\d+)([smhdw])", value)})
-    return value
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=366))]
 # A set has no order of its own, and that of strings differs from process to process: unsorted, so would the hash.
 Models = Annotated[frozenset[str], PlainSerializer(sorted, when_used="json")]
 Risks = Annotated[frozenset[Risk], PlainSerializer(sorted, when_used="json")]
@@ -212,6 +200,49 @@ class Verification(Frozen):
     """Operational SLOs (errors, latency) must have held this long."""
 
 
+class Training(Frozen):
+    """What trains a model, and when nobody has to ask for it.
+
+    The command is run as a job: what it finds and what it leaves behind is in docs/training.md. It stands here, and in no action,
+    because whoever approves or edits an action must not be able to run another one.
+    """
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """None: nothing trains this model."""
+    image: str | None = None
+    """Where containers run it; None: the installation's own."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    secrets: Models = frozenset()
+    """Variables whose values the installation holds."""
+    team: Annotated[str, Field(min_length=1, max_length=63)] = "mlops"
+    """Who pays."""
+    cpu: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    """Cores."""
+    memory_mib: Annotated[int, Field(ge=16)] = 4096
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=30))] = timedelta(hours=6)
+    """A training that takes longer has lost its way."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """One, for a node that was lost: what fails twice by itself fails again."""
+    look_every: Duration = timedelta(minutes=1)
+    """How often a job in progress is looked at."""
+    cooldown: Duration = timedelta(hours=12)
+    """After a training has begun no other begins by itself for so long: its version has to show first what it is worth."""
+    per_day: Annotated[int, Field(ge=0)] = 3
+    """Trainings that begin within 24 hours, whoever asks; beyond it people are told."""
+    schedule: str | None = None
+    """Cron expression, UTC; None: by no clock."""
+    new_predictions: Annotated[int, Field(ge=1)] | None = None
+    """Labelled predictions since the champion's data ended that ask for a training; None: they do not."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, text: str | None) -> str | None:
+        if text is not None and not cron_known(text):
+            raise ValueError("write five fields: minute, hour, day of month, month, day of week, e.g. 0 3 * * 1")
+        return text
+
+
 class Retention(Frozen):
     """How long what guards against doing something twice is kept. The record itself (incidents, alerts, approvals, actions,
     audit) is never dropped."""
@@ -228,6 +259,10 @@ class ModelPolicy(Frozen):
     slo: Slo | None = None
     drift: Drift | None = None
     monitors: Monitors | None = None
+    rollouts: Rollouts | None = None
+    evaluations: Evaluations | None = None
+    experiments: Experiments | None = None
+    training: Training = Training()
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -240,6 +275,9 @@ class Policies(Frozen):
     investigation: Investigation = Investigation()
     drift: Drift = Drift()
     monitors: Monitors = Monitors()
+    rollouts: Rollouts = Rollouts()
+    evaluations: Evaluations = Evaluations()
+    experiments: Experiments = Experiments()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()
@@ -268,6 +306,18 @@ class Policies(Frozen):
 
     def monitors_of(self, model: str) -> Monitors:
         return self.model(model).monitors or self.monitors
+
+    def training_of(self, model: str) -> Training:
+        return self.model(model).training
+
+    def rollouts_of(self, model: str) -> Rollouts:
+        return self.model(model).rollouts or self.rollouts
+
+    def evaluations_of(self, model: str) -> Evaluations:
+        return self.model(model).evaluations or self.evaluations
+
+    def experiments_of(self, model: str) -> Experiments:
+        return self.model(model).experiments or self.experiments
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())

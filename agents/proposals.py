@@ -13,9 +13,7 @@ from tools.values import Frozen, Instant
 
 def fingerprint(action: Action, state: WorldState) -> str:
     """SHA-256 (hex) of the canonical JSON of exactly what will be done, on exactly which state."""
-    # What came later is left out while it is empty: fingerprints hold from release to release.
-    later = {"training"} if state.training is None else set()
-    content = {"action": action.model_dump(mode="json"), "state": state.model_dump(mode="json", exclude=later)}
+    content = {"action": action.model_dump(mode="json"), "state": state.model_dump(mode="json")}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -45,6 +43,8 @@ class Proposal(Frozen):
     impact: Impact
     undo_of: str | None = None
     """The proposal whose action this one takes back."""
+    part_of: str | None = None
+    """The proposal that was approved and that this one belongs to: how a rollout ends was approved with it."""
     proposed_at: Instant
 
     @property

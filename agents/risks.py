@@ -5,12 +5,24 @@ Exhaustive over the catalogue: an action without an answer here does not type-ch
 
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Retrain, Risk, Rollback, Scale
+from agents.actions import (
+    AbortRollout,
+    AnyAction,
+    NoAction,
+    Notify,
+    Promote,
+    Retrain,
+    Risk,
+    Rollback,
+    Scale,
+    StartRollout,
+)
 from agents.evidence import Finding
 from agents.proposals import Impact
+from agents.wording import share, span
 
 
-def impact(action: Rollback | Scale | Retrain | Notify | NoAction, finding: Finding) -> Impact:
+def impact(action: AnyAction, finding: Finding) -> Impact:
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
             return Impact(
@@ -39,6 +51,34 @@ def impact(action: Rollback | Scale | Retrain | Notify | NoAction, finding: Find
                 + (f" that wins back about {gain:.1%} of accuracy" if gain is not None and gain > 0 else ""),
                 undo="none needed: the challenger serves nobody until it is promoted",
                 runbook="retrain",
+            )
+        case StartRollout(model=model, from_version=old, version=new, stages=stages):
+            steps = ", ".join(f"{share(stage.weight)} for {span(stage.hold)}" for stage in stages if stage.weight < 1)
+            return Impact(
+                # A share of the traffic is answered by what has never served, but little at first and back at once.
+                risk=Risk.MEDIUM,
+                blast_radius=f"the traffic of {model} in stages: {steps}, then all of it",
+                expected_effect=f"version {new} becomes champion once it has held through every stage; "
+                f"version {old} has all the traffic again as soon as it fails",
+                undo=f"give all traffic back to version {old}",
+                runbook="start-rollout",
+            )
+        case AbortRollout(model=model, version=new, to_version=old):
+            return Impact(
+                # The champion has answered most of the traffic all along.
+                risk=Risk.LOW,
+                blast_radius=f"the share of the traffic of {model} that version {new} answers",
+                expected_effect=f"version {old} answers all requests again",
+                undo="none: a new rollout is a new proposal",
+                runbook="abort-rollout",
+            )
+        case Promote(model=model, from_version=old, version=new):
+            return Impact(
+                risk=Risk.MEDIUM,
+                blast_radius=f"all traffic of {model}",
+                expected_effect=f"version {new} is champion and answers every request",
+                undo=f"roll back to version {old}",
+                runbook="promote",
             )
         case Notify(channel=channel):
             return Impact(

@@ -4,14 +4,21 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from agents.alerts import Alert
+from agents.requests import SOURCE
 
 
 class Specialist(StrEnum):
     INCIDENT = "incident"
     DRIFT = "drift"
+    PROMOTION = "promotion"
 
 
 Rule = tuple[Callable[[Alert], bool], Specialist]
+
+
+def _asked(*kinds: str) -> Callable[[Alert], bool]:
+    """Somebody, or a schedule, asks for it."""
+    return lambda alert: alert.source == SOURCE and alert.labels.get("kind") in kinds
 
 
 def _about_drift(alert: Alert) -> bool:
@@ -22,7 +29,11 @@ def _about_drift(alert: Alert) -> bool:
 
 _DATA_MONITORS = frozenset({"drift", "data_quality", "skew"})
 
-RULES: tuple[Rule, ...] = ((_about_drift, Specialist.DRIFT),)
+RULES: tuple[Rule, ...] = (
+    (_asked("promote"), Specialist.PROMOTION),
+    (_asked("retrain", "check"), Specialist.DRIFT),
+    (_about_drift, Specialist.DRIFT),
+)
 """In order; the first that matches any of the alerts decides. Each specialist brings its own: the incident one needs none."""
 
 

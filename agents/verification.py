@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Retrain, Rollback, Scale
+from agents.actions import AbortRollout, NoAction, Notify, Promote, Retrain, Rollback, Scale, StartRollout
 from agents.incident.observations import Observations
 from agents.measures import Measure, certainly_wrong, lacking, listed, operations, quality, utilisation
 from agents.policies import Policies, Slo
@@ -39,7 +39,15 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
     match proposal.action:
         case Rollback() as rollback:
             look = _Look(observations, policies, policies.slo_of(rollback.model), now - receipt.finished_at, now)
-            return _rolled_back(rollback, look, must_improve=_blames_accuracy(proposal))
+            return _answers(rollback.to_version, rollback.from_version, look, must_improve=_blames_accuracy(proposal))
+        case AbortRollout() as abort:
+            look = _Look(observations, policies, policies.slo_of(abort.model), now - receipt.finished_at, now)
+            return _answers(abort.to_version, abort.version, look, must_improve=False)
+        case Promote() as promote:
+            look = _Look(observations, policies, policies.slo_of(promote.model), now - receipt.finished_at, now)
+            return _answers(promote.version, promote.from_version, look, must_improve=False)
+        case StartRollout():
+            raise TypeError("a rollout is looked at stage by stage, and what ends it is verified")
         case Scale() as scale:
             look = _Look(observations, policies, policies.slo_of(scale.model), now - receipt.finished_at, now)
             return _scaled(scale, look)
@@ -80,19 +88,20 @@ class _Look:
         return Verification(status=Status.WAITING, reason=f"Waiting: {', '.join(wanting)}.", measures=measures, at=self.now)
 
 
-def _rolled_back(action: Rollback, look: _Look, *, must_improve: bool) -> Verification:
+def _answers(version: str, other: str, look: _Look, *, must_improve: bool) -> Verification:
+    """Whether `version`, which has all the traffic since, keeps what was promised; `other` is the one that it took it from."""
     observations, rules = look.observations, look.policies.verification
-    if observations.champion is not None and observations.champion != action.to_version:
-        return look.failed(f"The champion is version {observations.champion} by now, not {action.to_version}.")
-    served, bad = observations.now.version(action.to_version), observations.before.version(action.from_version)
+    if observations.champion is not None and observations.champion != version:
+        return look.failed(f"The champion is version {observations.champion} by now, not {version}.")
+    served, bad = observations.now.version(version), observations.before.version(other)
     right, was_right = quality(served, bad, look.slo, rules.min_labels, must_improve=must_improve)
     measures = (*operations(served, look.slo, rules.min_predictions), right, was_right)
     if served is not None:
         failure = certainly_wrong(served, bad, look.slo, look.policies, must_improve=must_improve)
         if failure is not None:
             return look.failed(failure, measures)
-    after = f"; version {action.from_version}: {was_right}" if was_right.value is not None else ""
-    held = f"On version {action.to_version}, {listed(measures[:-1])}{after}."
+    after = f"; version {other}: {was_right}" if was_right.value is not None else ""
+    held = f"On version {version}, {listed(measures[:-1])}{after}."
     return look.concluded(held, served.count if served else 0, measures)
 
 

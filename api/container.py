@@ -26,6 +26,7 @@ from api.work.engine import Engine
 from api.work.intake import Intake
 from api.work.monitors import Watch
 from api.work.progress import Progress
+from api.work.rollouts import Rollouts
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
@@ -98,6 +99,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         approvals = Approvals(database, policy, clock)
         autonomy = Autonomy(database, policy, clock)
+        rollouts = Rollouts(database, clock)
         toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
         # Entered here to be left after the engine has stopped: a run that still moves then needs its thread.
         checkpoints = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -105,7 +107,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         progress = Progress(database, approvals, clock)
 
         def context(timeline: Timeline) -> Context:
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, settings.address)
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, rollouts.standing, settings.address)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)
@@ -135,6 +137,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             intake=intake,
             approvals=approvals,
             autonomy=autonomy,
+            rollouts=rollouts,
             policies=policy,
             clock=clock,
             dispatch=Dispatcher(database, engine).dispatch,

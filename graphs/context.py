@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from agents.actions import WorldState
 from agents.policies import Mode, Policies
@@ -29,6 +29,14 @@ class Ledger(Protocol):
     async def fail(self, key: str, error: str) -> None: ...
 
 
+class Order(NamedTuple):
+    """What a person wants of a rollout in progress."""
+
+    kind: Literal["pause", "abort"]
+    by: str
+    reason: str
+
+
 class Timeline(Protocol):
     """What the people of the run's incident read, in the order in which it happens. Repeating adds nothing."""
 
@@ -51,6 +59,8 @@ class Context:
     """The autonomy in force now; asked again right before acting, because the kill switch may have been thrown."""
     clock: Clock
     timeline: Timeline
+    order: Callable[[str], Awaitable[Order | None]]
+    """What stands ordered about the rollout that a proposal (by id) began; None: it goes on by itself."""
     address: str
     """Where people reach the service, without a slash at the end."""
 

@@ -10,15 +10,26 @@ from typing import assert_never
 import structlog
 
 from agents import guard
-from agents.actions import Action, NoAction, Notify, Retrain, Rollback, Scale, WorldState
+from agents.actions import (
+    AbortRollout,
+    Action,
+    NoAction,
+    Notify,
+    Promote,
+    Retrain,
+    Rollback,
+    Scale,
+    StartRollout,
+    WorldState,
+)
 from agents.proposals import Proposal, Receipt
+from agents.training import spec_of
+from graphs import moves
 from graphs.context import Context
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
-from tools.registry.port import Alias
 from tools.serving.port import Route
-from tools.toolbox import Toolbox
 
 log = structlog.get_logger()
 
@@ -52,6 +63,14 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     )
     await context.ledger.complete(receipt)
     return receipt
+
+
+async def shift(key: str, action: StartRollout, stage: int, generation: int, context: Context) -> Route:
+    """Bring the rollout that was begun under `key` to a stage; repeating it returns the route that it made.
+
+    Raises Conflict when somebody else has changed the route since it was at `generation`.
+    """
+    return await moves.shift(action, key, stage, generation, context.tools)
 
 
 async def left_of(proposal: Proposal, context: Context) -> str:
@@ -93,14 +112,25 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
     """Do it, and return what takes it back."""
     match proposal.action:
         case Rollback() as rollback:
-            return await _roll_back(rollback, proposal, before, actor, context)
+            return await moves.roll_back(rollback, proposal, before, actor, context.tools)
         case Scale(model=model, workers=workers):
             if before.workers is None:
                 raise PermanentError(f"the capacity of {model} before the change is not on record")
             await context.tools.serving.scale(model, workers, expected_workers=before.workers, key=proposal.id)
             return Scale(model=model, from_workers=workers, workers=before.workers)
-        case Retrain():
-            raise PermanentError("no training backend is configured")
+        case Retrain() as retrain:
+            rules = context.policies.training_of(retrain.model)
+            if rules.command is None:
+                raise PermanentError(f"no training command is configured for {retrain.model}")
+            await context.tools.jobs.submit(proposal.id, spec_of(retrain, proposal, rules))
+            return None
+        case StartRollout() as start:
+            return await moves.begin(start, proposal, before, actor, context.tools)
+        case AbortRollout() as abort:
+            await moves.abort(abort, proposal, before, context.tools)
+            return None
+        case Promote() as promote:
+            return await moves.promote(promote, proposal, before, actor, context.tools)
         case Notify() as notify:
             await _tell(notify, proposal, context)
             return None
@@ -122,45 +152,3 @@ async def _tell(action: Notify, proposal: Proposal, context: Context) -> None:
         if since is not None and context.clock.now() - since >= limit:
             raise PermanentError(f"nobody was told: {action.channel} did not answer within {limit}: {error}") from error
         raise
-
-
-async def _roll_back(action: Rollback, proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action:
-    """Routes first, alias second.
-
-    The traffic is what hurts, and the gateway loads and warms the old version before it switches, so no moment leaves requests
-    on nothing. Interrupted between the two, the repetition finds the route by its key and goes on with the alias.
-    """
-    tools = context.tools
-    if before.champion != action.from_version or before.route_generation is None:
-        raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
-    moved = await tools.serving.set_weights(
-        action.model, {action.to_version: 100}, expected_generation=before.route_generation, key=f"{proposal.id}/route"
-    )
-    await _still_ours(action, moved, tools)
-    try:
-        await tools.registry.set_alias(
-            action.model,
-            Alias.CHAMPION,
-            action.to_version,
-            expected=action.from_version,
-            key=f"{proposal.id}/alias",
-            actor=actor,
-            reason=proposal.finding.summary,
-        )
-    except PermanentError as error:
-        # Somebody else moved the alias meanwhile: theirs stands, and our half is taken back.
-        await tools.serving.set_weights(
-            action.model, before.weights, expected_generation=moved.generation, key=f"{proposal.id}/route-back"
-        )
-        raise PermanentError(f"the alias could not be moved, the weights are back on {before.weights}: {error}") from error
-    return Rollback(model=action.model, from_version=action.to_version, to_version=action.from_version)
-
-
-async def _still_ours(action: Rollback, moved: Route, tools: Toolbox) -> None:
-    """A repetition finds our change by its key, also when somebody has changed the route again since: theirs stands then, and
-    the alias is left alone, unless we had moved it before and nothing but the receipt was missing."""
-    route = await tools.serving.route(action.model)
-    if route.generation == moved.generation:
-        return
-    if await tools.registry.alias(action.model, Alias.CHAMPION) == action.from_version:
-        raise Conflict(f"somebody has changed the route of {action.model} to {route.weights} before the rollback was through")

@@ -5,12 +5,15 @@ from enum import StrEnum
 
 from typing_extensions import TypedDict
 
+from agents.actions import StartRollout
 from agents.alerts import Alert
 from agents.evidence import Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.proposals import Proposal, Receipt, Verdict
+from agents.rollouts import Decision
 from agents.routing import Specialist
 from agents.verification import Verification
+from tools.values import Frozen, Instant
 
 
 class Outcome(StrEnum):
@@ -50,6 +53,7 @@ class Advised(TypedDict):
     recommendation: Recommendation
     requested_by: str
     undo_of: str | None
+    part_of: str | None
 
 
 class Proposed(TypedDict):
@@ -83,6 +87,32 @@ class Verified(TypedDict):
     wake_at: datetime
 
 
+class Rollout(Frozen):
+    """How far one has come."""
+
+    key: str
+    """Of the proposal that began it."""
+    action: StartRollout
+    started: tuple[Instant, ...]
+    """When the traffic of each stage began, the last being the present one."""
+    generation: int
+    """Of the route, as we left it."""
+    decision: Decision | None = None
+    """Of the latest look."""
+    paused_by: str | None = None
+    over: bool = False
+    """What ended it has been carried out."""
+
+    @property
+    def stage(self) -> int:
+        return len(self.started) - 1
+
+
+class Rolling(TypedDict):
+    rollout: Rollout
+    wake_at: datetime
+
+
 class Ended(TypedDict):
     outcome: Outcome
     reason: str
@@ -101,5 +131,9 @@ class RunState(Started, total=False):
     receipt: Receipt | None
     verification: Verification | None
     wake_at: datetime
+    rollout: Rollout | None
+    part_of: str | None
+    candidate: str | None
+    """The version that a job of this run has made, or that somebody wants promoted."""
     outcome: Outcome
     reason: str

@@ -20,7 +20,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, RetryPolicy
 
 from agents import guard
-from agents.actions import NoAction, Notify
+from agents.actions import NoAction, Notify, Promote, Retrain, StartRollout
 from agents.evidence import Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
@@ -28,12 +28,14 @@ from agents.proposals import Edit, Proposal, Reject
 from agents.risks import impact
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
-from graphs import drift, incident
+from graphs import drift, incident, promotion
 from graphs.approval import ask
 from graphs.context import Context
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
+from graphs.rolling import advance, begun, give_back, look, under_way
 from graphs.state import Acted, Advised, Asked, Ended, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
+from graphs.training import attend
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import PermanentError, PortError, TemporaryError
@@ -70,6 +72,7 @@ async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
         finding=recommendation.finding,
         impact=impact(recommendation.action, recommendation.finding),
         undo_of=state.get("undo_of"),
+        part_of=state.get("part_of"),
         proposed_at=runtime.context.clock.now(),
     )
     # What belonged to the attempt before says nothing about this one.
@@ -99,9 +102,19 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the record has to say what is left in the world
         return await _given_up(proposal, error, context)
-    wake_at = receipt.finished_at + context.policies.verification.settle
-    changes_nothing = isinstance(proposal.action, NoAction | Notify)
-    return Command(goto="report" if changes_nothing else "wait", update=Acted(receipt=receipt, wake_at=wake_at))
+    policies, done_at = context.policies, receipt.finished_at
+    match proposal.action:
+        case NoAction() | Notify():
+            return Command(goto="report", update=Acted(receipt=receipt, wake_at=done_at))
+        case Retrain(model=model):
+            return Command(goto="wait", update=Acted(receipt=receipt, wake_at=done_at + policies.training_of(model).look_every))
+        case StartRollout() as start:
+            acted = Acted(receipt=receipt, wake_at=done_at + policies.rollouts_of(start.model).look_every)
+            return Command(goto="wait", update={**acted, "rollout": begun(proposal.id, start, receipt.after, done_at)})
+        case _:
+            acted = Acted(receipt=receipt, wake_at=done_at + policies.verification.settle)
+            over = {"rollout": rollout.model_copy(update={"over": True})} if (rollout := state.get("rollout")) else {}
+            return Command(goto="wait", update={**acted, **over})
 
 
 async def _another_way(state: RunState, context: Context) -> Command[Any] | None:
@@ -113,8 +126,8 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
         case guard.Holds():
             return None
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
-            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "reason": reason}
-            return Command(goto=_specialist(state), update=fresh)
+            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "part_of": None, "reason": reason}
+            return Command(goto="look" if under_way(state) else _specialist(state), update=fresh)
         case guard.Moved(reason=reason):
             return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
         case guard.Denied(reason=reason):
@@ -155,7 +168,7 @@ async def revise(state: RunState) -> Advised:
         raise TypeError("only an edit is revised")
     editor, finding = verdict.decided_by[-1], state["recommendation"].finding
     edited = Recommendation(finding=finding, action=verdict.decision.action, reason=f"edited by {editor}")
-    return {"recommendation": edited, "requested_by": editor, "undo_of": state.get("undo_of")}
+    return {"recommendation": edited, "requested_by": editor, "undo_of": state.get("undo_of"), "part_of": None}
 
 
 async def take_back(state: RunState, runtime: Runtime[Context]) -> Advised:
@@ -166,7 +179,7 @@ async def take_back(state: RunState, runtime: Runtime[Context]) -> Advised:
     if receipt is None or receipt.undo is None or verification is None:
         raise TypeError("there is nothing to take back")
     back = Recommendation(finding=state["recommendation"].finding, action=receipt.undo, reason=verification.reason)
-    return {"recommendation": back, "requested_by": "", "undo_of": receipt.key}
+    return {"recommendation": back, "requested_by": "", "undo_of": receipt.key, "part_of": None}
 
 
 async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
@@ -213,21 +226,34 @@ def _specialist(state: RunState) -> str:
     return Specialist(state["specialist"]).value
 
 
-def _after_judgement(state: Judged) -> str:
+def _after_judgement(state: RunState) -> str:
     match state["judgement"]:
         case Auto():
             return "act"
         case Ask():
             return "ask"
         case Deny():
-            return "report"
+            return _left(state)
+
+
+def _left(state: RunState) -> str:
+    """Where what is not carried out leads: a challenger that was not to be promoted does not stay half-way."""
+    return "give_back" if under_way(state) and isinstance(state["proposal"].action, Promote | StartRollout) else "report"
+
+
+def _after_waiting(state: RunState) -> str:
+    if under_way(state):
+        return "look"
+    return "attend" if isinstance(state["proposal"].action, Retrain) else "verify"
 
 
 def _after_answer(state: RunState) -> str:
     verdict = state["verdict"]
     if verdict is not None and verdict.covers(state["proposal"]):
         return "act"
-    return "revise" if verdict is not None and isinstance(verdict.decision, Edit) else "report"
+    if verdict is not None and isinstance(verdict.decision, Edit):
+        return "revise"
+    return _left(state)
 
 
 def _after_verification(state: RunState) -> str:
@@ -247,25 +273,32 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("triage", triage)
     graph.add_node("incident", incident.build())
     graph.add_node("drift", drift.build())
+    graph.add_node("promotion", promotion.build())
     graph.add_node("propose", propose, retry_policy=patient, error_handler=leave_it)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
-    graph.add_node("act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "report"))
+    graph.add_node("act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "promotion", "look", "report"))
     graph.add_node("wait", wait)
+    graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))
+    graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "report"))
+    graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "report"))
+    graph.add_node("give_back", give_back)
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
     graph.add_node("report", report, retry_policy=retry)
 
     graph.add_edge(START, "triage")
-    graph.add_conditional_edges("triage", _specialist, ["incident", "drift"])
+    graph.add_conditional_edges("triage", _specialist, ["incident", "drift", "promotion"])
     graph.add_edge("incident", "propose")
     graph.add_edge("drift", "propose")
+    graph.add_edge("promotion", "propose")
     graph.add_edge("propose", "judge")
-    graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "report"])
-    graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "report"])
+    graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "give_back", "report"])
+    graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "give_back", "report"])
     graph.add_edge("revise", "propose")
-    graph.add_edge("wait", "verify")
+    graph.add_edge("give_back", "propose")
+    graph.add_conditional_edges("wait", _after_waiting, ["look", "attend", "verify"])
     graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
     graph.add_edge("take_back", "propose")
     graph.add_edge("report", END)

@@ -3,22 +3,32 @@
 import asyncio
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Retrain, Rollback, Scale, WorldState
+from agents.actions import (
+    AbortRollout,
+    AnyAction,
+    NoAction,
+    Notify,
+    Promote,
+    Retrain,
+    Rollback,
+    Scale,
+    StartRollout,
+    WorldState,
+)
 from tools.registry.port import Alias
 from tools.toolbox import Readers
 
 
-async def read_state(action: Rollback | Scale | Retrain | Notify | NoAction, readers: Readers) -> WorldState:
+async def read_state(action: AnyAction, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
-        case Rollback(model=model):
+        case Rollback(model=model) | StartRollout(model=model) | AbortRollout(model=model) | Promote(model=model):
             champion, route = await asyncio.gather(readers.registry.alias(model, Alias.CHAMPION), readers.serving.route(model))
             return WorldState(champion=champion, route_generation=route.generation, weights=route.weights)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)
             return WorldState(workers=capacity.workers)
         case Retrain(model=model):
-            # No port trains yet, so nothing could be named that would.
             return WorldState(champion=await readers.registry.alias(model, Alias.CHAMPION))
         case Notify() | NoAction():
             return WorldState()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tools.jobs.port import Jobs, JobsReader
 from tools.notify.port import Notifier
 from tools.predictions.port import PredictionReader
 from tools.registry.port import Registry, RegistryReader
@@ -15,6 +16,7 @@ class Readers:
     serving: ServingReader
     predictions: PredictionReader
     telemetry: Telemetry
+    jobs: JobsReader
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Toolbox:
     predictions: PredictionReader
     telemetry: Telemetry
     notify: Notifier
+    jobs: Jobs
 
     @property
     def readers(self) -> Readers:
-        return Readers(self.registry, self.serving, self.predictions, self.telemetry)
+        return Readers(self.registry, self.serving, self.predictions, self.telemetry, self.jobs)

@@ -303,6 +303,38 @@ class MonitorRecord(Base):
     """Null: it was met, and is looked at from the next window on."""
 
 
+class RolloutRecord(Base):
+    """Status: running, paused; over: promoted, taken_back, continued (under another
+    proposal, by a person's word), left (somebody else took it in hand, or it could not be ended)."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (Index("rollouts_proposal", "proposal_id", unique=True), Index("rollouts_model", "model", "id"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    proposal_id: Mapped[str] = mapped_column(String(200))
+    """The proposal that began it."""
+    run_id: Mapped[str] = mapped_column(String(64))
+    incident_id: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(200))
+    version: Mapped[str] = mapped_column(String(200))
+    from_version: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16))
+    stages: Mapped[list[Any]]
+    stage: Mapped[int]
+    stage_since: Mapped[datetime]
+    look: Mapped[dict[str, Any] | None]
+    """`agents.rollouts.Decision` as JSON; None before the first."""
+    reason: Mapped[str] = mapped_column(Text)
+    """Why it stands as it does."""
+    ordered: Mapped[str | None] = mapped_column(String(16))
+    """What a person wants: pause or abort; None: it goes on by itself."""
+    ordered_by: Mapped[str | None] = mapped_column(String(200))
+    order_reason: Mapped[str | None] = mapped_column(Text)
+    began_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
 class IdempotencyRecord(Base):
     """The answer that was given to a write with an `Idempotency-Key`, by principal and route."""
 

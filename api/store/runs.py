@@ -113,6 +113,12 @@ async def resume(transaction: Transaction, run_id: str, event: str, *, at: datet
     return await _move(transaction, run_id, (RunRecord.status == "waiting",), at, status="queued", event=event, due_at=at)
 
 
+async def wake(transaction: Transaction, run_id: str, event: str, *, at: datetime) -> bool:
+    """As `resume`, for one that waits for a time; False when it waits for a person, or does not wait."""
+    where = (RunRecord.status == "waiting", RunRecord.due_at.is_not(None))
+    return await _move(transaction, run_id, where, at, status="queued", event=event, due_at=at)
+
+
 async def end(
     transaction: Transaction,
     run_id: str,

@@ -26,6 +26,8 @@ _TAGS = {
     "incidents": "What is wrong, what was found, and what is being done about it; live as server-sent events.",
     "approvals": "Questions to people, and their answers.",
     "autonomy": "How much the platform may do by itself, and the kill switch.",
+    "triggers": "What people ask for: a check, a training, a rollout.",
+    "rollouts": "Challengers beside their champions, stage by stage.",
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
     "drift": "How far a model's data has moved and why, and how right the model is.",
     "audit": "Who did what: append-only, hash-chained.",

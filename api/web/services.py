@@ -13,6 +13,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.chores import Chore
 from api.work.intake import Intake
+from api.work.rollouts import Rollouts
 from tools.clock import Clock
 from tools.errors import TemporaryError
 from tools.predictions.port import Lag, PredictionReader
@@ -28,6 +29,7 @@ class Services:
     intake: Intake
     approvals: Approvals
     autonomy: Autonomy
+    rollouts: Rollouts
     policies: Callable[[], Policies]
     clock: Clock
     dispatch: Callable[[str], Awaitable[None]]

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from agents.alerts import Alert, Severity
 from agents.policies import Policies
+from agents.requests import SOURCE as REQUESTED
 from agents.subjects import Subject
 from api.store import ids
 from api.store.alerts import Identity
@@ -172,9 +173,10 @@ class Casebook:
 
     def _join(self, tally: Tally, entry: Entry, subject: Subject, recurs_from: str | None) -> None:
         severity = entry.alert.severity
-        due_at = self._now + self._patience(severity)
+        due_at = self._now + self._patience(entry.alert)
         case, held = self.cases.get(str(subject)), self._held.get(str(subject))
-        if case is None and held is not None and _RANK[severity] <= _RANK[_severity(held)]:
+        asked = entry.alert.source == REQUESTED
+        if case is None and held is not None and not asked and _RANK[severity] <= _RANK[_severity(held)]:
             entry.incident_id = held.id
             tally.of(held.id).joined.append(entry)
             return
@@ -198,8 +200,11 @@ class Casebook:
         entry.incident_id = case.id
         tally.of(case.id).joined.append(entry)
 
-    def _patience(self, severity: Severity) -> timedelta:
-        intake = self._policies.intake
+    def _patience(self, alert: Alert) -> timedelta:
+        """What is asked for does not resolve itself."""
+        if alert.source == REQUESTED:
+            return timedelta(0)
+        severity, intake = alert.severity, self._policies.intake
         return intake.debounce_critical if severity == "critical" else intake.debounce
 
 

@@ -9,6 +9,7 @@ from agents.narrative import card
 from api.store import alerts, approvals, audit, events, incidents, runs
 from api.store.database import Database
 from api.store.records import ApprovalRecord, RunRecord
+from api.work import rollouts
 from api.work.approvals import Approvals
 from api.work.timeline import RunTimeline, tell
 from graphs.state import Outcome, RunState
@@ -75,6 +76,7 @@ class Progress:
         proposal = values["proposal"]
         async with self._database.begin() as transaction:
             tell(transaction, run, values, self._clock.now())
+            await rollouts.record(transaction, run, values, self._clock)
             finding = proposal.finding
             await incidents.describe(
                 transaction, run.incident_id, at=self._clock.now(), cause=finding.cause.value, summary=finding.summary
@@ -93,6 +95,7 @@ class Progress:
         now = self._clock.now()
         async with self._database.begin() as transaction:
             tell(transaction, run, values, now)
+            await rollouts.record(transaction, run, values, self._clock)
             if await runs.wait_until(transaction, run.id, interrupt_id, until, at=now):
                 await incidents.move(transaction, run.incident_id, "verifying", at=now)
 
@@ -102,6 +105,7 @@ class Progress:
         solved = outcome in (Outcome.RESOLVED, Outcome.NO_ACTION)
         async with self._database.begin() as transaction:
             tell(transaction, run, values, now)
+            await rollouts.record(transaction, run, values, self._clock)
             if not await runs.end(transaction, run.id, "completed", at=now, outcome=outcome.value):
                 return
             finding = values["proposal"].finding if "proposal" in values else None

@@ -105,7 +105,8 @@ class Runner:
                 return None if verdict is None else Command(resume={interrupt.id: verdict})
             case "wait":
                 now = self._clock.now()
-                due = datetime.fromisoformat(interrupt.value["until"]) <= now
+                ordered = run.event.startswith("order:")
+                due = ordered or datetime.fromisoformat(interrupt.value["until"]) <= now
                 return Command(resume={interrupt.id: now.isoformat()}) if due else None
             case unknown:
                 raise ValueError(f"the graph waits for {unknown!r}, which nobody answers")

@@ -142,6 +142,36 @@ async def test_regression_is_measured_by_its_error(store: PredictionStore, loads
     assert (found.labelled, found.correct, found.outputs, found.labels) == (4, None, {}, {})
 
 
+async def test_tallies_are_by_step_and_version(store: PredictionStore, loads: Loads, model: str) -> None:
+    await loads(
+        predicted("a", model, version="2", minutes=1, prediction="late", latency_us=90_000),
+        predicted("b", model, version="1", minutes=2, prediction="late", latency_us=10_000),
+        predicted("c", model, version="2", minutes=12, prediction="late", latency_us=51_000),
+        predicted("d", model, version="2", minutes=13, prediction=None, score=None, error="no such feature", latency_us=1_000),
+        predicted("e", model, version="2", minutes=14, prediction="on time", latency_us=50_000),
+        predicted("f", model, version="2", minutes=61, prediction="late"),
+        labelled("a", model, "on time"),
+        labelled("c", model, "late"),
+        labelled("d", model, "late"),
+    )
+    ten = timedelta(minutes=10)
+    found = await store.tallies(model, HOUR, ten, slow_ms=50)
+    assert [each.model_dump(exclude={"start"}) for each in found] == [
+        {"version": "1", "count": 1, "errors": 0, "slow": 0, "labelled": 0, "wrong": 0},
+        {"version": "2", "count": 1, "errors": 0, "slow": 1, "labelled": 1, "wrong": 1},
+        {"version": "2", "count": 3, "errors": 1, "slow": 1, "labelled": 1, "wrong": 0},
+    ]
+    assert [each.start for each in found] == [START, START, START + ten]
+    assert [each.slow for each in await store.tallies(model, HOUR, ten)] == [None] * 3
+    assert await store.tallies("nobody", HOUR, ten) == ()
+
+
+async def test_tallies_of_numbers_have_nothing_wrong(store: PredictionStore, loads: Loads, model: str) -> None:
+    await loads(predicted("a", model, prediction=None, score=3.5), labelled("a", model, "4"))
+    (only,) = await store.tallies(model, HOUR, timedelta(hours=1))
+    assert (only.labelled, only.wrong) == (1, None)
+
+
 async def test_volume_has_every_step_and_a_short_last_one(store: PredictionStore, loads: Loads, model: str) -> None:
     await loads(
         *(predicted(str(n), model, minutes=n) for n in (0, 24.999, 25, 59.9)),

@@ -14,7 +14,7 @@ from tests.twins.columns import column
 from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
-from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, Tally, VersionWindow, Volume
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.tables.port import Distributions
@@ -95,6 +95,29 @@ class TwinPredictions:
             )
             for slot in range(ceil(window.length / step))
         )
+
+    async def tallies(
+        self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None
+    ) -> tuple[Tally, ...]:
+        found: defaultdict[tuple[int, str], list[PredictionRecord]] = defaultdict(list)
+        for row in self._rows(model, window):
+            found[(row.at - _micros(window.start)) // (step // _MICROSECOND), row.version].append(row)
+        told = []
+        for (slot, version), rows in sorted(found.items(), key=lambda each: (each[0][0], each[0][1].encode())):
+            labels = [(row, self._labels[model][row.id]) for row in rows if row.error is None and row.id in self._labels[model]]
+            classified = all(row.prediction is not None for row, _ in labels)
+            told.append(
+                Tally(
+                    start=window.start + slot * step,
+                    version=version,
+                    count=len(rows),
+                    errors=sum(row.error is not None for row in rows),
+                    slow=None if slow_ms is None else sum(row.latency_us > 1000 * slow_ms for row in rows),
+                    labelled=len(labels),
+                    wrong=sum(row.prediction != label.label for row, label in labels) if classified else None,
+                )
+            )
+        return tuple(told)
 
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()

@@ -10,7 +10,7 @@ from tools.errors import PermanentError
 from tools.offload import ChildProcess
 from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
-from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, Tally, VersionWindow, Volume
 from tools.tables.port import Distributions
 from tools.values import Window
 
@@ -91,6 +91,11 @@ class ClickHouseStore:
 
     async def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
         return await self._engine.call(Engine.volume, model, window, step)
+
+    async def tallies(
+        self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None
+    ) -> tuple[Tally, ...]:
+        return await self._engine.call(Engine.tallies, model, window, step, slow_ms)
 
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()

@@ -14,7 +14,7 @@ from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import FeatureProfile, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Outcome, Period, Slice, Tally, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.tables.port import Distributions
@@ -64,6 +64,9 @@ class Engine:
         if not self._knows(model):
             return outcomes.silence(window, step)
         return outcomes.volumes(self._query(model, (window,)), [step])[0]
+
+    def tallies(self, model: str, window: Window, step: timedelta, slow_ms: float | None) -> tuple[Tally, ...]:
+        return outcomes.tallies(self._query(model, (window,)), step, slow_ms) if self._knows(model) else ()
 
     def feature_profiles(
         self, model: str, windows: tuple[Window, ...], version: str | None, like: Sequence[FeatureProfile]

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 from pydantic import Field
 
 from tools.tables.port import Distributions
-from tools.values import Frozen, Window
+from tools.values import Frozen, Instant, Window
 
 
 class VersionWindow(Frozen):
@@ -94,6 +94,21 @@ class Volume(Frozen):
     errors: int
 
 
+class Tally(Frozen):
+    """What one version answered in one step of time."""
+
+    start: Instant
+    version: str
+    count: int
+    errors: int
+    slow: int | None
+    """Slower than the limit that was asked with; None: none was."""
+    labelled: int
+    """Answers whose label has arrived by now."""
+    wrong: int | None
+    """Of the labelled; None unless it is a classification."""
+
+
 class Period(Frozen):
     """One stretch of a model's traffic."""
 
@@ -142,6 +157,12 @@ class PredictionReader(Protocol):
 
     async def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
         """Requests per step, empty steps included."""
+        ...
+
+    async def tallies(
+        self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None
+    ) -> tuple[Tally, ...]:
+        """By step and version, in that order; a version that answered nothing in a step is left out."""
         ...
 
     async def feature_profiles(

@@ -1,0 +1,72 @@
+"""What somebody asks for, as opposed to what goes wrong: it enters as an alert does, so one path is deduplicated, ordered and
+audited.
+
+Only the platform itself makes alerts of this source: its routes, for a person who may, and its schedules.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from agents.actions import Name
+from agents.alerts import Alert
+from tools.values import Frozen, Instant
+
+SOURCE = "trigger"
+NAMES = {
+    "retrain": "RetrainingRequested",
+    "promote": "PromotionRequested",
+    "rollback": "RollbackRequested",
+    "check": "CheckRequested",
+}
+"""Kind -> the alert's name."""
+SCHEDULED = "schedule:"
+"""What the name of an asker begins with that is no person."""
+
+Kind = Literal["retrain", "promote", "rollback", "check"]
+
+
+class Request(Frozen):
+    kind: Kind
+    model: Name
+    version: Name | None = None
+    """To be promoted, or to go back to."""
+    by: Name
+    """The person; or `schedule:cron`, `schedule:new_data`."""
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    window_start: Instant | None = None
+    window_end: Instant | None = None
+    """Of the data to train on; None: policy's."""
+
+
+def to_alert(request: Request, key: str, at: datetime) -> Alert:
+    """`key` and `at` are its identity: the same again is the same request."""
+    asked = request.model_dump(mode="json", exclude_none=True)
+    return Alert(
+        source=SOURCE,
+        fingerprint=key,
+        status="firing",
+        name=NAMES[request.kind],
+        severity="info",
+        labels={name: str(asked[name]) for name in ("kind", "model", "version", "by") if name in asked},
+        annotations={
+            "summary": f"{request.by} asks: {request.reason}"[:1_000],
+            **{name: str(asked[name]) for name in ("reason", "window_start", "window_end") if name in asked},
+        },
+        starts_at=at,
+    )
+
+
+def request_of(alerts: Iterable[Alert]) -> Request | None:
+    """The newest request among them."""
+    asked = [alert for alert in alerts if alert.source == SOURCE and alert.status == "firing"]
+    if not asked:
+        return None
+    newest = max(asked, key=lambda alert: alert.starts_at)
+    notes = {name: newest.annotations[name] for name in ("reason", "window_start", "window_end") if name in newest.annotations}
+    try:
+        return Request.model_validate({**newest.labels, **notes})
+    except ValidationError:
+        return None

@@ -1,0 +1,119 @@
+"""A training as a job: what is submitted for it, and what is made of how it ended."""
+
+import json
+from datetime import datetime, timedelta
+
+from agents.actions import Retrain
+from agents.measures import Measure
+from agents.policies import Training
+from agents.proposals import Proposal
+from agents.verification import Status, Verification
+from tools.jobs.port import MIB, JobSpec, JobState, Phase, Reason, Resources, Usage
+from tools.registry.port import ModelVersion
+from tools.values import Frozen
+
+JOB_TAG = "oppen.job"
+"""A version's tag with the name of the job that made it."""
+CONFIG = "training.json"
+"""The file among the job's configuration."""
+
+
+def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
+    """Raises ValueError when the policy names no command."""
+    if rules.command is None:
+        raise ValueError(f"models.{action.model}.training.command: nothing trains this model")
+    asked = {
+        "model": action.model,
+        "champion": action.version,
+        "window_start": action.window_start.isoformat(),
+        "window_end": action.window_end.isoformat(),
+        "proposal": proposal.id,
+        "reason": proposal.finding.summary,
+    }
+    return JobSpec(
+        model=action.model,
+        team=rules.team,
+        run_id=proposal.run_id,
+        image=rules.image,
+        command=rules.command,
+        environment={
+            **rules.environment,
+            "OPPEN_MODEL": action.model,
+            "OPPEN_WINDOW_START": asked["window_start"],
+            "OPPEN_WINDOW_END": asked["window_end"],
+        },
+        secrets=rules.secrets,
+        config={CONFIG: json.dumps(asked, indent=1)},
+        resources=Resources(cpu=rules.cpu, memory_bytes=rules.memory_mib * MIB, gpus=rules.gpus),
+        deadline=rules.deadline,
+        retries=rules.retries,
+    )
+
+
+class Followed(Frozen):
+    """One look at a training job."""
+
+    verification: Verification
+    candidate: str | None = None
+    """The version that it made."""
+
+
+def follow(job: JobState, usage: Usage | None, versions: tuple[ModelVersion, ...], now: datetime) -> Followed:
+    """`versions`: of the model, newest first."""
+    measures = tuple(_measures(usage)) if usage is not None else ()
+    if not job.final:
+        return Followed(verification=Verification(status=Status.WAITING, reason=_standing(job), measures=measures, at=now))
+    if job.phase is Phase.FAILED:
+        why = f"The training failed: {_failure(job)}."
+        return Followed(verification=Verification(status=Status.FAILED, reason=why, measures=measures, at=now))
+    made = next((each.version for each in versions if each.tags.get(JOB_TAG) == job.name), None)
+    if made is None:
+        why = f"The training ended well but registered no version of {job.model} with the tag {JOB_TAG}={job.name}."
+        return Followed(verification=Verification(status=Status.FAILED, reason=why, measures=measures, at=now))
+    took = f" in {_seconds(job.ended_at - job.started_at)}" if job.ended_at and job.started_at else ""
+    held = f"The training has made version {made}{took}."
+    return Followed(verification=Verification(status=Status.HOLDS, reason=held, measures=measures, at=now), candidate=made)
+
+
+def _measures(usage: Usage) -> list[Measure]:
+    known = (
+        ("wall_seconds", usage.wall_seconds, "s"),
+        ("cpu_seconds", usage.cpu_seconds, "s"),
+        ("gpu_seconds", usage.gpu_seconds or None, "s"),
+        ("peak_memory", usage.peak_memory_bytes, "bytes"),
+    )
+    return [Measure(name=name, value=value, unit=unit, needed=False) for name, value, unit in known if value is not None]
+
+
+def _standing(job: JobState) -> str:
+    if job.phase is Phase.PENDING:
+        return f"Waiting to start{f': {job.reason.value.replace("_", " ")}' if job.reason is not None else ''}."
+    if job.progress is None:
+        return "The training runs."
+    eta = f", about {job.progress.eta_seconds:.0f} s to go" if job.progress.eta_seconds is not None else ""
+    return f"The training is at {job.progress.fraction:.0%}{eta}."
+
+
+def _failure(job: JobState) -> str:
+    detail = f" ({job.detail})" if job.detail else ""
+    match job.reason:
+        case Reason.OUT_OF_MEMORY:
+            return f"it ran out of memory{detail}: give it more by policy, or less data"
+        case Reason.DEADLINE:
+            return f"it was not done by its deadline{detail}"
+        case Reason.CANCELLED:
+            return f"it was cancelled{detail}"
+        case Reason.IMAGE_PULL:
+            return f"its image could not be had{detail}"
+        case Reason.UNSCHEDULABLE:
+            return f"no machine has what it asks for{detail}"
+        case Reason.EVICTED:
+            return f"its node needed the room{detail}"
+        case Reason.LOST:
+            return f"what ran it was lost{detail}"
+        case Reason.EXIT_CODE | None:
+            return f"its command ended with code {job.exit_code}{detail}"
+
+
+def _seconds(length: timedelta) -> str:
+    return f"{length.total_seconds():,.0f} s"

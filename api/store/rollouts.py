@@ -1,0 +1,90 @@
+"""SQL about rollouts: one row for each, made when its first stage begins, which only ever moves on."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import select, update
+
+from api.store import ids, paging
+from api.store.paging import Page
+from api.store.records import RolloutRecord
+from api.store.sessions import ReadSession, Transaction
+from api.store.statements import insert
+from api.store.text import storable
+
+Status = Literal["running", "paused", "promoted", "taken_back", "continued", "left"]
+
+
+async def get(session: ReadSession, rollout_id: str) -> RolloutRecord | None:
+    return await session.get(RolloutRecord, rollout_id) if ids.well_formed(rollout_id) else None
+
+
+async def of_proposal(session: ReadSession, proposal_id: str) -> RolloutRecord | None:
+    found = await session.scalars(select(RolloutRecord).where(RolloutRecord.proposal_id == proposal_id))
+    return found.one_or_none()
+
+
+async def page(
+    session: ReadSession,
+    *,
+    model: str | None = None,
+    open_only: bool = False,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[RolloutRecord]:
+    """Newest first."""
+    statement = select(RolloutRecord)
+    if open_only:
+        statement = statement.where(RolloutRecord.ended_at.is_(None))
+    if model is not None:
+        if not storable(model):
+            return Page([], None)
+        statement = statement.where(RolloutRecord.model == model)
+    return await paging.newest_first(session, statement, RolloutRecord.id, limit=limit, cursor=cursor)
+
+
+async def keep(transaction: Transaction, row: dict[str, Any], *, at: datetime) -> None:
+    """As it stands now: made by the first that tells of it, and left alone once it has ended."""
+    made = insert(transaction, RolloutRecord).values(
+        id=ids.new("rol", at), updated_at=at, ended_at=at if _over(row["status"]) else None, **row
+    )
+    await transaction.execute(made.on_conflict_do_nothing(index_elements=["proposal_id"]))
+    # One that a person let go on goes on under the proposal that asked.
+    await transaction.execute(
+        update(RolloutRecord)
+        .where(
+            RolloutRecord.run_id == row["run_id"],
+            RolloutRecord.proposal_id != row["proposal_id"],
+            RolloutRecord.ended_at.is_(None),
+        )
+        .values(status="continued", reason=f"went on as {row['proposal_id']}", updated_at=at, ended_at=at)
+    )
+    moving = ("status", "stage", "stage_since", "look", "reason")
+    await transaction.execute(
+        update(RolloutRecord)
+        .where(RolloutRecord.proposal_id == row["proposal_id"], RolloutRecord.ended_at.is_(None))
+        .values(updated_at=at, ended_at=at if _over(row["status"]) else None, **{name: row[name] for name in moving})
+    )
+
+
+async def order(
+    transaction: Transaction, rollout_id: str, kind: Literal["pause", "abort"] | None, *, by: str, reason: str, at: datetime
+) -> RolloutRecord | None:
+    """What a person wants of it; an abort stands. None: it is over, or to be ended already."""
+    moved = await transaction.execute(
+        update(RolloutRecord)
+        .where(
+            RolloutRecord.id == rollout_id,
+            RolloutRecord.ended_at.is_(None),
+            RolloutRecord.ordered.is_distinct_from("abort"),
+        )
+        .values(ordered=kind, ordered_by=by, order_reason=reason, updated_at=at)
+        .returning(RolloutRecord.id)
+    )
+    if moved.first() is None:
+        return None
+    return await transaction.get(RolloutRecord, rollout_id, populate_existing=True)
+
+
+def _over(status: str) -> bool:
+    return status in ("promoted", "taken_back", "left")

@@ -1,0 +1,113 @@
+"""Rollouts as people see them: where each stands, and what they order about it. The graph decides and moves; this writes down."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from agents.actions import AbortRollout, Promote
+from api.problems import Clash, FieldError, Invalid, NotFound
+from api.store import audit, events, rollouts, runs
+from api.store.database import Database
+from api.store.records import RolloutRecord, RunRecord
+from api.store.rollouts import Status
+from api.store.sessions import Transaction
+from api.store.text import storable
+from graphs.context import Order
+from graphs.state import RunState
+from tools.clock import Clock
+
+Wish = Literal["pause", "resume", "abort"]
+
+_DONE = {"pause": "rollout.paused", "resume": "rollout.resumed", "abort": "rollout.aborted"}
+
+
+async def record(transaction: Transaction, run: RunRecord, values: RunState, clock: Clock) -> None:
+    """Keep where the run's rollout stands, if it has one. Repeating it changes nothing."""
+    rollout = values.get("rollout")
+    if rollout is None:
+        return
+    status, reason = _standing(values)
+    action, decision = rollout.action, rollout.decision
+    row = {
+        "proposal_id": rollout.key,
+        "run_id": run.id,
+        "incident_id": run.incident_id,
+        "model": action.model,
+        "version": action.version,
+        "from_version": action.from_version,
+        "status": status,
+        "stages": [stage.model_dump(mode="json") for stage in action.stages],
+        "stage": rollout.stage,
+        "stage_since": rollout.started[-1],
+        "look": decision.model_dump(mode="json") if decision is not None else None,
+        "reason": reason,
+        "began_at": rollout.started[0],
+    }
+    await rollouts.keep(transaction, row, at=clock.now())
+
+
+def _standing(values: RunState) -> tuple[Status, str]:
+    rollout, proposal = values["rollout"], values["proposal"]
+    assert rollout is not None
+    reason = rollout.decision.reason if rollout.decision is not None else ""
+    if rollout.over:
+        # What has ended it may have been followed by something else by now: the row keeps the first.
+        match proposal.action:
+            case Promote():
+                return "promoted", reason
+            case AbortRollout():
+                return "taken_back", values["recommendation"].reason
+            case _:
+                return "left", reason
+    if "outcome" in values:
+        return "left", values.get("reason", "")
+    return ("paused", f"paused by {rollout.paused_by}") if rollout.paused_by else ("running", reason)
+
+
+class Rollouts:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def standing(self, proposal_id: str) -> Order | None:
+        """What a person has ordered about the rollout that this proposal began."""
+        async with self._database.read() as session:
+            found = await rollouts.of_proposal(session, proposal_id)
+        if found is None or found.ordered is None:
+            return None
+        return Order("abort" if found.ordered == "abort" else "pause", found.ordered_by or "", found.order_reason or "")
+
+    async def order(
+        self,
+        rollout_id: str,
+        wish: Wish,
+        *,
+        by: str,
+        reason: str,
+        then: Callable[[Transaction, RolloutRecord], Awaitable[None]] | None = None,
+    ) -> RolloutRecord:
+        """Its run looks at it at once: it is to be dispatched when this returns. `then` is done in the same transaction.
+
+        Raises NotFound, Clash when it is over or being ended, and Invalid without a reason.
+        """
+        if not reason.strip() or not storable(reason):
+            raise Invalid("an order says why", errors=(FieldError(field="reason", detail="say why, in plain text"),))
+        now = self._clock.now()
+        async with self._database.begin() as transaction:
+            known = await rollouts.get(transaction, rollout_id)
+            if known is None:
+                raise NotFound(f"there is no rollout {rollout_id[:64]!r}")
+            kind = None if wish == "resume" else wish
+            moved = await rollouts.order(transaction, rollout_id, kind, by=by, reason=reason, at=now)
+            if moved is None:
+                told = f"is over ({known.status})" if known.ended_at is not None else "is being ended already"
+                raise Clash(f"{rollout_id} {told}")
+            # One that moves at this moment reads the order at its next look; one whose end waits for a person, after that.
+            await runs.wake(transaction, moved.run_id, f"order:{now:%Y%m%dT%H%M%S.%fZ}", at=now)
+            data: dict[str, Any] = {"rollout": rollout_id, "by": by, "reason": reason}
+            events.append(transaction, moved.incident_id, _DONE[wish], data, at=now, run_id=moved.run_id)
+            audit.append(transaction, at=now, actor=by, action=_DONE[wish], subject=moved.incident_id, data=data)
+            if then is not None:
+                await then(transaction, moved)
+        return moved
+
+

@@ -1,0 +1,100 @@
+"""How traffic and aliases are moved, each step by a key of its own. Called by `graphs.execution` alone.
+
+Routes first, aliases second: the traffic is what hurts, and the gateway loads and warms a version before it switches, so no
+moment leaves requests on nothing. Interrupted between the two, the repetition finds the route by its key and goes on.
+"""
+
+from agents.actions import AbortRollout, Action, Promote, Rollback, StartRollout, WorldState
+from agents.proposals import Proposal
+from tools.errors import Conflict, PermanentError
+from tools.registry.port import Alias
+from tools.serving.port import Route
+from tools.toolbox import Toolbox
+
+
+async def roll_back(action: Rollback, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox) -> Action:
+    await _hand_over(action.model, action.from_version, action.to_version, proposal, before, actor, tools)
+    return Rollback(model=action.model, from_version=action.to_version, to_version=action.from_version)
+
+
+async def promote(action: Promote, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox) -> Action:
+    await _hand_over(action.model, action.from_version, action.version, proposal, before, actor, tools)
+    return Rollback(model=action.model, from_version=action.version, to_version=action.from_version)
+
+
+async def begin(action: StartRollout, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox) -> Action:
+    """The first stage. The alias says who the challenger is; it serves nobody by itself."""
+    if before.champion != action.from_version or before.route_generation is None:
+        raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
+    await shift(action, proposal.id, 0, before.route_generation, tools)
+    carried = await tools.registry.alias(action.model, Alias.CHALLENGER)
+    if carried != action.version:
+        await tools.registry.set_alias(
+            action.model,
+            Alias.CHALLENGER,
+            action.version,
+            expected=carried,
+            key=f"{proposal.id}/challenger",
+            actor=actor,
+            reason=proposal.finding.summary,
+        )
+    return AbortRollout(model=action.model, version=action.version, to_version=action.from_version)
+
+
+async def shift(action: StartRollout, key: str, stage: int, generation: int, tools: Toolbox) -> Route:
+    weight = round(100 * action.stages[stage].weight)
+    if weight == 0:
+        raise PermanentError("stages: traffic cannot be mirrored by this serving layer, so no stage may have weight 0")
+    weights = {action.version: weight, action.from_version: 100 - weight}
+    return await tools.serving.set_weights(
+        action.model,
+        {version: share for version, share in weights.items() if share},
+        expected_generation=generation,
+        key=f"{key}/stage/{stage}",
+    )
+
+
+async def abort(action: AbortRollout, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
+    if before.champion != action.to_version or before.route_generation is None:
+        raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
+    await tools.serving.set_weights(
+        action.model, {action.to_version: 100}, expected_generation=before.route_generation, key=f"{proposal.id}/route"
+    )
+
+
+async def _hand_over(
+    model: str, old: str, new: str, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox
+) -> None:
+    """All traffic and the champion alias from `old` to `new`."""
+    if before.champion != old or before.route_generation is None:
+        raise Conflict(f"{model}: the champion is {before.champion}, not {old}")
+    moved = await tools.serving.set_weights(
+        model, {new: 100}, expected_generation=before.route_generation, key=f"{proposal.id}/route"
+    )
+    await _still_ours(model, old, moved, tools)
+    try:
+        await tools.registry.set_alias(
+            model,
+            Alias.CHAMPION,
+            new,
+            expected=old,
+            key=f"{proposal.id}/alias",
+            actor=actor,
+            reason=proposal.finding.summary,
+        )
+    except PermanentError as error:
+        # Somebody else moved the alias meanwhile: theirs stands, and our half is taken back.
+        await tools.serving.set_weights(
+            model, before.weights, expected_generation=moved.generation, key=f"{proposal.id}/route-back"
+        )
+        raise PermanentError(f"the alias could not be moved, the weights are back on {before.weights}: {error}") from error
+
+
+async def _still_ours(model: str, old: str, moved: Route, tools: Toolbox) -> None:
+    """A repetition finds our change by its key, also when somebody has changed the route again since: theirs stands then, and
+    the alias is left alone, unless we had moved it before and nothing but the receipt was missing."""
+    route = await tools.serving.route(model)
+    if route.generation == moved.generation:
+        return
+    if await tools.registry.alias(model, Alias.CHAMPION) == old:
+        raise Conflict(f"somebody has changed the route of {model} to {route.weights} before the rollback was through")

@@ -1,0 +1,195 @@
+"""A rollout on its way: look at both versions, bring it on, end it, or leave it for the next look.
+
+look -> wait           it goes on as it is
+     -> shift -> wait  the challenger gets more
+     -> propose        it is through, or over, or a person has to say whether it goes on
+     -> report         somebody else has taken it in hand
+
+What a look decided is in the thread before anything is done about it: killed in between, the same is done again, by its key.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from agents.actions import AbortRollout, Promote, StartRollout, WorldState
+from agents.evidence import Recommendation
+from agents.narrative import plain
+from agents.policies import Mode, Policies
+from agents.rollouts import Choice, Counts, Period, Progress, decide
+from agents.wording import share
+from graphs.context import Context
+from graphs.execution import announce, shift
+from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
+from graphs.world import read_state
+from tools.errors import Conflict
+from tools.notify.port import Message
+from tools.predictions.port import PredictionReader, Tally
+from tools.values import Window
+
+
+def begun(key: str, action: StartRollout, after: WorldState, at: datetime) -> Rollout:
+    """`after`: the state of the world with the first stage in force."""
+    if after.route_generation is None:
+        raise TypeError("a rollout that began has a route")
+    return Rollout(key=key, action=action, started=(at,), generation=after.route_generation)
+
+
+async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    context, rollout = runtime.context, _rollout(state)
+    now, action = context.clock.now(), rollout.action
+    world = await read_state(action, context.tools.readers)
+    if world.route_generation != rollout.generation:
+        reason = f"somebody has given the traffic of {action.model} to {world.weights} since: theirs stands"
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+    if world.champion != action.from_version:
+        champion = world.champion or action.from_version
+        return _over(state, rollout, f"somebody has made version {champion} champion meanwhile", to=champion)
+    order = await context.order(rollout.key)
+    if order is not None and order.kind == "abort":
+        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    rules = context.policies.rollouts_of(action.model)
+    progress = await _observed(rollout, context.tools.predictions, rules.look_every, now)
+    # What was approved holds, whatever the policy says by now.
+    decision = decide(rules.model_copy(update={"stages": action.stages}), progress, now)
+    paused = order.by if order is not None else None
+    fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused})
+    later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
+    if await context.mode() is Mode.OBSERVE:
+        # Nothing is changed, not even back: whoever threw the switch has it in hand.
+        return Command(goto="wait", update=later)
+    match decision.choice:
+        case Choice.ROLLBACK:
+            return _over(state, fresh, decision.reason)
+        case _ if paused is not None or _frozen(action, context.policies, now):
+            return Command(goto="wait", update=later)
+        case Choice.ADVANCE:
+            return Command(goto="shift", update=later)
+        case Choice.COMPLETE if rollout.stage + 1 == len(action.stages):
+            return _through(state, fresh, decision.reason)
+        case Choice.COMPLETE:
+            return Command(goto="shift", update=later)
+        case Choice.ASK:
+            return _unclear(state, fresh, decision.reason)
+        case Choice.HOLD | Choice.EXTEND:
+            return Command(goto="wait", update=later)
+
+
+async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    """To the next stage, as the last look decided."""
+    context, rollout = runtime.context, _rollout(state)
+    action, stage = rollout.action, rollout.stage + 1
+    try:
+        route = await shift(rollout.key, action, stage, rollout.generation, context)
+    except Conflict as error:
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=f"it was taken in hand by somebody: {error}"))
+    now = context.clock.now()
+    fresh = rollout.model_copy(update={"started": (*rollout.started, now), "generation": route.generation})
+    message = Message(
+        title=plain(f"{action.model}: version {action.version} has {share(action.stages[stage].weight)} of the traffic", 300),
+        body=f"{rollout.decision.reason if rollout.decision else ''}\n\nIncident: {state['incident_id']}",
+        severity="info",
+        link=context.incident_link(state["incident_id"]),
+    )
+    await announce(context.policies.notify_channel, message, f"{rollout.key}/stage/{stage}", context)
+    every = context.policies.rollouts_of(action.model).look_every
+    return Command(goto="wait", update=Rolling(rollout=fresh, wake_at=now + every))
+
+
+async def give_back(state: RunState) -> Advised:
+    """Whether it goes on was asked, and not approved: the challenger does not stay half-way."""
+    rollout = _rollout(state)
+    return _ending(state, rollout, "whether it goes on was asked, and was not approved", rollout.action.from_version)
+
+
+def under_way(state: RunState) -> bool:
+    """Whether the run has a rollout whose end has not been carried out yet."""
+    rollout = state.get("rollout")
+    return rollout is not None and not rollout.over
+
+
+def _through(state: RunState, rollout: Rollout, reason: str) -> Command[Any]:
+    return Command(goto="propose", update={**_promoting(state, rollout, reason, part_of=rollout.key), "rollout": rollout})
+
+
+def _unclear(state: RunState, rollout: Rollout, reason: str) -> Command[Any]:
+    """It could not be told: a person says whether it goes on all the same."""
+    action = rollout.action
+    left = action.stages[rollout.stage + 1 :]
+    if not left:
+        return Command(goto="propose", update={**_promoting(state, rollout, reason, part_of=None), "rollout": rollout})
+    going_on = action.model_copy(update={"stages": left})
+    recommendation = Recommendation(finding=state["recommendation"].finding, action=going_on, reason=reason)
+    advised = Advised(recommendation=recommendation, requested_by="", undo_of=None, part_of=None)
+    return Command(goto="propose", update={**advised, "rollout": rollout})
+
+
+def _promoting(state: RunState, rollout: Rollout, reason: str, *, part_of: str | None) -> Advised:
+    action = rollout.action
+    promote = Promote(model=action.model, from_version=action.from_version, version=action.version)
+    recommendation = Recommendation(finding=state["recommendation"].finding, action=promote, reason=reason)
+    return {"recommendation": recommendation, "requested_by": "", "undo_of": None, "part_of": part_of}
+
+
+def _over(state: RunState, rollout: Rollout, reason: str, *, to: str = "", by: str = "") -> Command[Any]:
+    ending = _ending(state, rollout, reason, to or rollout.action.from_version)
+    return Command(goto="propose", update={**ending, "requested_by": by, "rollout": rollout})
+
+
+def _ending(state: RunState, rollout: Rollout, reason: str, to: str) -> Advised:
+    abort = AbortRollout(model=rollout.action.model, version=rollout.action.version, to_version=to)
+    recommendation = Recommendation(finding=state["recommendation"].finding, action=abort, reason=reason)
+    return {"recommendation": recommendation, "requested_by": "", "undo_of": rollout.key, "part_of": rollout.key}
+
+
+async def _observed(rollout: Rollout, predictions: PredictionReader, step: timedelta, now: datetime) -> Progress:
+    """Both versions beside each other, period by period; none crosses from one stage into the next."""
+    ends = (*rollout.started[1:], now)
+    windows = [
+        Window(start=start, end=start + (end - start) // step * step)
+        for start, end in zip(rollout.started, ends, strict=True)
+        if end - start >= step
+    ]
+    model, slow_ms = rollout.action.model, rollout.action.slow_ms
+    tallies = await asyncio.gather(*(predictions.tallies(model, window, step, slow_ms=slow_ms) for window in windows))
+    periods: dict[datetime, dict[str, Tally]] = {}
+    for tally in (each for of_stage in tallies for each in of_stage):
+        periods.setdefault(tally.start, {})[tally.version] = tally
+    return Progress(
+        started=rollout.started,
+        periods=tuple(
+            Period(
+                window=Window(start=start, end=start + step),
+                canary=_counts(found.get(rollout.action.version)),
+                control=_counts(found.get(rollout.action.from_version)),
+            )
+            for start, found in sorted(periods.items())
+        ),
+    )
+
+
+def _counts(tally: Tally | None) -> Counts:
+    if tally is None:
+        return Counts(failed=0, slow=0, labelled=0, wrong=0)
+    known = tally.wrong is not None
+    return Counts(
+        predictions=tally.count,
+        failed=tally.errors,
+        slow=tally.slow,
+        labelled=tally.labelled if known else None,
+        wrong=tally.wrong,
+    )
+
+
+def _frozen(action: StartRollout, policies: Policies, now: datetime) -> bool:
+    return any(freeze.holds(action.model, now) for freeze in policies.freezes)
+
+
+def _rollout(state: RunState) -> Rollout:
+    rollout = state.get("rollout")
+    if rollout is None:
+        raise TypeError("no rollout is under way")
+    return rollout

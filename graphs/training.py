@@ -1,0 +1,35 @@
+"""A training on its way: looked at until it ends, then what it made goes to the promotion specialist."""
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from agents.actions import Retrain
+from agents.training import follow
+from agents.verification import Status
+from graphs.context import Context
+from graphs.state import Ended, Outcome, RunState
+from tools.jobs.port import job_name
+
+
+async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    context, proposal = runtime.context, state["proposal"]
+    if not isinstance(proposal.action, Retrain):
+        raise TypeError(f"{proposal.id} trains nothing")
+    model, name, now = proposal.action.model, job_name(proposal.id), context.clock.now()
+    job = await context.tools.jobs.state(name)
+    # Asked for once the job is over: before that none of them is its.
+    versions = await context.tools.registry.versions(model) if job.final else ()
+    usage = await context.tools.jobs.usage(name) if job.started_at is not None else None
+    found = follow(job, usage, versions, now)
+    update = {"verification": found.verification, "wake_at": now + context.policies.training_of(model).look_every}
+    match found.verification.status:
+        case Status.WAITING:
+            return Command(goto="wait", update=update)
+        case Status.FAILED:
+            return Command(goto="report", update={**update, **Ended(outcome=Outcome.FAILED, reason=found.verification.reason)})
+        case Status.HOLDS:
+            # The next proposal takes the place of this one and of what became of it.
+            await context.timeline.tell({**state, **update})  # type: ignore[typeddict-item]
+            return Command(goto="promotion", update={**update, "candidate": found.candidate})
