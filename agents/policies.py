@@ -7,32 +7,19 @@ judgement, so that it can be told later under which rules something was allowed.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import Field, PlainSerializer, ValidationError, model_validator
 
 from agents.actions import Risk
 from agents.drift.rules import DriftRules
+from agents.promotion_rules import Evaluations, Experiments, Rollouts
+from agents.units import Duration, Share
 from tools.values import Frozen, Instant
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _duration(value: object) -> object:
-    """`90s`, `15m`, `1h30m`, `7d`; what is written otherwise is left to pydantic (ISO 8601). A bare number has no unit."""
-    if isinstance(value, int | float):
-        raise ValueError("a duration needs its unit: write 90s, 15m, 24h or 7d")
-    if isinstance(value, str) and re.fullmatch(r"(\d{1,6}[smhdw])+", value):
-        return timedelta(**{_UNITS[unit]: int(size) for size, unit in re.findall(r"(\d+)([smhdw])", value)})
-    return value
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=366))]
 # A set has no order of its own, and that of strings differs from process to process: unsorted, so would the hash.
 Models = Annotated[frozenset[str], PlainSerializer(sorted, when_used="json")]
 Risks = Annotated[frozenset[Risk], PlainSerializer(sorted, when_used="json")]
@@ -228,6 +215,9 @@ class ModelPolicy(Frozen):
     slo: Slo | None = None
     drift: Drift | None = None
     monitors: Monitors | None = None
+    rollouts: Rollouts | None = None
+    evaluations: Evaluations | None = None
+    experiments: Experiments | None = None
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -240,6 +230,9 @@ class Policies(Frozen):
     investigation: Investigation = Investigation()
     drift: Drift = Drift()
     monitors: Monitors = Monitors()
+    rollouts: Rollouts = Rollouts()
+    evaluations: Evaluations = Evaluations()
+    experiments: Experiments = Experiments()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()
@@ -268,6 +261,15 @@ class Policies(Frozen):
 
     def monitors_of(self, model: str) -> Monitors:
         return self.model(model).monitors or self.monitors
+
+    def rollouts_of(self, model: str) -> Rollouts:
+        return self.model(model).rollouts or self.rollouts
+
+    def evaluations_of(self, model: str) -> Evaluations:
+        return self.model(model).evaluations or self.evaluations
+
+    def experiments_of(self, model: str) -> Experiments:
+        return self.model(model).experiments or self.experiments
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())
