@@ -203,8 +203,8 @@ class Verification(Frozen):
 class Training(Frozen):
     """What trains a model, and when nobody has to ask for it.
 
-    The command is run as a job: what it finds and what it leaves behind is in docs/training.md. It stands here, and in no action,
-    because whoever approves or edits an action must not be able to run another one.
+    The command is run as a job: what it finds and what it leaves behind is in docs/training.md. It stands here, and in no
+    action, because whoever approves or edits an action must not be able to run another one.
     """
 
     command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None

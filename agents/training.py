@@ -87,7 +87,8 @@ def _measures(usage: Usage) -> list[Measure]:
 
 def _standing(job: JobState) -> str:
     if job.phase is Phase.PENDING:
-        return f"Waiting to start{f': {job.reason.value.replace("_", " ")}' if job.reason is not None else ''}."
+        held = f": {job.reason.value.replace('_', ' ')}" if job.reason is not None else ""
+        return f"Waiting to start{held}."
     if job.progress is None:
         return "The training runs."
     eta = f", about {job.progress.eta_seconds:.0f} s to go" if job.progress.eta_seconds is not None else ""

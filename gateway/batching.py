@@ -15,11 +15,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gateway.compute import Work, Workers
-from gateway.costs import Cost
-from gateway.engines import Engine, tensors
 from gateway.features import Rows
-from gateway.outputs import Outputs, decode
 from gateway.refusals import Failed, Overloaded
+from tools.inference.costs import Cost
+from tools.inference.engines import Engine, tensors
+from tools.inference.outputs import Outputs, decode
 from tools.registry.serving_spec import ServingSpec
 
 

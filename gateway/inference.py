@@ -17,7 +17,6 @@ from gateway.fleet import Fleet
 from gateway.ids import PredictionIds
 from gateway.metrics import Metrics
 from gateway.models import Model
-from gateway.outputs import Outputs
 from gateway.protocol import (
     AnswerParameters,
     Feedback,
@@ -31,6 +30,7 @@ from gateway.refusals import Backlogged, Failed, Refused, TooLarge
 from gateway.segments import SegmentLog
 from gateway.versions import Version
 from tools.clock import Clock
+from tools.inference.outputs import Outputs
 from tools.predictions.records import LabelRecord, PredictionRecord, Record
 
 _ENCODER = msgspec.json.Encoder()

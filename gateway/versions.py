@@ -11,13 +11,13 @@ import structlog
 
 from gateway.batching import Batcher, BatchLimits
 from gateway.compute import Workers
-from gateway.costs import Cost
-from gateway.engines import PLATFORMS, Engine, load, read_spec, warm
 from gateway.features import FeatureEncoder, Rows
 from gateway.metrics import Metrics
-from gateway.outputs import Outputs
 from gateway.refusals import NotReady, Unservable
 from tools.errors import PermanentError
+from tools.inference.costs import Cost
+from tools.inference.engines import PLATFORMS, Engine, load, read_spec, warm
+from tools.inference.outputs import Outputs
 from tools.registry.port import ModelFiles, RegistryReader
 from tools.registry.serving_spec import ServingSpec
 
@@ -52,15 +52,12 @@ class Version:
     async def load(self, loader: Loader, workers: Workers) -> None:
         """Raises Unservable (the version is then `failed`) or the registry's TemporaryError."""
         try:
-            try:
-                files = await loader.registry.fetch(self.model, self.version, loader.cache)
-            except PermanentError as error:
-                raise Unservable(str(error)) from error
+            files = await loader.registry.fetch(self.model, self.version, loader.cache)
             # In a thread, where reading and building let the loop run on.
             spec, engine, cost = await asyncio.to_thread(_build, files, loader.allow_pickle, loader.limits.rows)
-        except Unservable as error:
+        except PermanentError as error:
             self.state, self.detail = "failed", str(error)
-            raise
+            raise Unservable(str(error)) from error
         self.metrics = loader.metrics.of(self.model, self.version)
         self.spec = spec
         self.platform = PLATFORMS[files.format]

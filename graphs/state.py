@@ -45,6 +45,7 @@ class Started(TypedDict):
 
 class Routed(TypedDict):
     specialist: Specialist
+    requested_by: str
 
 
 class Advised(TypedDict):

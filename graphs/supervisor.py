@@ -25,6 +25,7 @@ from agents.evidence import Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import Edit, Proposal, Reject
+from agents.requests import SCHEDULED, request_of
 from agents.risks import impact
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
@@ -55,7 +56,10 @@ PATIENT_ATTEMPTS = 8
 
 
 async def triage(state: Started) -> Routed:
-    return {"specialist": route(state["alerts"])}
+    """Whoever asked for what is proposed does not approve it; a schedule is nobody."""
+    request = request_of(state["alerts"])
+    asker = request.by if request is not None and not request.by.startswith(SCHEDULED) else ""
+    return {"specialist": route(state["alerts"]), "requested_by": asker}
 
 
 async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:

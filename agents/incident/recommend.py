@@ -12,6 +12,7 @@ from agents.evidence import Cause, Finding, Recommendation
 from agents.incident.observations import Observations
 from agents.narrative import plain
 from agents.policies import Policies
+from agents.requests import Request, request_of
 from agents.telling import tell
 
 _GROWTH = 2
@@ -19,8 +20,24 @@ _GROWTH = 2
 
 
 def recommend(finding: Finding, observations: Observations, policies: Policies, now: datetime) -> Recommendation:
-    action, reason = _action(finding, observations, policies, now)
+    request = request_of(observations.alerts)
+    if request is not None and request.kind == "rollback":
+        action, reason = _asked_back(finding, request, observations, policies)
+    else:
+        action, reason = _action(finding, observations, policies, now)
     return Recommendation(finding=finding, action=action, reason=reason)
+
+
+def _asked_back(finding: Finding, request: Request, observations: Observations, policies: Policies) -> tuple[Action, str]:
+    """Somebody wants it, whatever the evidence says: it is shown beside the question."""
+    model, champion = observations.model, observations.champion
+    change = observations.last_change
+    to = request.version or (change.before if change is not None else None)
+    if model is None or champion is None:
+        return tell(finding, observations.alerts, policies, "the model has no champion that could be rolled back")
+    if to is None or to == champion:
+        return tell(finding, observations.alerts, policies, "no other version has been champion: name the one to go back to")
+    return Rollback(model=model, from_version=champion, to_version=to), f"{request.by} asks: {request.reason}"
 
 
 def _action(finding: Finding, observations: Observations, policies: Policies, now: datetime) -> tuple[Action, str]:

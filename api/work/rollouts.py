@@ -1,4 +1,7 @@
-"""Rollouts as people see them: where each stands, and what they order about it. The graph decides and moves; this writes down."""
+"""Rollouts as people see them: where each stands, and what they order about it.
+
+The graph decides and moves; this writes down.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
@@ -109,5 +112,3 @@ class Rollouts:
             if then is not None:
                 await then(transaction, moved)
         return moved
-
-

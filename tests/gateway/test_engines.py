@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from gateway.archives import UnsafeModel, cleaned
-from gateway.engines import load, warm
-from gateway.refusals import Unservable
 from tests.gateway.model_files import SPEC, Linear, write_fixed_pt2, write_pickle
+from tools.inference.archives import UnsafeModel, cleaned
+from tools.inference.engines import Unservable, load, warm
 from tools.registry.port import ArtifactFormat, ModelFiles
 from tools.registry.serving_spec import FILE
 

@@ -9,13 +9,13 @@ import pytest
 
 from gateway.batching import Batcher, BatchLimits
 from gateway.compute import BusyMeter, Workers
-from gateway.costs import Cost
-from gateway.engines import Engine
 from gateway.features import Rows
 from gateway.refusals import Failed, Overloaded
 from tests.gateway.conftest import Start
 from tests.gateway.model_files import REGRESSION
 from tests.gateway.running import Gateway, predictions
+from tools.inference.costs import Cost
+from tools.inference.engines import Engine
 
 SLOW = Cost(1, 1.0, 2, 1.0)
 """Expected to take a second: computed by a worker, not on the loop."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.engines import load, read_spec, warm
 from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC
+from tools.inference.engines import load, read_spec, warm
 from tools.registry.mlflow import open_reader
 from tools.registry.port import ModelFiles, ModelVersion, TrainingRun
 from tools.tables.port import Distributions

@@ -96,9 +96,7 @@ class TwinPredictions:
             for slot in range(ceil(window.length / step))
         )
 
-    async def tallies(
-        self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None
-    ) -> tuple[Tally, ...]:
+    async def tallies(self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None) -> tuple[Tally, ...]:
         found: defaultdict[tuple[int, str], list[PredictionRecord]] = defaultdict(list)
         for row in self._rows(model, window):
             found[(row.at - _micros(window.start)) // (step // _MICROSECOND), row.version].append(row)

@@ -92,9 +92,7 @@ class ClickHouseStore:
     async def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
         return await self._engine.call(Engine.volume, model, window, step)
 
-    async def tallies(
-        self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None
-    ) -> tuple[Tally, ...]:
+    async def tallies(self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None) -> tuple[Tally, ...]:
         return await self._engine.call(Engine.tallies, model, window, step, slow_ms)
 
     async def feature_profiles(

@@ -159,9 +159,7 @@ class PredictionReader(Protocol):
         """Requests per step, empty steps included."""
         ...
 
-    async def tallies(
-        self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None
-    ) -> tuple[Tally, ...]:
+    async def tallies(self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None) -> tuple[Tally, ...]:
         """By step and version, in that order; a version that answered nothing in a step is left out."""
         ...
 

@@ -3,13 +3,17 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.problems import NotFound
 from api.store.text import storable
 from api.web import auth
-from api.web.dependencies import Needs
+from api.web.asking import TriggeredView, ask
+from api.web.dependencies import Needs, json_only
+from api.web.openapi import answers
+from api.web.repeats import OnlyOnce
 from api.web.services import Services
 from api.web.views import View
 from tools.errors import PermanentError, PortError
@@ -40,6 +44,14 @@ class AliasesView(View):
     at: datetime
     aliases: dict[str, str]
     """Alias to the version that carried it at that moment."""
+
+
+class RollbackBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "complaints from the gate crews"}]})
+
+    version: str | None = Field(default=None, min_length=1, max_length=200)
+    """To go back to; default: the champion before."""
+    reason: str = Field(min_length=1, max_length=2_000)
 
 
 class HistoryView(View):
@@ -95,6 +107,16 @@ async def show_history(name: str, needs: Needs, _who: auth.CanView) -> HistoryVi
     """Every move of an alias, oldest first: who, when, why, from, to."""
     await _versions(needs, name)
     return HistoryView(items=list(await needs.registry.history(name)))
+
+
+@router.post(
+    "/{name}/rollback", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)]
+)
+async def roll_back(
+    name: str, body: RollbackBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce
+) -> TriggeredView | JSONResponse:
+    """Ask for the champion to be taken back, to `version` or to the one before it. Somebody else has to approve."""
+    return await ask("rollback", {"model": name, **body.model_dump()}, needs, who.name, once)
 
 
 async def _versions(needs: Services, name: str) -> tuple[ModelVersion, ...]:

@@ -30,7 +30,8 @@ class RolloutView(View):
     from_version: str
     """The champion that it stands beside."""
     status: Literal["running", "paused", "promoted", "taken_back", "continued", "left"]
-    """`continued`: it was not clear, and went on under another proposal because a person said so. `left`: somebody else has changed the traffic, or it could not be ended; people have it."""
+    """`continued`: it was not clear, and went on under another proposal because a person said so. `left`: somebody else has
+    changed the traffic, or it could not be ended; people have it."""
     stages: list[dict[str, Any]]
     """`weight`, a share of the traffic, and how long it holds at least (ISO 8601)."""
     stage: int

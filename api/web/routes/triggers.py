@@ -1,22 +1,16 @@
 """What people ask for: it enters like an alert, is investigated like one, and asks for an approval like one."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agents.requests import Kind, Request, to_alert
-from api.problems import FieldError, Invalid, NotFound
-from api.store import ids
-from api.store.text import storable
 from api.web import auth
+from api.web.asking import TriggeredView, ask
 from api.web.dependencies import Needs, json_only
 from api.web.openapi import answers
 from api.web.repeats import OnlyOnce
-from api.web.services import Services
-from api.web.views import View
-from tools.errors import PermanentError
 from tools.values import Instant
 
 router = APIRouter(prefix="/v1/triggers", tags=["triggers"])
@@ -25,15 +19,10 @@ Text = Annotated[str, Field(min_length=1, max_length=2_000)]
 Model = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class TriggeredView(View):
-    incident_id: str
-    """Where what comes of it is told, live at `/v1/incidents/{id}/events`."""
-    joined: bool
-    """The model had an open incident, and the request is part of it now: nothing is begun twice."""
-
-
 class CheckBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"model": "flights", "reason": "before the audit"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"model": "flights", "reason": "before the audit"}]}
+    )
 
     model: Model
     reason: Text
@@ -73,49 +62,24 @@ class VersionBody(BaseModel):
 @router.post("/check", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)])
 async def trigger_check(body: CheckBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce) -> TriggeredView | JSONResponse:
     """Have the model looked at as if an alert had fired."""
-    return await _ask("check", body.model_dump(), needs, who.name, once)
+    return await ask("check", body.model_dump(), needs, who.name, once)
 
 
 @router.post(
     "/retrain", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)]
 )
-async def trigger_retrain(body: RetrainBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce) -> TriggeredView | JSONResponse:
+async def trigger_retrain(
+    body: RetrainBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce
+) -> TriggeredView | JSONResponse:
     """Ask for a training. Whether it would help is looked at first: data that is broken is not trained on."""
-    return await _ask("retrain", body.model_dump(), needs, who.name, once)
+    return await ask("retrain", body.model_dump(), needs, who.name, once)
 
 
 @router.post(
     "/promote", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)]
 )
-async def trigger_promote(body: VersionBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce) -> TriggeredView | JSONResponse:
+async def trigger_promote(
+    body: VersionBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce
+) -> TriggeredView | JSONResponse:
     """Ask for a version to be rolled out. Its evaluation is looked at first, and somebody else has to approve."""
-    return await _ask("promote", body.model_dump(), needs, who.name, once)
-
-
-async def _ask(kind: Kind, fields: dict[str, Any], needs: Services, by: str, once: OnlyOnce) -> TriggeredView | JSONResponse:
-    if (earlier := await once.earlier()) is not None:
-        return earlier
-    await _known(needs, fields["model"], fields.get("version"))
-    if not storable(fields["reason"]):
-        raise Invalid("the reason cannot be stored", errors=(FieldError(field="reason", detail="plain text, please"),))
-    now = needs.clock.now()
-    alert = to_alert(Request(kind=kind, by=by, **fields), ids.new("trg", now), now)
-    accepted = await needs.intake.accept([alert], actor=by)
-    for run_id in accepted.runs:
-        await needs.wake(run_id)
-    view = TriggeredView(incident_id=accepted.incidents[0], joined=not accepted.runs)
-    async with needs.database.begin() as transaction:
-        await once.remember(transaction, view, 202)
-    return view
-
-
-async def _known(needs: Services, model: str, version: str | None) -> None:
-    """Raises NotFound."""
-    try:
-        versions = [each.version for each in await needs.registry.versions(model)] if storable(model) else []
-    except PermanentError:
-        versions = []
-    if not versions:
-        raise NotFound(f"there is no model {model!r} in the registry")
-    if version is not None and version not in versions:
-        raise NotFound(f"{model} has no version {version[:100]!r}: there are {', '.join(versions[:10])}")
+    return await ask("promote", body.model_dump(), needs, who.name, once)

@@ -1,6 +1,6 @@
 """Model files become something that can be called with arrays.
 
-`pt2` (cleaned first, see `gateway.archives`) and ONNX hold no code. A pickle runs whatever its author liked while it is
+`pt2` (cleaned first, see `tools.inference.archives`) and ONNX hold no code. A pickle runs whatever its author liked while it is
 loaded, so it is refused unless this very model was named. torch and onnxruntime are imported here only, and late.
 """
 
@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.archives import UnsafeModel, cleaned
-from gateway.costs import Cost
-from gateway.outputs import Misshapen, decode
-from gateway.refusals import Unservable
+from tools.errors import PermanentError
+from tools.inference.archives import UnsafeModel, cleaned
+from tools.inference.costs import Cost
+from tools.inference.outputs import Misshapen, decode
 from tools.registry.port import ModelFiles
 from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature, ServingSpec
 
@@ -27,6 +27,10 @@ _FATAL = 4
 _MALFORMED = (RuntimeError, ValueError, LookupError, AttributeError, AssertionError, TypeError)
 """What torch's loader raises for a file that is not what it should be."""
 PLATFORMS = {"pt2": "pytorch_pt2", "onnx": "onnxruntime_onnx", "pickle": "pytorch_pickle"}
+
+
+class Unservable(PermanentError):
+    """The version exists but cannot be served: a pickle without leave, a broken file, a spec that does not fit."""
 
 
 class Engine(Protocol):
@@ -40,7 +44,7 @@ def read_spec(files: ModelFiles) -> ServingSpec:
     try:
         return ServingSpec.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise Unservable(f"{files.model} {files.version} has no {FILE}: the gateway cannot tell its features") from error
+        raise Unservable(f"{files.model} {files.version} has no {FILE}: its features cannot be told") from error
     except ValueError as error:
         raise Unservable(f"{files.model} {files.version}: {FILE}: {error}") from error
 
@@ -142,7 +146,7 @@ def _load_pt2(what: str, path: Path) -> Engine:
 
     prepare()
     try:
-        # Guards are code from the file, see `gateway.archives`.
+        # Guards are code from the file, see `tools.inference.archives`.
         program = torch.export.load(cleaned(path))
         _require_any_batch(what, program)
         module: Any = program.module(check_guards=False)

@@ -1,0 +1,20 @@
+"""What is known when somebody, or a training of ours, wants a version to serve."""
+
+from agents.alerts import Alert
+from agents.evidence import Missing
+from agents.requests import Request
+from tools.values import Frozen
+
+
+class PromotionCase(Frozen):
+    alerts: tuple[Alert, ...]
+    model: str | None
+    """None: nothing names a model."""
+    candidate: str | None
+    """None: nothing names a version."""
+    champion: str | None = None
+    request: Request | None = None
+    """Who asked for it, where somebody did."""
+    slow_ms: float | None = None
+    """The champion's p99 lately; None where there is too little traffic to tell."""
+    missing: tuple[Missing, ...] = ()

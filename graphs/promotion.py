@@ -1,0 +1,74 @@
+"""The promotion specialist: what the candidate is worth beside the champion, and whether it may be tried on traffic."""
+
+from typing import Any
+
+from agents.promotion.assess import assess
+from agents.promotion.recommend import recommend
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
+
+from agents.alerts import Alert
+from agents.evidence import Recommendation
+from agents.promotion.case import PromotionCase
+from agents.requests import request_of
+from agents.subjects import model_of, version_of
+from graphs.context import Context
+from graphs.gathering import Sources
+from tools.registry.port import Alias
+from tools.values import Window
+
+
+class Case(TypedDict):
+    alerts: tuple[Alert, ...]
+    candidate: str | None
+
+
+class Measured(TypedDict):
+    case: PromotionCase
+
+
+class Concluded(TypedDict):
+    recommendation: Recommendation
+
+
+class PromotionState(Case, Measured, Concluded): ...
+
+
+async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
+    context, alerts, sources = runtime.context, state["alerts"], Sources()
+    policies, readers, now = context.policies, context.tools.readers, context.clock.now()
+    request = request_of(alerts)
+    model = next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
+    named = request.version if request is not None else None
+    candidate = state.get("candidate") or named or next(filter(None, (version_of(a, policies.intake) for a in alerts)), None)
+    case = PromotionCase(alerts=alerts, model=model, candidate=candidate, request=request)
+    if model is None or candidate is None:
+        return {"case": case}
+    champion = await sources.ask("registry", readers.registry.alias(model, Alias.CHAMPION), None)
+    window = Window(start=now - policies.investigation.window, end=now)
+    versions = await sources.ask("predictions", readers.predictions.versions(model, window), ())
+    served = next((each for each in versions if each.version == champion), None)
+    enough = served is not None and served.count >= policies.investigation.min_predictions
+    update = {
+        "champion": champion,
+        "slow_ms": served.latency_p99_ms if served is not None and enough else None,
+        "missing": sources.missing,
+    }
+    return {"case": case.model_copy(update=update)}
+
+
+async def conclude(state: Measured, runtime: Runtime[Context]) -> Concluded:
+    case, policies, now = state["case"], runtime.context.policies, runtime.context.clock.now()
+    return {"recommendation": recommend(assess(case, policies, now), case, policies, now)}
+
+
+def build() -> Any:
+    """The subgraph; what it measured stays inside, only the recommendation leaves it."""
+    graph = StateGraph(PromotionState, context_schema=Context, input_schema=Case, output_schema=Concluded)
+    graph.add_node("gather", gather)
+    graph.add_node("conclude", conclude)
+    graph.add_edge(START, "gather")
+    graph.add_edge("gather", "conclude")
+    graph.add_edge("conclude", END)
+    return graph.compile()
