@@ -27,9 +27,10 @@ def incident(
     """A model goes bad in production: noticed, explained, rolled back after a yes, verified, written down."""
     import httpx
 
-    from simulations.incident import Options, play
+    from simulations.incident import play
     from simulations.processes import Failed
     from simulations.stage import Stage
+    from simulations.story import Options
 
     try:
         checks, details = asyncio.run(play(Options(home, approve, wait_minutes * 60), Stage()))

@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 
-from pipelines.flights import Flight
+from pipelines.flights import Flight, Flights
 from tools.clock import Clock
+from tools.values import Window
 
 _PAUSE_S = 0.01
 """Between two requests of steady traffic: some 60 a second."""
@@ -27,6 +28,18 @@ class Event:
     features: dict[str, float | str | None]
     label: str
     labelled_at: datetime
+
+
+def events(flights: Flights, window: Window, shift: timedelta) -> Iterator[Event]:
+    """The flights of the window as requests, moved by whole weeks so that weekdays and hours stay what they were."""
+    for flight in flights.departing(window):
+        yield Event(
+            at=flight.departed + shift,
+            entity=flight.number,
+            features=flight.features,
+            label=flight.label,
+            labelled_at=flight.arrived + shift,
+        )
 
 
 @dataclass(frozen=True)
