@@ -1,8 +1,11 @@
+from tests.contract.jobs import backend, cluster
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
 from tests.contract.registries import embedded_backend, server_backend, twin_backend
 
 __all__ = [
+    "backend",
     "clickhouse_url",
+    "cluster",
     "embedded_backend",
     "embedded_predictions",
     "loads",
