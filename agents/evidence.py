@@ -43,6 +43,9 @@ class Cause(StrEnum):
     INFRASTRUCTURE = "infrastructure"
     TRAFFIC_CHANGE = "traffic_change"
     LABELS = "labels"
+    CANDIDATE_BETTER = "candidate_better"
+    CANDIDATE_WORSE = "candidate_worse"
+    CANDIDATE_UNPROVEN = "candidate_unproven"
     FALSE_ALARM = "false_alarm"
     UNRESOLVED = "unresolved"
 

@@ -17,7 +17,7 @@ from agents.actions import (
     Scale,
     StartRollout,
 )
-from agents.evidence import Finding
+from agents.evidence import Cause, Finding
 from agents.proposals import Impact
 from agents.wording import share, span
 
@@ -56,7 +56,7 @@ def impact(action: AnyAction, finding: Finding) -> Impact:
             steps = ", ".join(f"{share(stage.weight)} for {span(stage.hold)}" for stage in stages if stage.weight < 1)
             return Impact(
                 # A share of the traffic is answered by what has never served, but little at first and back at once.
-                risk=Risk.MEDIUM,
+                risk=Risk.MEDIUM if finding.cause is Cause.CANDIDATE_BETTER else Risk.HIGH,
                 blast_radius=f"the traffic of {model} in stages: {steps}, then all of it",
                 expected_effect=f"version {new} becomes champion once it has held through every stage; "
                 f"version {old} has all the traffic again as soon as it fails",

@@ -74,6 +74,18 @@ def next_steps(cause: Cause) -> tuple[str, ...]:
                 "Look at the leading hypotheses above, and at what could not be read.",
                 "More labels or another hour of traffic often tell two causes apart: the incident stays on record.",
             )
+        case Cause.CANDIDATE_BETTER:
+            return ("Ask for its rollout with `POST /v1/triggers/promote`.",)
+        case Cause.CANDIDATE_WORSE:
+            return (
+                "Look at what it lost, above: the window it was trained on, its features, its labels.",
+                "The champion stays; the candidate stays registered, for comparison.",
+            )
+        case Cause.CANDIDATE_UNPROVEN:
+            return (
+                "Evaluate it beside the champion, on data that neither has learnt from, or wait for more labels.",
+                "If it is to be tried all the same, ask with `POST /v1/triggers/promote`: its rollout then needs two approvals.",
+            )
         case Cause.FALSE_ALARM:
             return ("Adjust the rule that raised the alert.",)
         case unknown:

@@ -14,6 +14,8 @@ from tools.values import Frozen
 
 JOB_TAG = "oppen.job"
 """A version's tag with the name of the job that made it."""
+TRACKING = "MLFLOW_TRACKING_URI"
+"""Where the version is to be registered. Given to the job as a secret: an address may hold a password."""
 CONFIG = "training.json"
 """The file among the job's configuration."""
 
@@ -42,7 +44,7 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
             "OPPEN_WINDOW_START": asked["window_start"],
             "OPPEN_WINDOW_END": asked["window_end"],
         },
-        secrets=rules.secrets,
+        secrets=rules.secrets | {TRACKING},
         config={CONFIG: json.dumps(asked, indent=1)},
         resources=Resources(cpu=rules.cpu, memory_bytes=rules.memory_mib * MIB, gpus=rules.gpus),
         deadline=rules.deadline,

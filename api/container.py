@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agents.policies import Policies
+from agents.training import TRACKING
 from api import first_key, home, policy_file
 from api.settings import Settings
 from api.store.actions import ActionLedger
@@ -31,6 +32,7 @@ from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
+from tools.jobs.port import Jobs
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
@@ -65,10 +67,11 @@ class Adapters:
     predictions: PredictionStore
     telemetry: Telemetry
     notify: Notifier
+    jobs: Jobs
 
     @property
     def toolbox(self) -> Toolbox:
-        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
+        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.jobs)
 
 
 Decorate = Callable[[Adapters], Adapters]
@@ -127,7 +130,9 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         intake = Intake(database, policy, clock)
-        watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, _WATCH)
+        # On a clock that passes days in seconds, windows end as quickly.
+        often = _WATCH if settings.clock == "system" else _SWEEP
+        watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, often)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
@@ -144,6 +149,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             registry=adapters.registry,
             serving=adapters.serving,
             predictions=adapters.predictions,
+            jobs=adapters.jobs,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
@@ -161,6 +167,7 @@ def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mappi
         "predictions": adapters.predictions.ping,
         "serving": adapters.serving.ping,
         "notify": adapters.notify.ping,
+        "jobs": adapters.jobs.ping,
     }
     return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
 
@@ -190,7 +197,22 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     if settings.channels:
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
-    return Adapters(registry, serving, predictions, telemetry, notify)
+    return Adapters(registry, serving, predictions, telemetry, notify, await _open_jobs(settings, stack))
+
+
+async def _open_jobs(settings: Settings, stack: contextlib.AsyncExitStack) -> Jobs:
+    kind, _, namespace = settings.jobs.partition(":")
+    if kind == "kubernetes":
+        from tools.jobs.kubernetes import KubernetesJobs
+        from tools.kubernetes.cluster import connected
+
+        assert settings.jobs_cluster is not None
+        cluster = await stack.enter_async_context(connected(namespace))
+        return KubernetesJobs(cluster, settings.jobs_cluster)
+    from tools.jobs.local import LocalJobs
+
+    secrets = {name: value.get_secret_value() for name, value in settings.job_secrets.items()}
+    return LocalJobs(settings.home.absolute() / "jobs", secrets={TRACKING: settings.mlflow, **secrets})
 
 
 async def _build_runner(

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from api import addresses
+from tools.jobs.manifests import Settings as ClusterJobs
 from tools.values import Frozen
 
 PREFIX = "OPPEN_"
@@ -75,6 +76,12 @@ class Settings(BaseSettings):
     """Folder of the gateway's segment files to load; default: `home/gateway/segments`."""
     gateway_url: str = "http://127.0.0.1:8080"
     gateway_token: SecretStr | None = None
+    jobs: str = Field(default="local", pattern=r"^(local|kubernetes:[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")
+    """What runs trainings: `local`, processes of this machine in `home/jobs`; or `kubernetes:NAMESPACE`."""
+    jobs_cluster: ClusterJobs | None = None
+    """What the cluster offers to jobs, e.g. `{"image": "..."}`; needed with `kubernetes:`."""
+    job_secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    """Variables that a policy's training may ask for by name; on a cluster they are in its Secret."""
     prometheus_url: str = ""
     """Empty: no metrics system, and investigations say so."""
     prometheus_token: SecretStr | None = None
@@ -91,6 +98,12 @@ class Settings(BaseSettings):
     """Deliveries taken at once; beyond it 503 and Retry-After."""
     executor: str = "local"
     """Stable name of this replica: after a crash its workflows are taken up by the process of the same name."""
+
+    @model_validator(mode="after")
+    def _cluster(self) -> Self:
+        if self.jobs != "local" and self.jobs_cluster is None:
+            raise ValueError('jobs_cluster: say what the cluster offers, at least its image: {"image": "..."}')
+        return self
 
     @field_validator("database_url")
     @classmethod

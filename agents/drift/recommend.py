@@ -29,7 +29,16 @@ def _action(finding: Finding, case: DriftCase, policies: Policies, now: datetime
             return _nothing(finding, now, "nothing moved")
         case Cause.DATA_QUALITY:
             return tell(finding, case.alerts, policies, "no training repairs values that are broken where they are made")
-        case Cause.UNRESOLVED | Cause.LABELS | Cause.MODEL_REGRESSION | Cause.INFRASTRUCTURE | Cause.TRAFFIC_CHANGE:
+        case (
+            Cause.UNRESOLVED
+            | Cause.LABELS
+            | Cause.MODEL_REGRESSION
+            | Cause.INFRASTRUCTURE
+            | Cause.TRAFFIC_CHANGE
+            | Cause.CANDIDATE_BETTER
+            | Cause.CANDIDATE_WORSE
+            | Cause.CANDIDATE_UNPROVEN
+        ):
             return tell(finding, case.alerts, policies, "the cause is not known")
         case unknown:
             assert_never(unknown)

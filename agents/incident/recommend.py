@@ -53,6 +53,9 @@ def _action(finding: Finding, observations: Observations, policies: Policies, no
             | Cause.CONCEPT_DRIFT
             | Cause.SEASONALITY
             | Cause.LABELS
+            | Cause.CANDIDATE_BETTER
+            | Cause.CANDIDATE_WORSE
+            | Cause.CANDIDATE_UNPROVEN
             | Cause.UNRESOLVED
         ):
             return tell(finding, observations.alerts, policies, "no action of the catalogue helps against this cause")

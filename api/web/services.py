@@ -16,6 +16,7 @@ from api.work.intake import Intake
 from api.work.rollouts import Rollouts
 from tools.clock import Clock
 from tools.errors import TemporaryError
+from tools.jobs.port import Jobs
 from tools.predictions.port import Lag, PredictionReader
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
@@ -37,6 +38,7 @@ class Services:
     registry: RegistryReader
     serving: ServingReader
     predictions: PredictionReader
+    jobs: Jobs
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

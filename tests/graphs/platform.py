@@ -11,11 +11,13 @@ from langgraph.types import Command, RetryPolicy
 from agents.alerts import Alert
 from agents.policies import Mode, Policies, Slo
 from agents.proposals import Approve, Decision, Proposal, Verdict
-from graphs.context import Context, Timeline
+from agents.training import TRACKING
+from graphs.context import Context, Order, Timeline
 from graphs.context import Ledger as LedgerPort
 from graphs.supervisor import RETRY, build
 from tests.graphs.interference import DisturbedRegistry, DisturbedServing
 from tests.twins.clock import SteppedClock
+from tests.twins.jobs import TwinJobs
 from tests.twins.ledger import TwinLedger
 from tests.twins.notify import RememberingNotifier
 from tests.twins.predictions import TwinPredictions
@@ -66,6 +68,8 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.registry = DisturbedRegistry(self.clock)
+        self.jobs = TwinJobs(self.clock, secrets=frozenset({TRACKING}))
+        self.orders: dict[str, Order] = {}
         self.serving = DisturbedServing()
         self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
@@ -75,8 +79,11 @@ class Platform:
         return self.context_with(self.timeline)
 
     def context_with(self, timeline: Timeline) -> Context:
-        tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
-        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, ADDRESS)
+        tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.jobs)
+        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, ADDRESS)
+
+    async def _order(self, proposal_id: str) -> Order | None:
+        return self.orders.get(proposal_id)
 
     async def _mode(self) -> Mode:
         return self.mode
@@ -108,6 +115,36 @@ class Platform:
                     "wind": float((number * 53) % 97) + wind,
                     "carrier": ("UA", "B6", "DL")[number % 3],
                 },
+                prediction="late" if late else "on_time",
+                score=0.3,
+            )
+            truth = late if right else not late
+            label = LabelRecord(id=record.id, model=MODEL, at=micros, label="late" if truth else "on_time")
+            assert at < end
+            self.predictions.add([record, label])
+
+    async def routed(self, time: timedelta, *, accuracy: dict[str, float] | None = None, per_minute: int = 20) -> None:
+        """Let `time` pass, with requests that the versions answer in the shares of the route; `accuracy` by version."""
+        weights = await self.weights()
+        slots = [version for version, weight in sorted(weights.items()) for _ in range(weight)]
+        start = self.clock.now()
+        end = self.clock.pass_(time)
+        step = timedelta(minutes=1) / per_minute
+        for place in range(int(time / step)):
+            at = start + place * step
+            number = int((at - datetime(2026, 1, 1, tzinfo=UTC)) / step)
+            version = slots[(number * 61) % 100]
+            late = number % 10 < 3
+            right = (number * 0.618034) % 1 < (accuracy or {}).get(version, 0.9)
+            micros = int(at.timestamp() * 1e6)
+            record = PredictionRecord(
+                id=f"r{micros}",
+                model=MODEL,
+                version=version,
+                at=micros,
+                entity=f"flight-{number}",
+                latency_us=40_000,
+                features={"distance": float((number * 37) % 101)},
                 prediction="late" if late else "on_time",
                 score=0.3,
             )

@@ -1,0 +1,38 @@
+"""Whether a candidate is better than the champion, from what its evaluation measured."""
+
+from datetime import datetime
+
+from agents.evidence import Cause, Evidence, Finding, Hypothesis
+from agents.policies import Policies
+from agents.promotion.case import PromotionCase
+
+_LEADING = 0.9
+"""A verdict is reached by rules, not weighed: one stands."""
+
+
+def assess(case: PromotionCase, policies: Policies, now: datetime) -> Finding:
+    if case.model is None or case.candidate is None:
+        return _finding(case, Cause.UNRESOLVED, "Nothing says which version of which model is to be promoted.", (), now)
+    if case.champion is None:
+        unread = ", ".join(sorted({each.source for each in case.missing}))
+        lacking = f" Not read: {unread}." if unread else ""
+        return _finding(case, Cause.UNRESOLVED, f"{case.model} has no champion to hold a candidate against.{lacking}", (), now)
+    if case.candidate == case.champion:
+        return _finding(case, Cause.FALSE_ALARM, f"Version {case.candidate} of {case.model} is champion already.", (), now)
+    beside = f"version {case.candidate} beside champion {case.champion}"
+    return _finding(case, Cause.CANDIDATE_UNPROVEN, f"No evaluation of {beside} is on record.", (), now)
+
+
+def _finding(case: PromotionCase, cause: Cause, summary: str, evidence: tuple[Evidence, ...], now: datetime) -> Finding:
+    leading = Hypothesis(cause=cause, score=_LEADING, reason=summary, supporting=tuple(each.id for each in evidence))
+    return Finding(
+        cause=cause,
+        summary=summary,
+        hypotheses=(leading,) if cause is not Cause.UNRESOLVED else (),
+        evidence=evidence,
+        missing=case.missing,
+        model=case.model,
+        version=case.candidate,
+        previous_version=case.champion,
+        assessed_at=now,
+    )

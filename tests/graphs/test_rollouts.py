@@ -1,0 +1,201 @@
+"""A rollout in the supervisor: stage by stage to the champion, back at once when it is worse, and out of people's way."""
+
+from datetime import timedelta
+from typing import Any
+
+from agents.actions import AbortRollout, Promote, StartRollout
+from agents.policies import Freeze, Mode, Policies, Slo
+from agents.promotion_rules import Guardrails, Rollouts, Stage
+from agents.proposals import Reject
+from agents.requests import Request, to_alert
+from graphs.context import Order
+from graphs.state import Outcome
+from tests.graphs.platform import HOUR, MODEL, Platform, healthy
+from tools.registry.port import Alias
+
+STEP = timedelta(minutes=10)
+ROLLOUTS = Rollouts(
+    stages=(Stage(weight=0.1, hold=4 * HOUR), Stage(weight=0.5, hold=2 * HOUR), Stage(weight=1.0)),
+    look_every=STEP,
+    guardrails=Guardrails(errors=0.05, accuracy=0.05, latency=0.05),
+    extend=6 * HOUR,
+)
+POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS)
+
+
+async def asked(**values: Any) -> Platform:
+    """Somebody wants version 2 beside champion 1, and two others have approved it."""
+    platform = await healthy(policies=values.pop("policies", POLICIES), **values)
+    request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="better on the new routes")
+    await platform.start(to_alert(request, "trg", platform.clock.now()))
+    return platform
+
+
+async def begun(**values: Any) -> Platform:
+    platform = await asked(**values)
+    await platform.decide(by=("alice", "bob"))
+    return platform
+
+
+async def roll(platform: Platform, accuracy: dict[str, float], *, most: int = 200) -> dict[str, Any]:
+    """Look after look with traffic in between, until something else happens than waiting for the next look."""
+    for _ in range(most):
+        await platform.routed(STEP, accuracy=accuracy)
+        ended: dict[str, Any] = await platform.wake()
+        if "outcome" in ended or not await waits(platform):
+            return ended
+        if ended["rollout"].over:
+            return ended
+    raise AssertionError("it goes on for ever")
+
+
+async def waits(platform: Platform) -> bool:
+    interrupts = (await platform.graph.aget_state(platform.config)).interrupts
+    return bool(interrupts) and interrupts[0].value["kind"] == "wait"
+
+
+async def test_what_nobody_has_evaluated_needs_two_others() -> None:
+    platform = await asked()
+    proposal = await platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert (proposal.action.version, proposal.action.from_version) == ("2", "1")
+    assert proposal.action.slow_ms == 40
+    assert proposal.requested_by == "carol"
+    assert (await platform.waits_for("approval"))["quorum"] == 2
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_a_challenger_that_holds_becomes_champion_stage_by_stage() -> None:
+    platform = await begun()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    assert await platform.registry.alias(MODEL, Alias.CHALLENGER) == "2"
+    assert await platform.champion() == "1"
+    seen = []
+    for _ in range(200):
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        ended = await platform.wake()
+        weights = await platform.weights()
+        if weights not in seen:
+            seen.append(weights)
+        if ended["rollout"].over:
+            break
+    assert seen == [{"1": 90, "2": 10}, {"1": 50, "2": 50}, {"2": 100}]
+    assert await platform.champion() == "2"
+    proposal = ended["proposal"]
+    assert isinstance(proposal.action, Promote)
+    assert proposal.part_of == "run-1/1"
+    await platform.routed(HOUR, accuracy={"2": 0.92})
+    while "outcome" not in (ended := await platform.wake()):
+        await platform.routed(HOUR, accuracy={"2": 0.92})
+    assert ended["outcome"] == Outcome.RESOLVED
+    assert any("50.0% of the traffic" in message.title for _, message, _ in platform.notify.sent)
+
+
+async def test_a_challenger_that_is_worse_is_taken_back_at_the_first_stage() -> None:
+    platform = await begun()
+    ended = await roll(platform, {"1": 0.9, "2": 0.6})
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert ended["rollout"].stage == 0
+    assert "worse" in ended["recommendation"].reason
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+    await platform.routed(2 * HOUR, accuracy={"1": 0.9})
+    while "outcome" not in (ended := await platform.wake()):
+        await platform.routed(HOUR, accuracy={"1": 0.9})
+    assert ended["outcome"] == Outcome.UNDONE
+
+
+async def test_without_traffic_a_person_is_asked_and_a_no_takes_it_back() -> None:
+    platform = await begun()
+    for _ in range(200):
+        await platform.wake()
+        if not await waits(platform):
+            break
+    assert await platform.weights() == {"1": 90, "2": 10}
+    proposal = await platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert [stage.weight for stage in proposal.action.stages] == [0.5, 1.0]
+    await platform.decide(Reject(reason="no traffic, no rollout"))
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_what_a_person_lets_go_on_goes_on_with_the_next_stage() -> None:
+    platform = await begun()
+    while await waits(platform):
+        await platform.wake()
+    ended = await platform.decide(by=("alice", "bob"))
+    assert await platform.weights() == {"1": 50, "2": 50}
+    assert (ended["rollout"].key, ended["rollout"].stage) == ("run-1/2", 0)
+
+
+async def test_a_paused_rollout_stays_where_it_is_and_is_still_taken_back() -> None:
+    platform = await begun()
+    platform.orders["run-1/1"] = Order("pause", "dave", "a call")
+    for _ in range(60):
+        await platform.routed(STEP, accuracy={"2": 0.9})
+        ended = await platform.wake()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    assert ended["rollout"].paused_by == "dave"
+    ended = await roll(platform, {"2": 0.3})
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_to_abort_is_carried_out_in_its_givers_name() -> None:
+    platform = await begun()
+    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    ended = await platform.wake()
+    assert ended["proposal"].requested_by == "dave"
+    assert "complaints" in ended["recommendation"].reason
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_the_kill_switch_changes_nothing_not_even_back() -> None:
+    platform = await begun()
+    platform.mode = Mode.OBSERVE
+    for _ in range(20):
+        await platform.routed(STEP, accuracy={"2": 0.3})
+        await platform.wake()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_a_freeze_holds_it_and_still_takes_it_back() -> None:
+    platform = await begun()
+    now = platform.clock.now()
+    platform.policies = POLICIES.model_copy(
+        update={"freezes": (Freeze(name="sale", start=now, end=now + timedelta(days=3)),)}
+    )
+    for _ in range(60):
+        await platform.routed(STEP)
+        await platform.wake()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    await roll(platform, {"2": 0.3})
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_a_route_that_somebody_changed_is_left_to_them() -> None:
+    platform = await begun()
+    route = await platform.serving.route(MODEL)
+    await platform.serving.set_weights(MODEL, {"1": 70, "2": 30}, expected_generation=route.generation, key="by hand")
+    ended = await platform.wake()
+    assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 70, "2": 30})
+    assert "theirs stands" in ended["reason"]
+
+
+async def test_a_champion_that_somebody_made_gets_the_traffic() -> None:
+    platform = await begun()
+    platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+    ended = await platform.wake()
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert await platform.weights() == {"3": 100}
+    assert "version 3 champion" in ended["recommendation"].reason
+
+
+async def test_one_rollout_at_a_time() -> None:
+    platform = await healthy(policies=POLICIES)
+    route = await platform.serving.route(MODEL)
+    await platform.serving.set_weights(MODEL, {"1": 80, "3": 20}, expected_generation=route.generation, key="by hand")
+    request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="now")
+    ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
+    assert (ended["outcome"], "one rollout at a time" in ended["reason"]) == (Outcome.DENIED, True)
