@@ -84,7 +84,7 @@ def next_steps(cause: Cause) -> tuple[str, ...]:
         case Cause.CANDIDATE_UNPROVEN:
             return (
                 "Evaluate it beside the champion, on data that neither has learnt from, or wait for more labels.",
-                "If it is to be tried all the same, ask with `POST /v1/triggers/promote`: its rollout then needs two approvals.",
+                "If it is to be tried all the same, ask with `POST /v1/triggers/promote`: it then needs two approvals.",
             )
         case Cause.FALSE_ALARM:
             return ("Adjust the rule that raised the alert.",)

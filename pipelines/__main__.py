@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -89,6 +89,26 @@ def drill(
     flights = _flights(report)
     report.result(train_and_register(flights, good, seed, None, tracking_uri, model, report.progress))
     report.result(train_and_register(flights, later, seed, spoilt, tracking_uri, model, report.progress))
+
+
+@app.command()
+def retrain(
+    shift_weeks: Annotated[
+        int, typer.Option(envvar="OPPEN_FLIGHTS_SHIFT_WEEKS", help="By so much the window lies after the flights of 2013.")
+    ] = 0,
+    seed: _Seed = 7,
+) -> None:
+    """What the platform's Retrain runs for the reference model: everything else comes from the job's own environment."""
+    from pipelines.retraining import Order
+    from pipelines.retraining import retrain as retrained
+    from tools.jobs.progress import line
+
+    def progress(fraction: float, text: str) -> None:
+        typer.echo(line(fraction, text), err=True)
+
+    order = Order.read()
+    found = retrained(order, load(), shift=timedelta(weeks=shift_weeks), seed=seed, progress=progress)
+    typer.echo(json.dumps(found))
 
 
 def _flights(report: _Report) -> Flights:

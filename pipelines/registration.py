@@ -8,6 +8,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,21 +27,21 @@ class Registered:
     run_id: str
 
 
-def register(trained: TrainedModel, *, tracking_uri: str, model: str) -> Registered:
+def register(trained: TrainedModel, *, tracking_uri: str, model: str, tags: Mapping[str, str] | None = None) -> Registered:
     """A new version of `model`, in the experiment of that name. Blocking; raises PortError."""
     with translated():
         mlflow = opened(tracking_uri)
-        return _registered(mlflow, trained, tracking_uri, model)
+        return _registered(mlflow, trained, tracking_uri, model, dict(tags or {}))
 
 
-def _registered(mlflow: Any, trained: TrainedModel, tracking_uri: str, model: str) -> Registered:
+def _registered(mlflow: Any, trained: TrainedModel, tracking_uri: str, model: str, tags: dict[str, str]) -> Registered:
     experiment = mlflow.get_experiment_by_name(model)
     experiment_id = (
         experiment.experiment_id
         if experiment is not None
         else mlflow.create_experiment(model, artifact_location=artifact_location(tracking_uri))
     )
-    origin = _origin(trained)
+    origin = _origin(trained) | tags
     with mlflow.start_run(experiment_id=experiment_id, tags=origin) as run, tempfile.TemporaryDirectory() as folder:
         mlflow.log_params(asdict(trained.recipe))
         mlflow.log_metrics(trained.metrics)

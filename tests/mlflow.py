@@ -71,6 +71,10 @@ class Outside:
     def point(self, model: str, alias: Alias, version: str | None) -> None:
         self.process.submit(_point, self.uri, model, alias.value, version).result(START_LIMIT_S)
 
+    def leave(self, model: str, version: str, path: str, text: str) -> None:
+        """A file among the artifacts of the run that made the version."""
+        self.process.submit(_leave, self.uri, model, version, path, text).result(START_LIMIT_S)
+
     def remove(self, model: str) -> None:
         self.process.submit(_remove, self.uri, model).result(START_LIMIT_S)
 
@@ -103,6 +107,11 @@ def _point(uri: str, model: str, alias: str, version: str | None) -> None:
         _client(uri).delete_registered_model_alias(model, alias)
     else:
         _client(uri).set_registered_model_alias(model, alias, version)
+
+
+def _leave(uri: str, model: str, version: str, path: str, text: str) -> None:
+    client = _client(uri)
+    client.log_text(client.get_model_version(model, version).run_id, text, path)
 
 
 def _remove(uri: str, model: str) -> None:

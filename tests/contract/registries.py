@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from tests.mlflow import Outside
 from tests.twins.clock import SteppedClock
 from tests.twins.registry import TwinRegistry
+from tools.registry.evaluations import artifact
 from tools.registry.history import METADATA
 from tools.registry.mlflow import open_registry
 from tools.registry.port import Alias, ArtifactFormat, Registry
@@ -42,6 +43,8 @@ class World(Protocol):
 
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None: ...
 
+    def evaluate(self, model: str, version: str, champion: str, text: str) -> None: ...
+
 
 @dataclass
 class MlflowWorld:
@@ -68,6 +71,9 @@ class MlflowWorld:
 
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None:
         self.outside.point(model, alias, version)
+
+    def evaluate(self, model: str, version: str, champion: str, text: str) -> None:
+        self.outside.leave(model, version, artifact(champion), text)
 
     def files(self, format: ArtifactFormat) -> Path:
         root = self.folder / format

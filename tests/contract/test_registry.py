@@ -13,6 +13,7 @@ from tests.contract.registries import Backend, World
 from tests.mlflow import fresh_model
 from tests.twins.clock import SteppedClock
 from tools.errors import Conflict, PermanentError
+from tools.registry.evaluations import Compared, Evaluation, Facts
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, Registry, RegistryReader
 from tools.registry.serving_spec import FILE
 from tools.tables import stored
@@ -228,3 +229,26 @@ async def test_what_a_version_was_trained_on_is_read_from_beside_it(registry: Re
         await registry.reference(model, broken)
     with pytest.raises(PermanentError):
         await registry.reference(model, "77")
+
+
+async def test_an_evaluation_is_read_from_the_run_of_the_candidate(registry: Registry, world: World, model: str) -> None:
+    champion, candidate = world.publish(model), world.publish(model)
+    assert await registry.evaluation(model, candidate, champion) is None
+    for accuracy in (0.8, 0.9):
+        measured = Evaluation(
+            model=model,
+            version=candidate,
+            champion=champion,
+            held_out=None,
+            recent=None,
+            facts=Facts(compared=(Compared(name="accuracy", window="held_out", candidate=accuracy, champion=0.7, rows=9),)),
+            measured_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        world.evaluate(model, candidate, champion, measured.model_dump_json())
+    assert await registry.evaluation(model, candidate, champion) == measured
+    assert await registry.evaluation(model, champion, candidate) is None
+    world.evaluate(model, champion, candidate, "not ours")
+    with pytest.raises(PermanentError, match="evaluation"):
+        await registry.evaluation(model, champion, candidate)
+    with pytest.raises(PermanentError):
+        await registry.evaluation(model, "77", champion)

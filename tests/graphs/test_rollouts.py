@@ -163,9 +163,7 @@ async def test_the_kill_switch_changes_nothing_not_even_back() -> None:
 async def test_a_freeze_holds_it_and_still_takes_it_back() -> None:
     platform = await begun()
     now = platform.clock.now()
-    platform.policies = POLICIES.model_copy(
-        update={"freezes": (Freeze(name="sale", start=now, end=now + timedelta(days=3)),)}
-    )
+    platform.policies = POLICIES.model_copy(update={"freezes": (Freeze(name="sale", start=now, end=now + timedelta(days=3)),)})
     for _ in range(60):
         await platform.routed(STEP)
         await platform.wake()

@@ -10,8 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from tools.clock import Clock
 from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.registry.evaluations import Evaluation
 from tools.registry.history import Entry
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
@@ -78,6 +81,7 @@ class TwinRegistry:
         self._moves = Moves(self._aliases, MemoryHistory(), clock)
         self._runs: dict[str, TrainingRun] = {}
         self._files: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._evaluations: dict[tuple[str, str, str], str] = {}
 
     # What a test does to it from outside.
 
@@ -109,6 +113,10 @@ class TwinRegistry:
         usual = {f"model.{format}": b"", FILE: b"{}"} if files is None else files
         self._files[model, version] = {**usual, **(beside or {})}
         return version
+
+    def evaluate(self, model: str, version: str, champion: str, text: str) -> None:
+        """What a job has left beside the version's run."""
+        self._evaluations[model, version, champion] = text
 
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None:
         if version is None:
@@ -159,6 +167,14 @@ class TwinRegistry:
         await self.version(model, version)
         text = self._files[model, version].get(stored.FILE)
         return stored.read(text) if text is not None else None
+
+    async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
+        await self.version(model, version)
+        text = self._evaluations.get((model, version, champion))
+        try:
+            return Evaluation.model_validate_json(text) if text is not None else None
+        except ValidationError as error:
+            raise PermanentError(f"the evaluation of {model} {version} cannot be read") from error
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         folder = into / model / version

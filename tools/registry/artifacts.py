@@ -98,14 +98,23 @@ def note(repository: Repository, name: str) -> bytes | None:
     """A small file that lies beside the model; None where there is none. Raises PermanentError for one that is too large."""
     listing = [entry for folder in (None, "extra_files") for entry in repository.list_artifacts(folder) if not entry.is_dir]
     found = next((entry for entry in listing if entry.path in (name, f"extra_files/{name}")), None)
-    if found is None:
-        return None
+    return _read(repository, found) if found is not None else None
+
+
+def _read(repository: Repository, found: Any) -> bytes:
     if (found.file_size or 0) > _MOST_NOTE_BYTES:
-        raise PermanentError(f"{name} has {found.file_size:,} bytes: more than {_MOST_NOTE_BYTES:,} are not read")
+        raise PermanentError(f"{found.path} has {found.file_size:,} bytes: more than {_MOST_NOTE_BYTES:,} are not read")
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "note"
         _download(repository, found.path, Path(scratch), target)
         return target.read_bytes()
+
+
+def document(repository: Repository, path: str) -> bytes | None:
+    """A small file of a run; None where there is none. Raises PermanentError for one that is too large."""
+    folder = str(PurePosixPath(path).parent)
+    found = next((entry for entry in repository.list_artifacts(folder) if entry.path == path and not entry.is_dir), None)
+    return _read(repository, found) if found is not None else None
 
 
 def format_of(folder: Path) -> ArtifactFormat:

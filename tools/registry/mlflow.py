@@ -17,6 +17,7 @@ import httpx
 from tools.clock import Clock
 from tools.errors import PermanentError, TemporaryError
 from tools.offload import ChildProcess
+from tools.registry.evaluations import Evaluation
 from tools.registry.history import SqlHistory
 from tools.registry.library import embedded_database
 from tools.registry.moves import Moves
@@ -98,6 +99,9 @@ class MlflowReader:
 
     async def reference(self, model: str, version: str) -> Distributions | None:
         return await self._child.call(Tracking.reference, model, version)
+
+    async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
+        return await self._child.call(Tracking.evaluation, model, version, champion)
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         return await self._child.call(Tracking.fetch, model, version, into)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from tools.registry.evaluations import Evaluation
 from tools.tables.port import Distributions
 from tools.values import Frozen, Instant
 
@@ -94,6 +95,10 @@ class RegistryReader(Protocol):
 
     async def reference(self, model: str, version: str) -> Distributions | None:
         """How the data it was trained on is distributed; None where its training left nothing about that."""
+        ...
+
+    async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
+        """What was measured of the version beside that champion, the newest; None where nobody has."""
         ...
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.registry import artifacts
+from tools.registry import artifacts, evaluations
+from tools.registry.evaluations import Evaluation
 from tools.registry.library import embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
 from tools.tables import stored
@@ -80,15 +83,11 @@ class Tracking:
         return self.carried(model).get(alias)
 
     def training_run(self, model: str, version: str) -> TrainingRun | None:
-        artifacts.safe_name("model", model)
-        with translated():
-            run_id = self._client.get_model_version(model, _number(version)).run_id
-            if not run_id:
-                return None
-            if run_id in self._runs:
-                return self._runs[run_id]
-            run = _absent_is_none(self._client.get_run, run_id)
-        if run is None:
+        run_id = self._run_id(model, version)
+        if run_id in self._runs:
+            return self._runs[run_id]
+        run = self._run(run_id)
+        if run is None or run_id is None:
             return None
         found = TrainingRun(
             run_id=run.info.run_id,
@@ -113,6 +112,18 @@ class Tracking:
                 text = artifacts.note(self._repository(found), stored.FILE)
                 self._references[key] = stored.read(text) if text is not None else None
         return self._references[key]
+
+    def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
+        """Not remembered: it may be made anew."""
+        run = self._run(self._run_id(model, version))
+        if run is None:
+            return None
+        with translated():
+            text = artifacts.document(self._artifacts_of(run), evaluations.artifact(_number(champion)))
+        try:
+            return Evaluation.model_validate_json(text) if text is not None else None
+        except ValidationError as error:
+            raise PermanentError(f"the evaluation of {model} {version} beside {champion} cannot be read: {error}") from error
 
     def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         """Reuses a copy of the same version, and any copy while the registry does not answer."""
@@ -154,6 +165,25 @@ class Tracking:
                 # Its artifacts are gone, or in a place that is not read: such a version can be listed, but not served.
                 self._formats[key] = "unknown"
         return self._formats[key]
+
+    def _run_id(self, model: str, version: str) -> str | None:
+        artifacts.safe_name("model", model)
+        with translated():
+            return self._client.get_model_version(model, _number(version)).run_id or None
+
+    def _run(self, run_id: str | None) -> Any:
+        """None where it is not known."""
+        with translated():
+            return _absent_is_none(self._client.get_run, run_id) if run_id else None
+
+    def _artifacts_of(self, run: Any) -> artifacts.Repository:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        address = run.info.artifact_uri
+        if urlsplit(address).scheme in ("", "file") and embedded_database(self._uri) is None:
+            raise PermanentError(f"the artifacts of run {run.info.run_id} are in a folder of the tracking server's machine")
+        repository: artifacts.Repository = get_artifact_repository(address, tracking_uri=self._uri, registry_uri=self._uri)
+        return repository
 
     def _repository(self, found: Any) -> artifacts.Repository:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

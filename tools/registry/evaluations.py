@@ -1,0 +1,99 @@
+"""What an evaluation measured of a candidate and a champion on the same rows: written by the job that measures, kept with the
+candidate, read by whoever decides."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tools.values import Frozen, Instant, Window
+
+Count = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+_LEAST_RESAMPLES = 200
+"""Below it the tail of a bootstrap at 5 % rests on fewer than ten values."""
+
+
+class Discordance(Frozen):
+    """Rows that only one of the two got right: all that McNemar's test needs."""
+
+    only_candidate_right: Count
+    only_champion_right: Count
+
+
+class Compared(Frozen):
+    """One measure of both on the same rows."""
+
+    name: Name
+    """`accuracy`, `auc`, `calibration_error`; of a part of the rows `slice:country=NL` or `group:sex=f`."""
+    window: Literal["held_out", "recent"]
+    """Held out of both trainings, or the latest labelled traffic."""
+    candidate: Finite
+    champion: Finite
+    better: Literal["higher", "lower"] = "higher"
+    rows: Count
+    discordance: Discordance | None = None
+    resamples: tuple[Finite, ...] = ()
+    """Candidate less champion on rows drawn with replacement, the same for both (paired bootstrap)."""
+
+    @model_validator(mode="after")
+    def _testable(self) -> Self:
+        if self.resamples and len(self.resamples) < _LEAST_RESAMPLES:
+            raise ValueError(f"resamples: {len(self.resamples)} are too few, at least {_LEAST_RESAMPLES} are needed")
+        if self.discordance is not None:
+            apart = self.discordance.only_candidate_right + self.discordance.only_champion_right
+            if apart > self.rows:
+                raise ValueError("discordance: there cannot be more rows that differ than there are")
+        return self
+
+
+class Limited(Frozen):
+    """A measure of both that is held against a factor: milliseconds at one batch size, or bytes. Lower is better."""
+
+    name: Name
+    """`latency_p50_ms`, `latency_p99_ms`, with the batch size where there are several (`latency_p99_ms@32`); `size_bytes`."""
+    candidate: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    champion: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Fairness(Frozen):
+    """Largest difference between groups, as fairlearn computes it."""
+
+    name: Name
+    """`demographic_parity_difference:sex`, `equalized_odds_difference:age_band`."""
+    candidate: Annotated[float, Field(ge=0, le=1)]
+    champion: Annotated[float, Field(ge=0, le=1)]
+    smallest_group: Count
+    """Rows of it; where it is small the gap is not judged."""
+
+
+class Facts(Frozen):
+    compared: tuple[Compared, ...]
+    limited: tuple[Limited, ...] = ()
+    fairness: tuple[Fairness, ...] = ()
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        names = [f"{each.name} ({each.window})" for each in self.compared]
+        names += [each.name for each in self.limited] + [each.name for each in self.fairness]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{', '.join(sorted(twice))}: given twice")
+        return self
+
+
+class Evaluation(Frozen):
+    """Of `version` beside `champion`."""
+
+    model: Name
+    version: Name
+    champion: Name
+    held_out: Window | None
+    recent: Window | None
+    facts: Facts
+    measured_at: Instant
+
+
+def artifact(champion: str) -> str:
+    """Where an evaluation lies among the artifacts of the run that made the candidate."""
+    return f"evaluations/beside-{champion}.json"
