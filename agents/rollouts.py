@@ -259,15 +259,14 @@ class _Look:
         here = [each for each in old if each.window.start >= self.started[-1]]
         if any(each.pairs is not None for each in here):
             return self._pairs(terms, [each.pairs for each in here if each.pairs is not None])
-        seen = []
-        for side in ("canary", "control"):
-            counts: list[Counts] = [getattr(each, side) for each in here]
-            answered = sum(each.predictions - (each.failed or 0) for each in counts)
-            seen.append(sum(each.labelled or 0 for each in counts) / answered if answered else 0.0)
+        found = self._shares("accuracy", terms, old, lambda each: (each.labelled or 0, each.wrong))
+        # What is worse may have been so in an earlier stage.
+        seen = _coverage(old if found.answer is Answer.WORSE else here)
+        if seen is None:
+            return found
         covered = f"labels for {share(seen[0])} of the canary's and {share(seen[1])} of the control's answers"
         if rules.label_delay:
             covered += f" older than {span(rules.label_delay)}"
-        found = self._shares("accuracy", terms, old, lambda each: (each.labelled or 0, each.wrong))
         if min(seen) < rules.min_coverage:
             reason = f"{covered}, {share(rules.min_coverage)} are needed"
         elif abs(seen[0] - seen[1]) > rules.max_coverage_gap:
@@ -347,6 +346,16 @@ class _Look:
 
 _ORDER = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Canary's all and bad, control's all and bad."""
+
+
+def _coverage(periods: Sequence[Period]) -> tuple[float, float] | None:
+    """Which share of the answers has a label: canary's and control's. None where one of them answered nothing."""
+    sides = [[each.canary for each in periods], [each.control for each in periods]]
+    answered = [sum(each.predictions - (each.failed or 0) for each in counts) for counts in sides]
+    if not all(answered):
+        return None
+    canary, control = (sum(each.labelled or 0 for each in counts) / of for counts, of in zip(sides, answered, strict=True))
+    return canary, control
 
 
 def _told(

@@ -53,8 +53,9 @@ MOST_WRONG = 0.05
 LEAST_FOUND = 0.95
 MOST_SAMPLES = 0.8
 LEAST_ON_SCHEDULE = 0.95
-AT_ONCE = 250
-"""Rollouts whose capital is in memory at once."""
+AT_ONCE = 16
+"""Rollouts whose capital is in memory at once: what stays in a core's cache is twice as fast."""
+DRAWN_AT_ONCE = 250
 FLAGGER_THRESHOLD = 5
 ARGO_FAILURE_LIMIT = 3
 ARGO_IN_A_ROW = 4
@@ -287,7 +288,7 @@ def measure(screen: Screen, rollouts: int) -> tuple[Checks, dict[str, Any]]:
     same: dict[str, list[Ints]] = {}
     done = 0
     while done < rollouts:
-        count = min(AT_ONCE, rollouts - done)
+        count = min(DRAWN_AT_ONCE, rollouts - done)
         streams = drawn(rng, count, LONG_MINUTES, ACCURACY)
         for name, rule in RULES_BESIDE.items():
             same.setdefault(name, []).append(rule(streams))
