@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.promotion_rules import Guardrails, Rollouts
-from agents.rollouts import Choice, Counts, Period, Progress, decide
+from agents.rollout_facts import Counts, Period, Progress
+from agents.rollouts import Choice, decide
 from agents.sequential.answers import Terms, of_shares
 from agents.sequential.shares import Shares
 from simulations.checks import Checks
@@ -299,9 +300,11 @@ def measure(screen: Screen, rollouts: int) -> tuple[Checks, dict[str, Any]]:
 
     streams = drawn(rng, rollouts, 240, ACCURACY - DROP)
     found = {name: found_by(streams, rule(streams)) for name, rule in RULES_BESIDE.items()}
-    ratio = found["ours"]["median_canary_samples"] / fixed["canary_samples"]
-    screen.say(f"a drop of two points: {found['ours']['hour']:.1%} found, with {ratio:.2f} of the samples of the fixed size")
-    checks.at_least("drops_found", found["ours"]["hour"], LEAST_FOUND, "of the drops, within the stage's hour")
+    ratio = (found["ours"]["median_canary_samples"] or math.inf) / fixed["canary_samples"]
+    screen.say(
+        f"a drop of two points: {found['ours']['hour'] or 0.0:.1%} found, with {ratio:.2f} of the samples of the fixed size"
+    )
+    checks.at_least("drops_found", found["ours"]["hour"] or 0.0, LEAST_FOUND, "of the drops, within the stage's hour")
     checks.at_most("samples_of_fixed_size", round(ratio, 3), MOST_SAMPLES, "of the best fixed-size test's")
 
     stages = {
@@ -342,11 +345,13 @@ def wrong_by(minutes: Ints) -> dict[str, float]:
     return {name: float((minutes <= limit).mean()) for name, limit in (("hour", 60), ("day", LONG_MINUTES))}
 
 
-def found_by(streams: Shares, minutes: Ints) -> dict[str, float]:
+def found_by(streams: Shares, minutes: Ints) -> dict[str, float | None]:
+    """The median over all streams, None where half of them were not found in four hours."""
+    median = float(np.median(samples_at(streams, minutes)))
     return {
         "hour": float((minutes <= 60).mean()),
         "four_hours": float((minutes <= 240).mean()),
-        "median_canary_samples": float(np.median(samples_at(streams, minutes))),
+        "median_canary_samples": median if math.isfinite(median) else None,
     }
 
 

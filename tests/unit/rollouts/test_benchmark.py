@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from agents.promotion_rules import Rollouts
-from agents.rollouts import Choice, Period, Progress, decide
+from agents.rollout_facts import Period, Progress
+from agents.rollouts import Choice, decide
 from agents.sequential.shares import Shares
 from benchmarks import canary
+from simulations.stage import Stage
 from tests.unit.rollouts.streams import MINUTE, START, one, periods
 
 WENT = {
@@ -49,6 +51,15 @@ def test_the_benchmark_decides_as_the_product_does(seed: int, accuracy: float, p
     how, minutes = followed(canary.RULES, stages)
     assert {name for name, share in together.items() if share == 1.0 and name != "median_minutes"} == {how}
     assert together["median_minutes"] == minutes
+
+
+def test_the_benchmark_holds_its_limits_at_small_scale() -> None:
+    checks, details = canary.measure(Stage(quiet=True), 100)
+    by_name = {check.name: check for check in checks.entries}
+    # The median of so few has an error of a tenth.
+    assert by_name.pop("samples_of_fixed_size").value < 1
+    assert [check for check in by_name.values() if not check.ok] == []
+    assert details["wrong_rollbacks"]["z_test_peeked"]["day"] > 0.2
 
 
 def test_the_fixed_size_is_that_of_the_textbook() -> None:

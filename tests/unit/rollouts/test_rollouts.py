@@ -1,7 +1,7 @@
 """What is done at a look at a canary."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from agents.policies import PolicyError, parse_policies
 from agents.promotion_rules import Guardrails, Rollouts, Stage
-from agents.rollouts import Choice, Counts, Decision, Discordant, Period, Progress, Values, decide
+from agents.rollout_facts import Counts, Discordant, Period, Progress, Values
+from agents.rollouts import Choice, Decision, decide
 from agents.sequential.answers import Answer
 from agents.sequential.shares import Shares
 from tests.unit.rollouts.streams import MINUTE, START, drawn, one, periods
@@ -195,6 +196,21 @@ def test_a_shadow_is_compared_on_the_requests_that_both_answered() -> None:
     assert shadowed(1, 1).choice is Choice.ADVANCE
     assert shadowed(4, 1).choice is Choice.ROLLBACK
     assert "answered by both" in shadowed(1, 1).judged[0].note
+
+
+def test_a_shadow_spends_its_part_of_the_level_and_leaves_the_rest() -> None:
+    """Together the guardrail claims no more often than policy says, whichever stages there are."""
+
+    def rolled_back_after(rules: Rollouts, started: tuple[datetime, ...]) -> int:
+        made = periods(steady(240, 10, 1, 90, 6), started[-1])
+        return next(
+            minutes
+            for minutes in range(2, 240)
+            if decide(rules, Progress(started=started, periods=made), started[-1] + minutes * MINUTE).choice is Choice.ROLLBACK
+        )
+
+    shadowed = ACCURACY.model_copy(update={"stages": (Stage(weight=0, hold=HOUR), *Rollouts().stages)})
+    assert rolled_back_after(ACCURACY, (START,)) < rolled_back_after(shadowed, (START, START + HOUR))
 
 
 def valued(name: str, average: float, count: int) -> Values:
