@@ -109,3 +109,27 @@ def population_stability(counts: Sequence[int], other: Sequence[int]) -> tuple[f
         index += (share - other_share) * math.log(share / other_share)
     unit = 1 / total + 1 / other_total
     return index, (len(pairs) - 1) * unit, chi_square_tail(index / unit, len(pairs) - 1)
+
+
+def mcnemar(for_it: int, against: int) -> float:
+    """One-sided mid-p of McNemar's exact test: `for_it` or more of the discordant pairs, half of the chance of exactly as many.
+
+    Fagerland, Lydersen and Laake (2013), The McNemar test for binary matched-pairs data: mid-p and asymptotic are better than
+    exact conditional, BMC Medical Research Methodology 13:91. 0.5 where no pair differs.
+    """
+    count = for_it + against
+
+    def log_chance(k: int) -> float:
+        return math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) - count * math.log(2)
+
+    return min(1.0, math.fsum(math.exp(log_chance(k)) for k in range(for_it + 1, count + 1)) + math.exp(log_chance(for_it)) / 2)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted so that the chance of any wrong claim among them is the level: Holm (1979), Scand. J. Statistics 6(2)."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, p_values[place] * (len(p_values) - rank)))
+        adjusted[place] = largest
+    return adjusted

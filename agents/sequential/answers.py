@@ -72,7 +72,7 @@ def of_shares(counts: Shares, terms: Terms, starts: Sequence[int] = (0,)) -> Ans
     may be what makes it worse.
     """
     now = counts.since(starts[-1])
-    harm = shares.log_capital(counts, 0.0, Side.ABOVE, terms.margin, starts, terms.weights)
+    harm = shares.log_capital(counts, 0.0, Side.ABOVE, terms.margin, starts, terms.weights, shares.LARGE)
     fine = shares.log_capital(now, terms.margin, Side.BELOW, terms.margin)
     here = now.difference
     large = _at_least(counts.difference, terms.margin)

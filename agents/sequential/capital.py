@@ -21,6 +21,9 @@ class Side(StrEnum):
         return 1 if self is Side.ABOVE else -1
 
 
+_ALMOST = 1 - 1e-6
+
+
 def log_mean(logs: Numbers, weights: Numbers) -> Numbers:
     """Logarithm of the weighted mean over the last axis; weights sum to one."""
     largest = logs.max(axis=-1)
@@ -33,17 +36,21 @@ def claimed(log_capital: Numbers, level: float) -> Truths:
     return np.asarray(np.maximum.accumulate(log_capital, axis=-1) >= -np.log(level))
 
 
-def invert(log_capital: Callable[[float], float], estimate: float, far: float, level: float, tolerance: float) -> float:
-    """The null nearest to `far` that is not rejected at `level`, found by halving; capital grows from `estimate` to `far`."""
-    if not log_capital(far) >= -np.log(level):
-        return far
-    near = estimate
-    while abs(far - near) > tolerance:
+def invert(log_capital: Callable[[float], float], estimate: float, side: Side, step: float, level: float) -> float:
+    """The null nearest to the estimate, away from it on `side`, that is rejected at `level`; within a sixteenth of what it is
+    away, to the outside. Ends at -1 or 1, between which differences of shares lie."""
+    needed, sign = -np.log(level), side.sign
+    near, far = estimate, estimate + sign * step
+    while abs(far) < 1 and log_capital(far) < needed:
+        near, step = far, step * 2
+        far = estimate + sign * step
+    if abs(far) >= 1:
+        far = sign * _ALMOST
+        if log_capital(far) < needed:
+            return float(sign)
+    while abs(far - near) > abs(far - estimate) / 16:
         middle = (near + far) / 2
-        if log_capital(middle) >= -np.log(level):
-            far = middle
-        else:
-            near = middle
+        near, far = (near, middle) if log_capital(middle) >= needed else (middle, far)
     return far
 
 

@@ -15,7 +15,6 @@ from agents.sequential.capital import Numbers, Side, as_numbers, invert, log_mea
 
 _STAKES = 0.9 * 2.0 ** (-as_numbers(range(20)) / 2)
 """Shares of the most that can be staked without risking ruin; from 90 % down to 0.1 % in steps of the square root of two."""
-_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ def interval(pairs: Pairs, level: float) -> tuple[float, float]:
     def against(side: Side, null: float) -> float:
         return float(log_capital(pairs, null, side)[..., -1])
 
-    low = invert(lambda null: against(Side.ABOVE, null), float(estimate), -1 + _TOLERANCE, level / 2, _TOLERANCE)
-    high = invert(lambda null: against(Side.BELOW, null), float(estimate), 1 - _TOLERANCE, level / 2, _TOLERANCE)
+    step = 1 / (4 * float(pairs.count.sum()) ** 0.5)
+    low = invert(lambda null: against(Side.ABOVE, null), float(estimate), Side.BELOW, step, level / 2)
+    high = invert(lambda null: against(Side.BELOW, null), float(estimate), Side.ABOVE, step, level / 2)
     return low, high

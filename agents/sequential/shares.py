@@ -19,14 +19,14 @@ import numpy as np
 
 from agents.sequential.capital import Numbers, Side, as_numbers, invert, log_mean
 
-SIZES = (1.0, 2**0.5, 2.0, 2**1.5, 4.0, 8.0, 16.0)
-"""The differences that are bet on, in margins beyond the null; the smaller the difference the more weight, because small ones
-need the capital and large ones show by themselves."""
+SIZES = (1 / 8, 1 / 4, 1 / 2, 2**-0.5, 1.0, 2**0.5, 2.0, 2**1.5, 4.0, 8.0, 16.0)
+"""The differences that are bet on, in margins beyond the null; the further from the margin the less weight: what is closer to
+the null is of little account, what is further away shows by itself."""
+LARGE = SIZES[4:]
+"""From the margin on."""
 _SURE = 1e-9
 _OF_THE_CONTROL = 0.02
 """A canary that is so many times better than the control cannot be told from a perfect one."""
-_TOLERANCE = 1e-5
-"""Of bounds of an interval: a thousandth of a point."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,24 @@ class Shares:
 
 
 def log_capital(
-    shares: Shares, null: float, side: Side, margin: float, starts: Sequence[int] = (0,), weights: Sequence[float] = (1.0,)
+    shares: Shares,
+    null: float,
+    side: Side,
+    margin: float,
+    starts: Sequence[int] = (0,),
+    weights: Sequence[float] = (1.0,),
+    sizes: Sequence[float] = SIZES,
 ) -> Numbers:
     """After each period, against "the difference is not on `side` of `null`".
 
-    Differences are sought at the scale of `margin`. `starts`: one process begins at each of these periods, with its share of
-    `weights`; those of weights without a start yet are kept. A canary that becomes bad when it gets half of the traffic is
-    found by the second, however good the first has become.
+    Differences are sought at `sizes`, in units of `margin`. `starts`: one process begins at each of these periods, with its
+    part of `weights`; those of weights without a start yet are kept. A canary that becomes bad when it gets half of the traffic
+    is found by the second process, however good the first has become.
     """
     if len(starts) > len(weights) or not margin > 0:
         raise ValueError("a start needs its weight, and a margin is larger than nothing")
-    grown = np.cumsum(_bets(shares, null, side, margin), axis=-2)
-    prior = _prior()
+    grown = np.cumsum(_bets(shares, null, side, margin * as_numbers(sizes)), axis=-2)
+    prior = _prior(as_numbers(sizes))
     processes = []
     for start in starts:
         before = grown[..., start - 1 : start, :] if start else 0.0
@@ -97,22 +103,22 @@ def interval(shares: Shares, level: float, margin: float) -> tuple[float, float]
     def against(side: Side, null: float) -> float:
         return float(log_capital(shares, null, side, margin)[..., -1])
 
-    low = invert(lambda null: against(Side.ABOVE, null), float(estimate), -1 + _TOLERANCE, level / 2, _TOLERANCE)
-    high = invert(lambda null: against(Side.BELOW, null), float(estimate), 1 - _TOLERANCE, level / 2, _TOLERANCE)
+    low = invert(lambda null: against(Side.ABOVE, null), float(estimate), Side.BELOW, margin / 4, level / 2)
+    high = invert(lambda null: against(Side.BELOW, null), float(estimate), Side.ABOVE, margin / 4, level / 2)
     return low, high
 
 
-def _prior() -> Numbers:
-    weights = 1 / as_numbers(SIZES)
+def _prior(sizes: Numbers) -> Numbers:
+    weights = np.minimum(sizes, 1 / sizes)
     return np.asarray(weights / weights.sum())
 
 
-def _bets(shares: Shares, null: float, side: Side, margin: float) -> Numbers:
+def _bets(shares: Shares, null: float, side: Side, beyond: Numbers) -> Numbers:
     """Logarithm of each period's factor for each alternative; zero where there is nothing to bet on or to bet with."""
     canary, bad, control, control_bad = (each[..., None] for each in vars(shares).values())
     known, known_bad = (np.cumsum(each, axis=-2) - each for each in (control, control_bad))
     ours = (known_bad + 0.5) / (known + 1)
-    wanted = ours + null + side.sign * margin * as_numbers(SIZES)
+    wanted = ours + null + side.sign * beyond
     theirs = np.clip(wanted, ours * _OF_THE_CONTROL, 1 - _SURE)
     playable = (known > 0) & (canary > 0) & (control > 0) & (side.sign * (theirs - ours - null) > 0)
     nearest = _nearest(
@@ -143,9 +149,9 @@ def _nearest(theirs: Numbers, ours: Numbers, canary: Numbers, control: Numbers, 
     b = -(1 + ratio + theirs + ratio * ours + null * (ratio + 2))
     c = null * null + null * (2 * theirs + ratio + 1) + theirs + ratio * ours
     d = -theirs * null * (1 + null)
-    v = b**3 / (27 * a**3) - b * c / (6 * a * a) + d / (2 * a)
+    v = b * b * b / (27 * a * a * a) - b * c / (6 * a * a) + d / (2 * a)
     u = np.where(v > 0, 1.0, -1.0) * np.sqrt(np.maximum(b * b / (9 * a * a) - c / (3 * a), 1e-300))
-    root = 2 * u * np.cos((np.pi + np.arccos(np.clip(v / u**3, -1, 1))) / 3) - b / (3 * a)
+    root = 2 * u * np.cos((np.pi + np.arccos(np.clip(v / (u * u * u), -1, 1))) / 3) - b / (3 * a)
     low, high = max(0.0, null), min(1.0, 1 + null)
     root = np.clip(root, low + 1e-12, high - 1e-12)
     # The arc cosine loses half of the digits near a double root; two steps of Newton bring them back.

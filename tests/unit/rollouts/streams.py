@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from agents.rollouts import Counts, Period
+from agents.rollout_facts import Counts, Period
 from agents.sequential.shares import Shares
 from tools.values import Window
 
