@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from agents.evaluation_facts import Compared, Facts, Fairness, Limited
+from agents.paired import gain, p_value
 from agents.promotion_rules import Evaluations
 from agents.statistics import holm
 from agents.wording import number, share
+from tools.registry.evaluations import Compared, Facts, Fairness, Limited
 from tools.values import Frozen
 
 
@@ -45,7 +46,7 @@ class Verdict(Frozen):
 
 def evaluate(facts: Facts, rules: Evaluations) -> Verdict:
     guarded = [each for each in facts.compared if _named(each.name, rules) and each.rows >= rules.min_rows]
-    tested = [(each, p) for each in guarded if (p := each.p_value("worse")) is not None]
+    tested = [(each, p) for each in guarded if (p := p_value(each, "worse")) is not None]
     adjusted = holm([p for _, p in tested])
     p_worse = {(each.window, each.name): p for (each, _), p in zip(tested, adjusted, strict=True)}
     weighed = [
@@ -75,7 +76,7 @@ def _concluded(facts: Facts, weighed: Sequence[Weighed], rules: Evaluations) -> 
     if held_out.standing is not Standing.BETTER:
         return Standing.INCONCLUSIVE, f"Not better by enough: {held_out.reason}."
     recent = next((each for each in facts.compared if each.name == rules.primary and each.window == "recent"), None)
-    if recent is not None and recent.rows >= rules.min_rows and recent.gain < 0:
+    if recent is not None and recent.rows >= rules.min_rows and gain(recent) < 0:
         return Standing.INCONCLUSIVE, f"Better on held-out rows, but on recent traffic {_shown(recent)}."
     unseen = "" if recent is not None and recent.rows >= rules.min_rows else "; too few recent labels to look at"
     return Standing.BETTER, f"Better, and nothing that policy names is worse: {held_out.reason}{unseen}."
@@ -95,12 +96,12 @@ def _compared(fact: Compared, p_worse: float | None, rules: Evaluations) -> Weig
 
     if fact.rows < rules.min_rows:
         return told(Standing.INCONCLUSIVE, None, f": {fact.rows} rows, {rules.min_rows} are needed")
-    if p_worse is not None and p_worse < rules.significance and fact.gain < 0 and -fact.gain >= rules.max_worse:
+    if p_worse is not None and p_worse < rules.significance and gain(fact) < 0 and -gain(fact) >= rules.max_worse:
         return told(Standing.WORSE, p_worse, f" (p = {p_worse:.2g})")
-    p_better = fact.p_value("better")
+    p_better = p_value(fact, "better")
     if p_better is None:
         return told(Standing.INCONCLUSIVE, None, ": neither discordance nor resamples to test it by")
-    if fact.gain < rules.min_gain:
+    if gain(fact) < rules.min_gain:
         return told(Standing.INCONCLUSIVE, p_worse, f", {share(rules.min_gain)} is asked for")
     if p_better >= rules.significance:
         return told(Standing.INCONCLUSIVE, p_worse, f", which may be chance (p = {p_better:.2g})")
@@ -142,5 +143,6 @@ def _named(name: str, rules: Evaluations) -> bool:
 
 def _shown(fact: Compared) -> str:
     where = "held-out rows" if fact.window == "held_out" else "recent traffic"
-    gain = f"{fact.gain:+.1%}" if math.isfinite(fact.gain) else "from nothing"
-    return f"{fact.name} on {where} {number(fact.candidate)}, the champion's is {number(fact.champion)} ({gain})"
+    relative = gain(fact)
+    told = f"{relative:+.1%}" if math.isfinite(relative) else "from nothing"
+    return f"{fact.name} on {where} {number(fact.candidate)}, the champion's is {number(fact.champion)} ({told})"

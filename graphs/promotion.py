@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from agents.promotion.assess import assess
-from agents.promotion.recommend import recommend
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from agents.alerts import Alert
 from agents.evidence import Recommendation
+from agents.promotion.assess import assess
 from agents.promotion.case import PromotionCase
+from agents.promotion.recommend import recommend
 from agents.requests import request_of
 from agents.subjects import model_of, version_of
 from graphs.context import Context
@@ -46,12 +46,18 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
     if model is None or candidate is None:
         return {"case": case}
     champion = await sources.ask("registry", readers.registry.alias(model, Alias.CHAMPION), None)
+    evaluation = (
+        await sources.ask("registry", readers.registry.evaluation(model, candidate, champion), None)
+        if champion is not None and champion != candidate
+        else None
+    )
     window = Window(start=now - policies.investigation.window, end=now)
     versions = await sources.ask("predictions", readers.predictions.versions(model, window), ())
     served = next((each for each in versions if each.version == champion), None)
     enough = served is not None and served.count >= policies.investigation.min_predictions
     update = {
         "champion": champion,
+        "evaluation": evaluation,
         "slow_ms": served.latency_p99_ms if served is not None and enough else None,
         "missing": sources.missing,
     }

@@ -19,7 +19,8 @@ from agents.actions import AbortRollout, Promote, StartRollout, WorldState
 from agents.evidence import Recommendation
 from agents.narrative import plain
 from agents.policies import Mode, Policies
-from agents.rollouts import Choice, Counts, Period, Progress, decide
+from agents.rollout_facts import Counts, Period, Progress
+from agents.rollouts import Choice, decide
 from agents.wording import share
 from graphs.context import Context
 from graphs.execution import announce, shift

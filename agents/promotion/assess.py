@@ -2,10 +2,19 @@
 
 from datetime import datetime
 
+from agents.evaluation import Standing, Weighed, evaluate
 from agents.evidence import Cause, Evidence, Finding, Hypothesis
 from agents.policies import Policies
 from agents.promotion.case import PromotionCase
+from tools.registry.evaluations import Evaluation
 
+_CAUSES = {
+    Standing.BETTER: Cause.CANDIDATE_BETTER,
+    Standing.WORSE: Cause.CANDIDATE_WORSE,
+    Standing.INCONCLUSIVE: Cause.CANDIDATE_UNPROVEN,
+}
+_MOST = 12
+"""Measures that are told one by one, what is worse first; all of them lie with the candidate's run."""
 _LEADING = 0.9
 """A verdict is reached by rules, not weighed: one stands."""
 
@@ -20,7 +29,26 @@ def assess(case: PromotionCase, policies: Policies, now: datetime) -> Finding:
     if case.candidate == case.champion:
         return _finding(case, Cause.FALSE_ALARM, f"Version {case.candidate} of {case.model} is champion already.", (), now)
     beside = f"version {case.candidate} beside champion {case.champion}"
-    return _finding(case, Cause.CANDIDATE_UNPROVEN, f"No evaluation of {beside} is on record.", (), now)
+    if case.evaluation is None:
+        return _finding(case, Cause.CANDIDATE_UNPROVEN, f"No evaluation of {beside} is on record.", (), now)
+    verdict = evaluate(case.evaluation.facts, policies.evaluations_of(case.model))
+    evidence = tuple(_evidence(each, case.evaluation) for each in verdict.weighed[:_MOST])
+    return _finding(case, _CAUSES[verdict.standing], f"Of {beside}: {verdict.reason}", evidence, now)
+
+
+def _evidence(weighed: Weighed, evaluation: Evaluation) -> Evidence:
+    window = evaluation.recent if weighed.window == "recent" else evaluation.held_out
+    fact = next((f for f in evaluation.facts.compared if (f.name, f.window) == (weighed.name, weighed.window)), None)
+    return Evidence(
+        id=f"evaluation.{weighed.window or 'both'}.{weighed.name}"[:200],
+        statement=f"{weighed.standing.value.capitalize()}: {weighed.reason}.",
+        source="jobs",
+        query=f"evaluation({evaluation.model}, {evaluation.version}, {evaluation.champion})",
+        value=weighed.candidate,
+        limit=weighed.champion,
+        sample_size=fact.rows if fact is not None else None,
+        window=window if weighed.window else None,
+    )
 
 
 def _finding(case: PromotionCase, cause: Cause, summary: str, evidence: tuple[Evidence, ...], now: datetime) -> Finding:

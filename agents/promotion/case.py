@@ -3,6 +3,7 @@
 from agents.alerts import Alert
 from agents.evidence import Missing
 from agents.requests import Request
+from tools.registry.evaluations import Evaluation
 from tools.values import Frozen
 
 
@@ -13,6 +14,8 @@ class PromotionCase(Frozen):
     candidate: str | None
     """None: nothing names a version."""
     champion: str | None = None
+    evaluation: Evaluation | None = None
+    """Of the candidate beside this champion; None where nobody has measured it."""
     request: Request | None = None
     """Who asked for it, where somebody did."""
     slow_ms: float | None = None

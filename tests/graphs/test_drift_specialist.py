@@ -60,9 +60,10 @@ async def test_a_changed_concept_asks_for_training_on_what_came_since_and_stops_
     assert (proposal.action.window_start, proposal.action.window_end) == (case.current.start, case.current.end)
     assert proposal.action.expected_gain is not None
     assert proposal.action.expected_gain > 0.03
-    assert (ended["outcome"], ended["reason"]) == (Outcome.DENIED, "no training backend is configured")
+    assert ended["outcome"] == Outcome.DENIED
+    assert ended["reason"] == "no training command is configured: set models.flights.training.command in the policies"
     ((_, told, _),) = case.platform.notify.sent
-    assert "no training backend is configured" in told.body
+    assert "no training command is configured" in told.body
 
 
 async def test_labels_that_shifted_ask_for_training_on_the_whole_window() -> None:

@@ -21,8 +21,8 @@ _BATCH_ROWS = 4096
 class Answers:
     """One entry per row."""
 
-    predictions: NDArray[Any] | None
-    """Classes; None for a regression."""
+    predictions: NDArray[Any]
+    """Classes; of a regression the values."""
     scores: NDArray[np.float64]
     """Binary: probability of the second class. Multiclass: of the predicted one. Regression: the value."""
 
@@ -43,7 +43,8 @@ def encode(table: pa.Table, spec: ServingSpec) -> list[NDArray[Any]]:
 def answer(engine: Engine, spec: ServingSpec, arrays: list[NDArray[Any]]) -> Answers:
     outputs = np.concatenate([np.asarray(output, np.float64) for output in _computed(engine, arrays)])
     if spec.task == "regression":
-        return Answers(None, outputs.reshape(len(outputs)))
+        values = outputs.reshape(len(outputs))
+        return Answers(values, values)
     classes = np.array(spec.classes)
     if spec.task == "binary":
         with np.errstate(over="ignore"):

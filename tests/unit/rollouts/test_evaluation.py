@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from scipy import stats
 
 from agents.evaluation import Standing, Verdict, evaluate
-from agents.evaluation_facts import Compared, Discordance, Facts, Fairness, Limited
+from agents.paired import gain, p_value
 from agents.promotion_rules import Evaluations
 from agents.statistics import holm, mcnemar
+from tools.registry.evaluations import Compared, Discordance, Facts, Fairness, Limited
 
 RULES = Evaluations()
 
@@ -90,7 +91,7 @@ def test_better_altogether_and_worse_in_a_slice_is_worse() -> None:
 def test_one_bad_slice_among_fifty_is_chance_until_it_is_more() -> None:
     slices = [accuracy(20, 20, rows=1_000, right=900, name=f"slice:{place}") for place in range(49)]
     odd = accuracy(12, 25, rows=1_000, right=900, name="slice:odd")
-    assert odd.p_value("worse") == pytest.approx(0.0168, abs=1e-3)
+    assert p_value(odd, "worse") == pytest.approx(0.0168, abs=1e-3)
     assert verdict(accuracy(300, 180), odd).standing is Standing.WORSE
     assert verdict(accuracy(300, 180), *slices, odd).standing is Standing.BETTER
 
@@ -128,7 +129,7 @@ def test_latency_size_and_fairness_have_limits(fact: dict[str, Any], standing: S
 
 def test_calibration_is_better_when_lower() -> None:
     calibration = bootstrapped(0.05, "lower", "calibration_error")
-    assert calibration.gain == pytest.approx(-0.1)
+    assert gain(calibration) == pytest.approx(-0.1)
     assert verdict(accuracy(300, 180), calibration).standing is Standing.WORSE
     assert verdict(accuracy(300, 180), bootstrapped(-0.05, "lower", "calibration_error")).standing is Standing.BETTER
 
@@ -158,15 +159,15 @@ def test_mcnemar_is_the_binomial_mid_p(only: int, other: int) -> None:
 def test_a_bootstrap_treats_both_alike(shift: float, count: int) -> None:
     found = bootstrapped(shift, count=count)
     mirrored = found.model_copy(update={"candidate": 0.5 - shift, "resamples": tuple(-each for each in found.resamples)})
-    assert found.p_value("better") == pytest.approx(mirrored.p_value("worse"))
-    assert found.p_value("worse") == pytest.approx(mirrored.p_value("better"))
+    assert p_value(found, "better") == pytest.approx(p_value(mirrored, "worse"))
+    assert p_value(found, "worse") == pytest.approx(p_value(mirrored, "better"))
 
 
 def test_a_bootstrap_reaches_further_than_its_resamples() -> None:
-    assert bootstrapped(-0.05).p_value("worse") == pytest.approx(stats.norm.sf(5), rel=0.7)
-    assert bootstrapped(0.0, count=2_000).p_value("worse") == pytest.approx(0.5, abs=0.06)
+    assert p_value(bootstrapped(-0.05), "worse") == pytest.approx(stats.norm.sf(5), rel=0.7)
+    assert p_value(bootstrapped(0.0, count=2_000), "worse") == pytest.approx(0.5, abs=0.06)
     same = bootstrapped(0.0).model_copy(update={"resamples": (0.0,) * 300})
-    assert same.p_value("better") == same.p_value("worse") == 1.0
+    assert p_value(same, "better") == p_value(same, "worse") == 1.0
 
 
 @given(p_values=st.lists(st.floats(0, 1), max_size=20))

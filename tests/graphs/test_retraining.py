@@ -1,0 +1,145 @@
+"""From a drift to a training, from the training to a candidate, from there to a rollout, or to people."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from agents.actions import Notify, Retrain, StartRollout
+from agents.evidence import Cause
+from agents.policies import ModelPolicy, Policies, Training
+from agents.training import JOB_TAG
+from graphs.state import Outcome
+from tests.graphs.platform import MODEL
+from tests.graphs.test_drift_specialist import Drifted, drifted
+from tests.twins.jobs import Play
+from tools.errors import TemporaryError
+from tools.jobs.port import Phase, Progress, Reason, job_name
+from tools.registry.evaluations import Compared, Discordance, Evaluation, Facts
+from tools.registry.port import Alias
+
+COMMAND = ("python", "-m", "train")
+POLICIES = Policies(models={MODEL: ModelPolicy(training=Training(command=COMMAND, team="growth"))})
+JOB = job_name("run-1/1")
+
+
+async def asked() -> Drifted:
+    """A concept has changed, and a training is asked for."""
+    case = await drifted("concept_drift")
+    case.platform.policies = POLICIES
+    await case.run()
+    return case
+
+
+async def training() -> Drifted:
+    case = await asked()
+    await case.platform.decide()
+    return case
+
+
+def made(case: Drifted, *, won: int = 226, lost: int = 109) -> str:
+    """The job has ended well: a version, and what it is worth beside version 1."""
+    platform, rows = case.platform, 6_000
+    version = platform.registry.publish(MODEL, tags={JOB_TAG: JOB})
+    fact = Compared(
+        name="accuracy",
+        window="held_out",
+        candidate=(5_142 + won - lost) / rows,
+        champion=5_142 / rows,
+        rows=rows,
+        discordance=Discordance(only_candidate_right=won, only_champion_right=lost),
+    )
+    evaluation = Evaluation(
+        model=MODEL,
+        version=version,
+        champion="1",
+        held_out=case.current,
+        recent=None,
+        facts=Facts(compared=(fact,)),
+        measured_at=platform.clock.now(),
+    )
+    platform.registry.evaluate(MODEL, version, "1", evaluation.model_dump_json())
+    platform.jobs.go_on(JOB, Play(Phase.SUCCEEDED, exit_code=0))
+    return version
+
+
+async def test_a_training_that_is_approved_is_one_job_on_the_window_that_was_shown() -> None:
+    case = await asked()
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    await case.platform.decide()
+    ((key, spec),) = case.platform.jobs.submissions
+    assert (key, spec.command, spec.team, spec.model) == ("run-1/1", COMMAND, "growth", MODEL)
+    assert spec.environment["OPPEN_WINDOW_START"] == proposal.action.window_start.isoformat()
+    assert "MLFLOW_TRACKING_URI" in spec.secrets
+    assert (await case.platform.jobs.state(JOB)).phase is Phase.RUNNING
+
+
+async def test_a_crash_right_after_the_submission_trains_once() -> None:
+    case = await asked()
+    case.platform.registry.disturb.before("set_alias")
+    submit, calls = case.platform.jobs.submit, []
+
+    async def dying(*arguments: Any) -> Any:
+        calls.append(await submit(*arguments))
+        if len(calls) == 1:
+            raise TemporaryError("the connection broke right after it")
+        return calls[-1]
+
+    case.platform.jobs.submit = dying  # type: ignore[method-assign]
+    await case.platform.decide()
+    assert len(calls) == 2
+    assert len(await case.platform.jobs.jobs()) == 1
+
+
+async def test_it_is_looked_at_until_it_ends_and_told_how_far_it_is() -> None:
+    case = await training()
+    case.platform.jobs.go_on(JOB, Play(progress=Progress(fraction=0.4, eta_seconds=90)))
+    ended = await case.platform.wake()
+    assert "40%" in ended["verification"].reason
+    assert "90 s" in ended["verification"].reason
+    assert datetime.fromisoformat((await case.platform.waits_for("wait"))["until"]) == case.platform.clock.now() + timedelta(
+        minutes=1
+    )
+
+
+async def test_a_better_candidate_is_proposed_for_a_rollout_in_the_same_run() -> None:
+    case = await training()
+    version = made(case)
+    await case.platform.wake()
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert (proposal.action.version, proposal.action.from_version) == (version, "1")
+    assert proposal.finding.cause is Cause.CANDIDATE_BETTER
+    assert "+2.3%" in proposal.finding.summary
+    assert (await case.platform.waits_for("approval"))["quorum"] == 1
+    await case.platform.decide()
+    assert await case.platform.weights() == {"1": 90, version: 10}
+    assert await case.platform.registry.alias(MODEL, Alias.CHALLENGER) == version
+
+
+@pytest.mark.parametrize(("won", "lost", "cause"), [(100, 240, Cause.CANDIDATE_WORSE), (120, 109, Cause.CANDIDATE_UNPROVEN)])
+async def test_what_is_not_better_is_told_and_promotes_nothing(won: int, lost: int, cause: Cause) -> None:
+    case = await training()
+    made(case, won=won, lost=lost)
+    ended = await case.platform.wake()
+    assert ended["outcome"] == Outcome.NOTIFIED
+    assert ended["proposal"].finding.cause is cause
+    assert isinstance(ended["proposal"].action, Notify)
+    assert await case.platform.weights() == {"1": 100}
+
+
+@pytest.mark.parametrize(
+    ("play", "said"),
+    [
+        (Play(Phase.FAILED, Reason.OUT_OF_MEMORY), "out of memory"),
+        (Play(Phase.FAILED, Reason.EXIT_CODE, exit_code=3), "code 3"),
+        (Play(Phase.FAILED, Reason.CANCELLED, detail="by ada"), "by ada"),
+        (Play(Phase.SUCCEEDED), "registered no version"),
+    ],
+)
+async def test_a_training_that_fails_goes_to_people_with_the_reason(play: Play, said: str) -> None:
+    case = await training()
+    case.platform.jobs.go_on(JOB, play)
+    ended = await case.platform.wake()
+    assert (ended["outcome"], said in ended["reason"]) == (Outcome.FAILED, True)
