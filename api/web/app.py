@@ -16,6 +16,7 @@ from api.web.routes import (
     drift,
     health,
     incidents,
+    jobs,
     keys,
     models,
     records,
@@ -24,7 +25,7 @@ from api.web.routes import (
 )
 from api.web.services import Services
 
-_ROUTES = (health, alerts, triggers, incidents, approvals, autonomy, models, rollouts, drift, records, keys)
+_ROUTES = (health, alerts, triggers, incidents, approvals, autonomy, models, rollouts, jobs, drift, records, keys)
 
 
 def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], limits: tuple[int, int]) -> FastAPI:

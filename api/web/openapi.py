@@ -28,6 +28,7 @@ _TAGS = {
     "autonomy": "How much the platform may do by itself, and the kill switch.",
     "triggers": "What people ask for: a check, a training, a rollout.",
     "rollouts": "Challengers beside their champions, stage by stage.",
+    "jobs": "Trainings under way, and what became of them.",
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
     "drift": "How far a model's data has moved and why, and how right the model is.",
     "audit": "Who did what: append-only, hash-chained.",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from agents.actions import CHANGES_NOTHING
+from agents.actions import CHANGES_NOTHING, StartRollout
 from agents.guard import Ask, Auto, Deny
 from api.store import audit, events
 from api.store.database import Database
@@ -93,7 +93,8 @@ def _lines(values: RunState) -> Iterator[Told]:
     )
     if (judgement := values.get("judgement")) is not None:
         yield Told("proposal.judged", f"{proposal.id}/judged", {"proposal": proposal.id, **_judged(judgement)}, audited=True)
-    if values.get("receipt") is not None and not isinstance(proposal.action, CHANGES_NOTHING):
+    yield from _rollout(values)
+    if values.get("receipt") is not None and not isinstance(proposal.action, (*CHANGES_NOTHING, StartRollout)):
         yield Told(
             "verification.begun",
             f"{proposal.id}/verifying",
@@ -105,6 +106,19 @@ def _lines(values: RunState) -> Iterator[Told]:
             f"{proposal.id}/checked/{verification.at.isoformat()}",
             {"proposal": proposal.id, **verification.model_dump(mode="json")},
         )
+
+
+def _rollout(values: RunState) -> Iterator[Told]:
+    """Each stage once, and each change of mind within a stage; not each look."""
+    rollout = values.get("rollout")
+    if rollout is None:
+        return
+    for stage, started in enumerate(rollout.started):
+        told = {"rollout": rollout.key, "stage": stage, "weight": rollout.action.stages[stage].weight}
+        yield Told("rollout.stage", f"{rollout.key}/stage/{stage}", {**told, "since": started.isoformat()})
+    if (decision := rollout.decision) is not None:
+        data = {"rollout": rollout.key, "stage": decision.stage, "choice": decision.choice.value, "reason": decision.reason}
+        yield Told("rollout.decided", f"{rollout.key}/stage/{decision.stage}/{decision.choice.value}", data)
 
 
 def _judged(judgement: Auto | Ask | Deny) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""Trainings as jobs: how far each is, what it says, what it has used, and a person's word to end it."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.problems import NotFound
+from api.store import audit
+from api.web import auth
+from api.web.dependencies import Needs, json_only
+from api.web.services import Services
+from api.web.views import View
+from tools.errors import PermanentError
+from tools.jobs.port import JobState, Phase, Progress, Reason, Usage
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_MOST_LINES = 10_000
+
+
+class JobView(View):
+    name: str
+    model: str
+    team: str
+    """Who pays."""
+    run_id: str
+    """Of the run that asked for it."""
+    phase: Phase
+    reason: Reason | None
+    """Why it failed, or what keeps it pending."""
+    detail: str
+    exit_code: int | None
+    attempts: int
+    progress: Progress | None
+    """As it says itself; null in listings."""
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class JobUsageView(JobView):
+    usage: Usage | None
+    """Null before it has begun."""
+
+
+class JobsView(View):
+    items: list[JobView]
+
+
+class LinesView(View):
+    items: list[str]
+
+
+class CancelBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "the data turned out to be wrong"}]})
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+@router.get("")
+async def list_jobs(
+    needs: Needs, _who: auth.CanView, model: Annotated[str | None, Query(description="Only those of this model.")] = None
+) -> JobsView:
+    """Newest first, those that have ended too for as long as they are kept."""
+    return JobsView(items=[JobView.model_validate(each) for each in await needs.jobs.jobs(model=model)])
+
+
+@router.get("/{name}")
+async def show_job(name: str, needs: Needs, _who: auth.CanView) -> JobUsageView:
+    state = await _state(needs, name)
+    usage = await needs.jobs.usage(name) if state.started_at is not None else None
+    return JobUsageView(**JobView.model_validate(state).model_dump(), usage=usage)
+
+
+@router.get("/{name}/logs")
+async def show_job_logs(
+    name: str, needs: Needs, _who: auth.CanView, tail: Annotated[int, Query(ge=1, le=_MOST_LINES)] = 200
+) -> LinesView:
+    """The last lines of its latest attempt."""
+    await _state(needs, name)
+    return LinesView(items=[line async for line in needs.jobs.logs(name, tail=tail)])
+
+
+@router.post("/{name}/cancel", status_code=202, dependencies=[Depends(json_only)])
+async def cancel_job(name: str, body: CancelBody, needs: Needs, who: auth.CanOperate) -> JobView:
+    """Ask it to end; whoever waits for it is told. What has ended stays as it is, and repeating it changes nothing."""
+    await _state(needs, name)
+    state = await needs.jobs.cancel(name, reason=f"{who.name}: {body.reason}")
+    now = needs.clock.now()
+    async with needs.database.begin() as transaction:
+        told = {"job": name, "reason": body.reason}
+        audit.append(transaction, at=now, actor=who.name, action="job.cancelled", subject=f"job:{name}", data=told)
+    return JobView.model_validate(state)
+
+
+async def _state(needs: Services, name: str) -> JobState:
+    """Raises NotFound."""
+    try:
+        return await needs.jobs.state(name)
+    except PermanentError as error:
+        raise NotFound(f"there is no job {name[:100]!r}") from error
