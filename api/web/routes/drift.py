@@ -8,6 +8,7 @@ from pydantic import AwareDatetime
 
 from agents.drift.causes import DriftFinding, DriftObservations, explain, pairs
 from agents.drift.performance import Performance, perform
+from agents.drift.rules import Method
 from agents.drift.verdicts import compare
 from api.problems import FieldError, Invalid, NotFound
 from api.store import monitors
@@ -131,6 +132,10 @@ async def show_drift(
         Literal["traffic", "training"],
         Query(description="`training`: what the version (default: the champion) was trained on, instead of a window."),
     ] = "traffic",
+    method: Annotated[
+        list[Method] | None,
+        Query(max_length=5, description="Instead of policy's, for the kinds of columns that it is for; may be repeated."),
+    ] = None,
 ) -> DriftView:
     """What moved between two windows of a model's traffic, by how much, how surely, and why.
 
@@ -150,7 +155,7 @@ async def show_drift(
         current=WindowView.model_validate(windows.current),
         rows_reference=seen.reference.rows,
         rows_current=seen.current.rows,
-        finding=explain(seen, rules.rules),
+        finding=explain(seen, rules.rules.by(method or ())),
     )
 
 
