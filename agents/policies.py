@@ -122,6 +122,10 @@ class Drift(Frozen):
     """So many windows have to drift one after the other before anything is raised: one odd hour retrains no model."""
     min_gain: Share = 0.01
     """Inputs that moved without costing so much accuracy retrain nothing."""
+    max_quarantine: Duration = timedelta(days=7)
+    """A longer stretch is no fault but what the data is like by now; without it there would be little left to compare with."""
+    longest_window: Duration = timedelta(days=92)
+    """What may be asked for at once: a quarter is counted in seconds, and a typing mistake of years is not counted at all."""
     rules: DriftRules = DriftRules()
 
     @model_validator(mode="after")

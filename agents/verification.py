@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Retrain, Rollback, Scale
+from agents.actions import NoAction, Notify, QuarantineData, ReleaseData, Retrain, Rollback, Scale
 from agents.incident.observations import Observations
 from agents.measures import Measure, certainly_wrong, lacking, listed, operations, quality, utilisation
 from agents.policies import Policies, Slo
@@ -45,6 +45,15 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
             return _scaled(scale, look)
         case Retrain():
             held = "It has changed nothing that serves: the challenger is measured before it does."
+            return Verification(status=Status.HOLDS, reason=held, at=now)
+        case QuarantineData():
+            held = (
+                "Until it is released, no training learns from it and no drift is measured against it. "
+                "What makes the values is still to be repaired: see the runbook."
+            )
+            return Verification(status=Status.HOLDS, reason=held, at=now)
+        case ReleaseData():
+            held = "It has changed nothing that serves: trainings and comparisons have it again."
             return Verification(status=Status.HOLDS, reason=held, at=now)
         case Notify() | NoAction():
             return Verification(status=Status.HOLDS, reason="It changes nothing, so there is nothing to confirm.", at=now)

@@ -16,6 +16,7 @@ from api.settings import Settings
 from api.store.actions import ActionLedger
 from api.store.database import Database
 from api.store.notifications import SentMessages
+from api.store.quarantines import SqlQuarantines
 from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
@@ -33,6 +34,7 @@ from tools.errors import PortError
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
+from tools.quarantines.port import Quarantines
 from tools.registry.port import Registry
 from tools.serving.port import Serving
 from tools.telemetry.port import Telemetry
@@ -64,10 +66,11 @@ class Adapters:
     predictions: PredictionStore
     telemetry: Telemetry
     notify: Notifier
+    quarantines: Quarantines
 
     @property
     def toolbox(self) -> Toolbox:
-        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
+        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines)
 
 
 Decorate = Callable[[Adapters], Adapters]
@@ -125,7 +128,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         intake = Intake(database, policy, clock)
-        watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, _WATCH)
+        watching = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
+        watch = Chore("watch", watching.once, _WATCH)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
@@ -141,6 +145,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             registry=adapters.registry,
             serving=adapters.serving,
             predictions=adapters.predictions,
+            quarantines=adapters.quarantines,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
@@ -187,7 +192,7 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     if settings.channels:
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
-    return Adapters(registry, serving, predictions, telemetry, notify)
+    return Adapters(registry, serving, predictions, telemetry, notify, SqlQuarantines(database, clock))
 
 
 async def _build_runner(

@@ -20,6 +20,8 @@ class Outcome(StrEnum):
     """The action was carried out and its effect verified."""
     NO_ACTION = "no_action"
     """The finding is that nothing needs to be done."""
+    CONTAINED = "contained"
+    """The harm is bounded; what causes it is for people to repair."""
     NOTIFIED = "notified"
     """There was nothing for OPPEN to do but to tell people."""
     DECLINED = "declined"

@@ -20,7 +20,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, RetryPolicy
 
 from agents import guard
-from agents.actions import NoAction, Notify
+from agents.actions import NoAction, Notify, QuarantineData
 from agents.evidence import Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
@@ -203,6 +203,8 @@ def _ended(state: RunState) -> Ended:
         return {"outcome": Outcome.NOTIFIED, "reason": state["recommendation"].reason}
     if verification is not None and state.get("undo_of") is not None:
         return {"outcome": Outcome.UNDONE, "reason": verification.reason}
+    if isinstance(state["proposal"].action, QuarantineData) and verification is not None:
+        return {"outcome": Outcome.CONTAINED, "reason": verification.reason}
     if verification is not None and verification.status is Status.HOLDS:
         return {"outcome": Outcome.RESOLVED, "reason": verification.reason}
     return {"outcome": Outcome.UNVERIFIED, "reason": verification.reason if verification else "never verified"}

@@ -6,7 +6,7 @@ from agents.drift.performance import Performance
 from agents.drift.verdicts import Comparison
 from agents.evidence import Missing
 from tools.registry.port import TrainingRun
-from tools.values import Frozen, Window
+from tools.values import Frozen, Instant, LeftOut, Window
 
 
 class DriftCase(Frozen):
@@ -24,4 +24,8 @@ class DriftCase(Frozen):
     """The champion's inputs beside those it was trained on; None where its training left nothing, or too little came."""
     training: TrainingRun | None = None
     """The job that made the champion."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What is quarantined of reference and current window, and of the same hours of earlier seasons."""
+    broken_since: Instant | None = None
+    """Of a fault of the data: when it began, as far as that shows."""
     missing: tuple[Missing, ...] = ()

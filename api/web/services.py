@@ -16,6 +16,7 @@ from api.work.intake import Intake
 from tools.clock import Clock
 from tools.errors import TemporaryError
 from tools.predictions.port import Lag, PredictionReader
+from tools.quarantines.port import Quarantines
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
 
@@ -35,6 +36,7 @@ class Services:
     registry: RegistryReader
     serving: ServingReader
     predictions: PredictionReader
+    quarantines: Quarantines
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

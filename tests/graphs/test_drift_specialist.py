@@ -6,17 +6,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.actions import NoAction, Notify, Retrain
+from agents.actions import NoAction, Notify, QuarantineData, Retrain
 from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import Mode
 from agents.routing import Specialist, route
 from graphs.state import Outcome
 from simulations.drift_worlds import World
-from tests.graphs.platform import MODEL, Platform, alert
+from tests.graphs.platform import HOUR, MODEL, Platform, alert
 from tools.predictions.records import PredictionRecord
 from tools.tables import stored
 from tools.values import Window
+
+DAY = 24 * HOUR
 
 
 @dataclass
@@ -97,13 +99,57 @@ async def test_without_labels_training_is_asked_for_because_harm_would_go_unseen
     assert proposal.action.expected_gain is None
 
 
-async def test_broken_values_are_told_to_people() -> None:
+async def test_broken_values_are_quarantined_and_people_are_told_to_repair_them() -> None:
     case = await drifted("data_quality")
+    await case.run()
+    action = (await case.platform.proposal()).action
+    assert isinstance(action, QuarantineData)
+    assert action.features == (case.world.detail.split(":")[0].split()[0],)
+    assert (action.window_start, action.window_end) == (case.current.start, case.current.end)
+    await case.platform.decide()
+    ended = await case.platform.wake()
+    assert ended["outcome"] == Outcome.CONTAINED
+    (placed,) = await case.platform.quarantines.in_force(MODEL)
+    assert (placed.window, placed.placed_by) == (case.current, "alice")
+    assert "still to be repaired" in case.platform.notify.sent[-1][1].body
+
+
+async def test_a_fault_that_has_just_begun_is_quarantined_from_then_on() -> None:
+    case = await drifted("none")
+    since = case.current.end - 6 * HOUR
+    case.world = World(3, "data_quality")
+    case.world.model = MODEL
+    fresh = case.world.draw(Window(start=since, end=case.current.end), 2_400, 0.5, hit=True)
+    case.platform.predictions.add(msgspec.structs.replace(each, id=f"fresh-{each.id}") for each in fresh)
+    await case.run()
+    action = (await case.platform.proposal()).action
+    assert isinstance(action, QuarantineData)
+    assert action.window_start == since
+
+
+async def test_what_is_quarantined_already_is_not_asked_about_again_and_people_are_told() -> None:
+    case = await drifted("data_quality")
+    await case.platform.quarantines.place(MODEL, case.current, (), expected=(), key="k", actor="ann", reason="broken")
     ended = await case.run()
-    proposal = ended["proposal"]
     assert ended["outcome"] == Outcome.NOTIFIED
-    assert isinstance(proposal.action, Notify)
-    assert case.world.detail.split(":")[0] in proposal.action.body
+    assert "quarantined already" in ended["reason"]
+
+
+async def test_a_training_says_what_it_leaves_out_because_it_is_quarantined() -> None:
+    case = await drifted("label_shift")
+    broken = Window(start=case.reference.start + DAY, end=case.reference.start + 2 * DAY)
+    older = broken.shifted(-10 * DAY)
+    for place, window in enumerate((broken, older)):
+        await case.platform.quarantines.place(MODEL, window, (), expected=(), key=f"{place}", actor="ann", reason="broken")
+    action = (await case.run())["proposal"].action
+    assert isinstance(action, Retrain)
+    assert [each.window for each in action.left_out] == [broken]
+
+
+async def test_quarantines_that_cannot_be_read_are_named_as_missing() -> None:
+    case = await drifted("label_shift")
+    case.platform.quarantines.go_down()
+    assert [each.source for each in (await case.run())["proposal"].finding.missing] == ["quarantines"]
 
 
 async def test_nothing_that_moved_is_a_false_alarm() -> None:

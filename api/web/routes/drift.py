@@ -18,10 +18,10 @@ from api.web.dependencies import Needs
 from api.web.openapi import answers
 from api.web.services import Services
 from api.web.views import View
-from graphs.drifting import beside_training, observe_drift
+from graphs.drifting import beside_training, left_out, observe_drift
 from tools.errors import PermanentError
 from tools.registry.port import Alias
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 router = APIRouter(prefix="/v1", tags=["drift"])
 
@@ -42,6 +42,8 @@ class DriftView(View):
     current: WindowView
     rows_reference: int
     rows_current: int
+    left_out: list[LeftOut]
+    """What is quarantined: neither the reference nor the earlier seasons have it."""
     finding: DriftFinding
 
 
@@ -144,10 +146,14 @@ async def show_drift(
     """
     await _known(needs, model)
     rules = needs.policies().drift_of(model)
+    without: tuple[LeftOut, ...] = ()
     if against == "training":
         version, seen = await _beside_training(needs, model, version, windows.current)
     else:
-        seen = await observe_drift(model, windows.reference, windows.current, needs.predictions, rules, version=version)
+        without = await left_out(model, windows.reference, windows.current, rules, needs.quarantines)
+        seen = await observe_drift(
+            model, windows.reference, windows.current, needs.predictions, rules, version=version, without=without
+        )
     return DriftView(
         model=model,
         version=version,
@@ -155,6 +161,7 @@ async def show_drift(
         current=WindowView.model_validate(windows.current),
         rows_reference=seen.reference.rows,
         rows_current=seen.current.rows,
+        left_out=list(without),
         finding=explain(seen, rules.rules.by(method or ())),
     )
 
@@ -168,9 +175,10 @@ async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Bot
     """
     await _known(needs, name)
     rules = needs.policies().drift_of(name)
-    before = await needs.predictions.distributions(name, windows.reference)
+    without = await left_out(name, windows.reference, windows.current, rules, needs.quarantines)
+    before = await needs.predictions.distributions(name, windows.reference, without=without)
     now = await needs.predictions.distributions(name, windows.current, like=before)
-    learnt = await needs.predictions.outcomes(name, windows.reference)
+    learnt = await needs.predictions.outcomes(name, windows.reference, without=without)
     versions = [
         VersionQualityView(
             version=each.version,
