@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from agents.alerts import Alert
-from agents.drift.case import DriftCase
+from agents.drift.case import DriftCase, Rollout
 from agents.drift.causes import DriftObservations, Pair, explain, pairs
 from agents.drift.performance import perform
 from agents.drift.verdicts import Comparison, compare
@@ -36,6 +36,7 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
     champion = await sources.ask("registry", readers.registry.alias(model, Alias.CHAMPION), None)
     skew = await _skew(model, champion, current, readers, sources, rules) if champion else None
     training = await sources.ask("jobs", readers.registry.training_run(model, champion), None) if champion else None
+    rollout = await sources.ask(_SOURCE, _rollout(model, current, readers), None) if champion else None
     without = await sources.ask("quarantines", left_out(model, reference, current, rules, readers.quarantines), ())
     question = observe_drift(model, reference, current, readers.predictions, rules, without=without)
     observations = await sources.ask(_SOURCE, question, None)
@@ -49,6 +50,7 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
             "champion": champion,
             "skew": skew,
             "training": training,
+            "rollout": rollout,
             "measured": measured,
             "left_out": without,
             "broken_since": broken_since,
@@ -56,6 +58,17 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
             "missing": (*sources.missing, *(observations.missing if observations is not None else ())),
         }
     )
+
+
+async def _rollout(model: str, current: Window, readers: Readers) -> Rollout | None:
+    """None where the champion did not change within the window."""
+    moves = [each for each in await readers.registry.history(model) if each.alias is Alias.CHAMPION]
+    last = max(moves, key=lambda each: each.at, default=None)
+    if last is None or last.before is None or last.after is None or not current.start < last.at < current.end:
+        return None
+    parts = Window(start=current.start, end=last.at), Window(start=last.at, end=current.end)
+    before, since = [await readers.predictions.versions(model, part) for part in parts]
+    return Rollout(version=last.after, previous=last.before, at=last.at, before=before, since=since)
 
 
 async def left_out(

@@ -1,19 +1,24 @@
 """The drift specialist in the supervisor: what it proposes for each cause, and where that stops."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
 
-from agents.actions import NoAction, Notify, QuarantineData, Retrain
+from agents.actions import NoAction, Notify, QuarantineData, Retrain, Rollback
 from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import Mode
-from agents.routing import Specialist, route
+from agents.routing import HandOver, Specialist, route
 from graphs.state import Outcome
+from graphs.supervisor import pass_on
 from simulations.drift_worlds import World
-from tests.graphs.platform import HOUR, MODEL, Platform, alert
+from tests.graphs.platform import HOUR, MODEL, Platform, alert, bad_rollout, healthy
+from tests.twins.predictions import TwinPredictions
+from tools.errors import TemporaryError
+from tools.predictions.port import Period
 from tools.predictions.records import PredictionRecord
 from tools.tables import stored
 from tools.values import Window
@@ -215,3 +220,63 @@ async def test_in_mode_observe_nothing_is_asked_either() -> None:
 def test_who_takes_a_case(name: str, labels: dict[str, str], specialist: Specialist) -> None:
     platform = Platform()
     assert route([alert(platform.clock.now(), name=name, labels={"model": MODEL, **labels})]) is specialist
+
+
+def drift_alert(platform: Platform) -> Alert:
+    labels = {"alertname": "ModelDrift", "monitor": "drift", "model": MODEL}
+    return alert(platform.clock.now(), source="monitor", name="ModelDrift", labels=labels)
+
+
+async def test_drift_that_came_with_a_version_is_handed_to_the_incident_specialist_who_takes_it_back() -> None:
+    platform = await bad_rollout()
+    await platform.start(drift_alert(platform))
+    proposal = await platform.proposal()
+    assert proposal.requested_by == "agent:incident"
+    assert proposal.action == Rollback(model=MODEL, from_version="2", to_version="1")
+    assert "Handed over by the drift specialist: it came with version 2" in proposal.finding.summary
+    await platform.decide()
+    assert await platform.champion() == "1"
+
+
+async def test_a_version_that_is_as_right_as_the_one_before_is_nobody_else_s_case() -> None:
+    platform = await healthy()
+    await platform.move("2")
+    platform.traffic("2", 4 * HOUR)
+    ended = await platform.start(drift_alert(platform))
+    assert ended["proposal"].requested_by == "agent:drift"
+    assert ended.get("handed") is None
+
+
+async def test_where_other_versions_are_as_wrong_it_is_the_world_and_stays_with_the_drift_specialist() -> None:
+    platform = await healthy()
+    platform.traffic("1", 16 * HOUR, accuracy=0.5)
+    await platform.move("2")
+    platform.traffic("2", 6 * HOUR, accuracy=0.5)
+    ended = await platform.start(drift_alert(platform))
+    assert ended["proposal"].requested_by == "agent:drift"
+    assert isinstance(ended["proposal"].action, Retrain)
+
+
+class WithoutPeriods(TwinPredictions):
+    """What the incident specialist rests on cannot be read."""
+
+    async def periods(self, model: str, windows: Sequence[Window], *, steps: int) -> tuple[Period, ...]:
+        raise TemporaryError("too slow today")
+
+
+async def test_where_the_other_specialist_finds_nothing_the_first_one_s_word_stands() -> None:
+    platform = await bad_rollout(predictions=WithoutPeriods())
+    ended = await platform.start(drift_alert(platform))
+    assert ended["handed"].by is Specialist.DRIFT
+    proposal = ended["proposal"]
+    assert proposal.requested_by == "agent:drift"
+    assert proposal.action == ended["handed"].recommendation.action
+
+
+async def test_a_case_is_handed_over_once_whoever_wishes_it_again() -> None:
+    platform = await bad_rollout()
+    await platform.start(drift_alert(platform))
+    state = (await platform.graph.aget_state(platform.config)).values
+    back = HandOver(to=Specialist.DRIFT, reason="it is yours after all")
+    step = await pass_on({**state, "handover": back, "specialist": Specialist.INCIDENT})
+    assert step.goto == "propose"

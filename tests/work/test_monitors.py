@@ -187,7 +187,7 @@ async def test_a_training_that_left_nothing_cannot_be_compared(watched: Watched)
 
 async def _whole_again_after_a_broken_week(watched: Watched, *, quarantined: bool) -> list[tuple[str, str]]:
     """Broken for six of the last days, whole since yesterday: what is said of data by then."""
-    watched.world = World(3, "data_quality")
+    watched.world = World(1, "data_quality")
     watched.world.model = "loans"
     start = watched.clock.now()
     watched.traffic(hit=True, time=6 * DAY, rows=1_500)
