@@ -125,7 +125,8 @@ class Watch:
         policies = self._policies()
         about_data = check.monitor in ("drift", "data_quality", "skew")
         in_a_row = policies.drift_of(model).in_a_row if about_data else policies.monitors_of(model).in_a_row
-        step = monitoring.advance(Standing(streak=record.streak, raised_at=record.raised_at), check, tick, in_a_row)
+        standing, repeat = Standing(streak=record.streak, raised_at=record.raised_at), policies.monitors_of(model).repeat
+        step = monitoring.advance(standing, check, tick, in_a_row, since=record.tick, repeat=repeat)
         if step.alert is not None and step.raised_at is not None:
             alert = Alert(
                 source=SOURCE,

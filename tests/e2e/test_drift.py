@@ -1,10 +1,12 @@
 """Drift and quality over HTTP: what moved, why, and how right the model is."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from api.problems import Overloaded
 from simulations.drift_worlds import World
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform
@@ -179,3 +181,29 @@ async def test_a_method_may_be_asked_for(platform: Platform, windows: tuple[Wind
     assert methods["numeric"] == method
     assert answer["finding"]["cause"] == "covariate_drift"
     refused(await platform.viewer.get("/v1/drift", params={"model": "model", "method": "euclid"}), 422, "invalid")
+
+
+async def test_too_many_questions_at_once_are_put_off(platform: Platform, windows: tuple[Window, Window]) -> None:
+    filled(platform, windows, "none")
+    gate = platform.app.state.local.questions
+    with ExitStack() as taken:
+        while True:
+            try:
+                taken.enter_context(gate)
+            except Overloaded:
+                break
+        for path in ("/v1/drift?model=model", "/v1/models/model/quality"):
+            problem = await platform.viewer.get(path)
+            refused(problem, 503, "overloaded")
+            assert problem.headers["Retry-After"] == "2"
+    for _ in range(6):
+        assert (await platform.viewer.get("/v1/drift?model=model")).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["start", "reference_start"])
+async def test_a_window_of_years_is_refused(platform: Platform, windows: tuple[Window, Window], field: str) -> None:
+    filled(platform, windows, "none")
+    query = {"model": "model", field: (platform.clock.now() - 500 * _DAY).isoformat()}
+    if field == "start":
+        query["reference_start"] = (platform.clock.now() - 501 * _DAY).isoformat()
+    assert fields(refused(await platform.viewer.get("/v1/drift", params=query), 422, "invalid")) == [field]

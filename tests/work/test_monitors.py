@@ -208,3 +208,31 @@ async def test_a_reference_that_was_broken_raises_no_second_alarm_where_it_is_qu
 ) -> None:
     found = await _whole_again_after_a_broken_week(watched, quarantined=quarantined)
     assert (found == []) is quarantined
+
+
+async def _closed(watched: Watched) -> None:
+    """People close what is open."""
+    async with watched.database.begin() as transaction:
+        for record in (await incidents.lock_open(transaction, {"model:loans"})).values():
+            await incidents.close(transaction, record.id, "escalated", at=watched.clock.now(), summary="We know.")
+
+
+async def test_an_incident_that_people_closed_opens_again_a_day_later_while_it_is_still_bad(watched: Watched) -> None:
+    for _ in range(2):
+        watched.traffic(hit=True)
+        await watched.watch.once()
+    await _closed(watched)
+    watched.traffic(hit=True, time=HOUR, rows=20)
+    await watched.watch.once()
+    assert await watched.incidents() == ["model:loans"]
+    watched.traffic(hit=True)
+    await watched.watch.once()
+    assert await watched.incidents() == ["model:loans"] * 2
+    assert [each for each in await watched.alerts() if each[0] == "drift"] == [("drift", "firing")]
+
+
+async def test_an_open_incident_takes_in_what_is_said_again(watched: Watched) -> None:
+    for _ in range(4):
+        watched.traffic(hit=True)
+        await watched.watch.once()
+    assert await watched.incidents() == ["model:loans"]

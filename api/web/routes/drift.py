@@ -10,11 +10,12 @@ from agents.drift.causes import DriftFinding, DriftObservations, explain, pairs
 from agents.drift.performance import Performance, perform
 from agents.drift.rules import Method
 from agents.drift.verdicts import compare
+from agents.wording import span
 from api.problems import FieldError, Invalid, NotFound
 from api.store import monitors
 from api.store.text import storable
 from api.web import auth
-from api.web.dependencies import Needs
+from api.web.dependencies import Needs, asks_much
 from api.web.openapi import answers
 from api.web.services import Services
 from api.web.views import View
@@ -116,6 +117,11 @@ class Windows:
             raise _refused("start", f"has to be before `end`, which is {end.isoformat()}")
         if reference_start >= reference_end:
             raise _refused("reference_start", f"has to be before `reference_end`, which is {reference_end.isoformat()}")
+        for field, length in (("start", end - start), ("reference_start", reference_end - reference_start)):
+            if length > rules.longest_window:
+                raise _refused(
+                    field, f"{span(length)} are longer than the {span(rules.longest_window)} that policy lets be asked"
+                )
         self.current = Window(start=start, end=end)
         self.reference = Window(start=reference_start, end=reference_end)
 
@@ -123,7 +129,7 @@ class Windows:
 Both = Annotated[Windows, Depends()]
 
 
-@router.get("/drift", responses=answers(404))
+@router.get("/drift", responses=answers(404), dependencies=[Depends(asks_much)])
 async def show_drift(
     needs: Needs,
     _who: auth.CanView,
@@ -166,7 +172,7 @@ async def show_drift(
     )
 
 
-@router.get("/models/{name}/quality")
+@router.get("/models/{name}/quality", dependencies=[Depends(asks_much)])
 async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Both) -> QualityView:
     """How right each version is on the labels that have come, what to expect of the others, and which inputs are broken.
 
