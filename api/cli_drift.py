@@ -1,7 +1,6 @@
 """`oppen drift`: what can be said about two tables without a server."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,13 @@ if TYPE_CHECKING:
 
 drift = typer.Typer(no_args_is_help=True, help="How far data has moved from what a model was trained on.")
 
-Table = Annotated[Path, typer.Option(help="A file: .parquet, .csv, .jsonl or .ndjson.")]
+Table = Annotated[
+    str,
+    typer.Option(
+        help="A file (.parquet, .csv, .jsonl, .ndjson), a folder of Parquet (a table of the lake), or a database's table: "
+        "sqlite:///PATH#TABLE, postgresql://...#TABLE, clickhouse://...#TABLE, chdb:///FOLDER#TABLE."
+    ),
+]
 
 Methods = Annotated[
     list[str] | None,
@@ -37,17 +42,17 @@ def compare(reference: Table, current: Table, method: Methods = None, as_json: J
     frugal()
     from agents.drift.rules import DriftRules
     from agents.drift.verdicts import compare as judge
-    from tools.errors import PermanentError
-    from tools.tables.files import FileTable
+    from tools.errors import PortError
+    from tools.tables.opening import open_table
     from tools.tables.profiling import profile_together
 
     started = time.perf_counter()
     try:
-        profiled = profile_together(FileTable(reference), FileTable(current))
-    except PermanentError as error:
+        profiled = profile_together(open_table(reference), open_table(current))
+    except PortError as error:
         raise Refused(str(error)) from error
     if not profiled.pairs:
-        raise Refused(f"{reference} and {current} have no column in common that can be compared")
+        raise Refused("the two tables have no column in common that can be compared")
     found = judge(profiled.pairs.values(), DriftRules().by(_methods(method))).model_dump(mode="json")
     seconds = round(time.perf_counter() - started, 3)
     if as_json:
