@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from agents.promotion_rules import Stage
-from tools.values import Frozen, Instant
+from tools.values import Frozen, Instant, LeftOut, Window
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -46,6 +46,52 @@ class Retrain(Frozen):
     """Accuracy that is to be won back, as a share of 1; None where it cannot be told."""
     expected_seconds: Annotated[float, Field(ge=0)] | None = None
     """What the training of `version` took; None where that is not on record."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Quarantined data within the window: rows of these stretches are not learnt from, whichever features it is for."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.window_end <= self.window_start:
+            raise ValueError("window_end: a window ends after it starts")
+        return self
+
+
+class QuarantineData(Frozen):
+    """Keep the data of `model` from a window, and neither learn from it nor compare with it until it is released."""
+
+    kind: Literal["quarantine_data"] = "quarantine_data"
+    model: Name
+    window_start: Instant
+    window_end: Instant
+    """The first moment that is not in it any more."""
+    features: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    """Only these, and the answers that were made from them; empty: all of it."""
+
+    @property
+    def window(self) -> Window:
+        return Window(start=self.window_start, end=self.window_end)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.window_end <= self.window_start:
+            raise ValueError("window_end: a window ends after it starts")
+        return self
+
+
+class ReleaseData(Frozen):
+    """Let the data of a quarantine be learnt from and compared with again."""
+
+    kind: Literal["release_data"] = "release_data"
+    model: Name
+    quarantine: Name
+    """Its id."""
+    window_start: Instant
+    window_end: Instant
+    features: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+
+    @property
+    def window(self) -> Window:
+        return Window(start=self.window_start, end=self.window_end)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -117,9 +163,11 @@ class NoAction(Frozen):
     reason: Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
-AnyAction = Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote | Notify | NoAction
-Action = Annotated[AnyAction, Field(discriminator="kind")]
-ACTION: TypeAdapter[AnyAction] = TypeAdapter(Action)
+Catalogue = (
+    Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote | QuarantineData | ReleaseData | Notify | NoAction
+)
+Action = Annotated[Catalogue, Field(discriminator="kind")]
+ACTION: TypeAdapter[Catalogue] = TypeAdapter(Action)
 
 
 CHANGES_NOTHING = (Notify, NoAction)
@@ -145,3 +193,5 @@ class WorldState(Frozen):
     route_generation: int | None = None
     weights: dict[str, int] = Field(default_factory=dict)
     workers: int | None = None
+    quarantined: tuple[str, ...] | None = None
+    """Ids of the quarantines in force that overlap the window; None: it is not about data."""

@@ -14,6 +14,8 @@ from agents.actions import (
     AbortRollout,
     Action,
     Promote,
+    QuarantineData,
+    ReleaseData,
     Retrain,
     Risk,
     Rollback,
@@ -24,7 +26,7 @@ from agents.actions import (
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
 from agents.risks import impact
-from agents.wording import moment
+from agents.wording import moment, span
 from tools.values import Frozen, Instant
 
 
@@ -141,7 +143,9 @@ def edit_flaw(proposal: Proposal, action: Action) -> str | None:
 
 
 def _flaw(
-    action: Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote, state: WorldState, policies: Policies
+    action: Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote | QuarantineData | ReleaseData,
+    state: WorldState,
+    policies: Policies,
 ) -> str | None:
     """Why the action cannot be meant, whoever asks for it."""
     match action:
@@ -176,6 +180,14 @@ def _flaw(
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known"
+        case QuarantineData(model=model, window=window):
+            if state.quarantined is None:
+                return f"what is quarantined of {model} already is not known"
+            if window.length > (longest := policies.drift_of(model).max_quarantine):
+                return f"{span(window.length)} are longer than the {span(longest)} that policy lets be quarantined"
+        case ReleaseData(model=model, quarantine=quarantine):
+            if quarantine not in (state.quarantined or ()):
+                return f"{quarantine} is no quarantine of {model} in force"
         case unknown:
             assert_never(unknown)
     return None

@@ -13,10 +13,12 @@ from typing import assert_never
 
 from agents.actions import (
     AbortRollout,
-    AnyAction,
+    Catalogue,
     NoAction,
     Notify,
     Promote,
+    QuarantineData,
+    ReleaseData,
     Retrain,
     Rollback,
     Scale,
@@ -53,15 +55,16 @@ def quoted(text: str, limit: int = 300) -> str:
     return "`" + (plain(text, limit).replace("`", "'") or " ") + "`"
 
 
-def title(action: AnyAction) -> str:
+def title(action: Catalogue) -> str:
     """One line of plain text."""
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
             return plain(f"Roll {model} back from version {bad} to version {good}", 300)
         case Scale(model=model, from_workers=current, workers=wanted):
             return plain(f"Scale {model} from {counted(current, 'worker')} to {wanted}", 300)
-        case Retrain(model=model, window_start=start, window_end=end):
-            return plain(f"Retrain {model} on its data from {moment(start)} to {moment(end)}", 300)
+        case Retrain(model=model, window_start=start, window_end=end, left_out=left_out):
+            less = f", without what is quarantined of it ({len(left_out)})" if left_out else ""
+            return plain(f"Retrain {model} on its data from {moment(start)} to {moment(end)}{less}", 300)
         case StartRollout(model=model, from_version=old, version=new, stages=stages):
             steps = ", ".join(share(stage.weight) for stage in stages)
             return plain(f"Roll out version {new} of {model} beside version {old}: {steps}", 300)
@@ -69,12 +72,21 @@ def title(action: AnyAction) -> str:
             return plain(f"End the rollout of version {new} of {model}: all traffic back to version {old}", 300)
         case Promote(model=model, from_version=old, version=new):
             return plain(f"Make version {new} champion of {model} in place of version {old}", 300)
+        case QuarantineData(model=model, window_start=start, window_end=end, features=features):
+            return plain(f"Quarantine {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
+        case ReleaseData(model=model, window_start=start, window_end=end, features=features):
+            return plain(f"Release {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
         case Notify(channel=channel, title=subject):
             return plain(f"Tell {channel}: {subject}", 300)
         case NoAction(reason=reason):
             return plain(f"Do nothing: {reason}", 300)
         case unknown:
             assert_never(unknown)
+
+
+def _data(model: str, features: tuple[str, ...]) -> str:
+    named = f"{', '.join(features[:3])}{' and others' if len(features) > 3 else ''} of " if features else "the data of "
+    return f"{named}{model}"
 
 
 def card(proposal: Proposal) -> str:
@@ -202,6 +214,8 @@ def _state(state: WorldState) -> str:
         parts.append(f"route generation {state.route_generation}")
     if state.workers is not None:
         parts.append(counted(state.workers, "worker"))
+    if state.quarantined is not None:
+        parts.append(f"quarantined already: {', '.join(map(quoted, state.quarantined)) or 'nothing of it'}")
     return ", ".join(parts) or "nothing in particular"
 
 

@@ -7,10 +7,12 @@ from typing import assert_never
 
 from agents.actions import (
     AbortRollout,
-    AnyAction,
+    Catalogue,
     NoAction,
     Notify,
     Promote,
+    QuarantineData,
+    ReleaseData,
     Retrain,
     Risk,
     Rollback,
@@ -19,10 +21,10 @@ from agents.actions import (
 )
 from agents.evidence import Cause, Finding
 from agents.proposals import Impact
-from agents.wording import share, span
+from agents.wording import moment, share, span
 
 
-def impact(action: AnyAction, finding: Finding) -> Impact:
+def impact(action: Catalogue, finding: Finding) -> Impact:
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
             return Impact(
@@ -80,6 +82,23 @@ def impact(action: AnyAction, finding: Finding) -> Impact:
                 undo=f"roll back to version {old}",
                 runbook="promote",
             )
+        case QuarantineData(model=model, window_start=start, window_end=end, features=features):
+            return Impact(
+                # Nothing is deleted, and nothing that serves changes.
+                risk=Risk.LOW,
+                blast_radius=f"{_which(features)} of {model} from {moment(start)} to {moment(end)}",
+                expected_effect="no training learns from it and no drift is measured against it, until it is released",
+                undo="release it",
+                runbook="quarantine-data",
+            )
+        case ReleaseData(model=model, window_start=start, window_end=end, features=features):
+            return Impact(
+                risk=Risk.LOW,
+                blast_radius=f"{_which(features)} of {model} from {moment(start)} to {moment(end)}",
+                expected_effect="trainings learn from it and drift is measured against it again",
+                undo="quarantine it again",
+                runbook="quarantine-data",
+            )
         case Notify(channel=channel):
             return Impact(
                 risk=Risk.NONE,
@@ -98,6 +117,10 @@ def impact(action: AnyAction, finding: Finding) -> Impact:
             )
         case unknown:
             assert_never(unknown)
+
+
+def _which(features: tuple[str, ...]) -> str:
+    return f"{', '.join(features[:5])}{' and others' if len(features) > 5 else ''}" if features else "all data"
 
 
 def _known(action: Rollback, finding: Finding) -> bool:

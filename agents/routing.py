@@ -5,12 +5,20 @@ from enum import StrEnum
 
 from agents.alerts import Alert
 from agents.requests import SOURCE
+from tools.values import Frozen
 
 
 class Specialist(StrEnum):
     INCIDENT = "incident"
     DRIFT = "drift"
     PROMOTION = "promotion"
+
+
+class HandOver(Frozen):
+    """A specialist's wish that another take the case."""
+
+    to: Specialist
+    reason: str
 
 
 Rule = tuple[Callable[[Alert], bool], Specialist]

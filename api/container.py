@@ -17,6 +17,7 @@ from api.settings import Settings
 from api.store.actions import ActionLedger
 from api.store.database import Database
 from api.store.notifications import SentMessages
+from api.store.quarantines import SqlQuarantines
 from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
@@ -36,6 +37,7 @@ from tools.jobs.port import Jobs
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
+from tools.quarantines.port import Quarantines
 from tools.registry.port import Registry
 from tools.serving.port import Serving
 from tools.telemetry.port import Telemetry
@@ -67,11 +69,12 @@ class Adapters:
     predictions: PredictionStore
     telemetry: Telemetry
     notify: Notifier
+    quarantines: Quarantines
     jobs: Jobs
 
     @property
     def toolbox(self) -> Toolbox:
-        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.jobs)
+        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines, self.jobs)
 
 
 Decorate = Callable[[Adapters], Adapters]
@@ -130,9 +133,9 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         intake = Intake(database, policy, clock)
+        watching = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
         # On a clock that passes days in seconds, windows end as quickly.
-        often = _WATCH if settings.clock == "system" else _SWEEP
-        watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, often)
+        watch = Chore("watch", watching.once, _WATCH if settings.clock == "system" else _SWEEP)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
@@ -149,6 +152,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             registry=adapters.registry,
             serving=adapters.serving,
             predictions=adapters.predictions,
+            quarantines=adapters.quarantines,
             jobs=adapters.jobs,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
@@ -197,7 +201,8 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     if settings.channels:
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
-    return Adapters(registry, serving, predictions, telemetry, notify, await _open_jobs(settings, stack))
+    quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, stack)
+    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs)
 
 
 async def _open_jobs(settings: Settings, stack: contextlib.AsyncExitStack) -> Jobs:

@@ -16,6 +16,8 @@ from agents.actions import (
     NoAction,
     Notify,
     Promote,
+    QuarantineData,
+    ReleaseData,
     Retrain,
     Rollback,
     Scale,
@@ -131,6 +133,21 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
             return None
         case Promote() as promote:
             return await moves.promote(promote, proposal, before, actor, context.tools)
+        case QuarantineData(model=model, window=window, features=features) as quarantine:
+            placed = await context.tools.quarantines.place(
+                model,
+                window,
+                features,
+                expected=before.quarantined or (),
+                key=proposal.id,
+                actor=actor,
+                reason=proposal.finding.summary,
+            )
+            return ReleaseData(**quarantine.model_dump(exclude={"kind"}), quarantine=placed.id)
+        case ReleaseData(quarantine=placed_before) as release:
+            summary = proposal.finding.summary
+            await context.tools.quarantines.release(placed_before, key=proposal.id, actor=actor, reason=summary)
+            return QuarantineData(**release.model_dump(exclude={"kind", "quarantine"}))
         case Notify() as notify:
             await _tell(notify, proposal, context)
             return None

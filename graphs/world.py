@@ -5,21 +5,24 @@ from typing import assert_never
 
 from agents.actions import (
     AbortRollout,
-    AnyAction,
+    Catalogue,
     NoAction,
     Notify,
     Promote,
+    QuarantineData,
+    ReleaseData,
     Retrain,
     Rollback,
     Scale,
     StartRollout,
     WorldState,
 )
+from tools.quarantines.port import ids
 from tools.registry.port import Alias
 from tools.toolbox import Readers
 
 
-async def read_state(action: AnyAction, readers: Readers) -> WorldState:
+async def read_state(action: Catalogue, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
         case Rollback(model=model) | StartRollout(model=model) | AbortRollout(model=model) | Promote(model=model):
@@ -30,6 +33,8 @@ async def read_state(action: AnyAction, readers: Readers) -> WorldState:
             return WorldState(workers=capacity.workers)
         case Retrain(model=model):
             return WorldState(champion=await readers.registry.alias(model, Alias.CHAMPION))
+        case QuarantineData(model=model, window=window) | ReleaseData(model=model, window=window):
+            return WorldState(quarantined=ids(await readers.quarantines.in_force(model, window)))
         case Notify() | NoAction():
             return WorldState()
         case unknown:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tools.jobs.port import Jobs, JobsReader
 from tools.notify.port import Notifier
 from tools.predictions.port import PredictionReader
+from tools.quarantines.port import QuarantineReader, Quarantines
 from tools.registry.port import Registry, RegistryReader
 from tools.serving.port import Serving, ServingReader
 from tools.telemetry.port import Telemetry
@@ -16,6 +17,7 @@ class Readers:
     serving: ServingReader
     predictions: PredictionReader
     telemetry: Telemetry
+    quarantines: QuarantineReader
     jobs: JobsReader
 
 
@@ -26,8 +28,9 @@ class Toolbox:
     predictions: PredictionReader
     telemetry: Telemetry
     notify: Notifier
+    quarantines: Quarantines
     jobs: Jobs
 
     @property
     def readers(self) -> Readers:
-        return Readers(self.registry, self.serving, self.predictions, self.telemetry, self.jobs)
+        return Readers(self.registry, self.serving, self.predictions, self.telemetry, self.quarantines, self.jobs)

@@ -19,13 +19,28 @@ from api.web.routes import (
     jobs,
     keys,
     models,
+    quarantines,
     records,
     rollouts,
     triggers,
 )
 from api.web.services import Services
 
-_ROUTES = (health, alerts, triggers, incidents, approvals, autonomy, models, rollouts, jobs, drift, records, keys)
+_ROUTES = (
+    health,
+    alerts,
+    triggers,
+    incidents,
+    approvals,
+    autonomy,
+    models,
+    rollouts,
+    jobs,
+    drift,
+    quarantines,
+    records,
+    keys,
+)
 
 
 def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], limits: tuple[int, int]) -> FastAPI:

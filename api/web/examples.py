@@ -292,6 +292,7 @@ _DRIFT: dict[str, Any] = {
     "current": {"start": "2026-03-01T09:00:00Z", "end": "2026-03-02T09:00:00Z"},
     "rows_reference": 3000,
     "rows_current": 1500,
+    "left_out": [],
     "finding": {
         "cause": "covariate_drift",
         "reason": "number2 moved, and no value is broken",
@@ -396,6 +397,20 @@ _QUALITY: dict[str, Any] = {
     "features": [{"name": "number2", "null_rate": 0.0, "null_rate_reference": 0.0, "faults": []}],
 }
 
+_QUARANTINE: dict[str, Any] = {
+    "id": "qua_0198c0ffee00700080000000000000aa",
+    "model": "loans",
+    "starts_at": "2026-03-02T03:00:00Z",
+    "ends_at": "2026-03-02T09:00:00Z",
+    "features": ["number2"],
+    "reason": "Number2: 31.0% are null, 0.0% were.",
+    "placed_by": "ada",
+    "placed_at": "2026-03-02T09:12:40.118126Z",
+    "released_by": None,
+    "release_reason": None,
+    "released_at": None,
+}
+
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Alive": _ALIVE,
     "AlertView": _ALERT,
@@ -423,6 +438,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
             }
         ]
     },
+    "QuarantineView": _QUARANTINE,
     "AliasesView": {"at": "2026-11-24T08:00:00Z", "aliases": {"champion": "2"}},
     "HistoryView": _HISTORY,
     "AutonomyView": _AUTONOMY,

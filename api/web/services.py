@@ -18,6 +18,7 @@ from tools.clock import Clock
 from tools.errors import TemporaryError
 from tools.jobs.port import Jobs
 from tools.predictions.port import Lag, PredictionReader
+from tools.quarantines.port import Quarantines
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
 
@@ -38,6 +39,7 @@ class Services:
     registry: RegistryReader
     serving: ServingReader
     predictions: PredictionReader
+    quarantines: Quarantines
     jobs: Jobs
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""

@@ -18,6 +18,7 @@ from agents.policies import Policies
 from api.settings import Sender
 from api.store import keys
 from api.store.database import Database
+from api.store.quarantines import SqlQuarantines
 from api.web.app import create_app
 from api.web.auth import Role, new_key
 from api.web.services import Services
@@ -135,6 +136,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         registry=registry,
         serving=serving,
         predictions=TwinPredictions(),
+        quarantines=SqlQuarantines(database, clock),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,

@@ -15,7 +15,7 @@ from agents.training import TRACKING
 from graphs.context import Context, Order, Timeline
 from graphs.context import Ledger as LedgerPort
 from graphs.supervisor import RETRY, build
-from tests.graphs.interference import DisturbedRegistry, DisturbedServing
+from tests.graphs.interference import DisturbedQuarantines, DisturbedRegistry, DisturbedServing
 from tests.twins.clock import SteppedClock
 from tests.twins.jobs import TwinJobs
 from tests.twins.ledger import TwinLedger
@@ -71,6 +71,7 @@ class Platform:
         self.jobs = TwinJobs(self.clock, secrets=frozenset({TRACKING}))
         self.orders: dict[str, Order] = {}
         self.serving = DisturbedServing()
+        self.quarantines = DisturbedQuarantines(self.clock)
         self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
 
@@ -79,7 +80,7 @@ class Platform:
         return self.context_with(self.timeline)
 
     def context_with(self, timeline: Timeline) -> Context:
-        tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.jobs)
+        tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines, self.jobs)
         return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, ADDRESS)
 
     async def _order(self, proposal_id: str) -> Order | None:

@@ -18,7 +18,7 @@ from tools.predictions.port import FeatureProfile, Outcome, Period, Slice, Tally
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.tables.port import Distributions
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,25 @@ class Engine:
         return profiles(self._query(model, windows, version), self._catalogue.features(model) or (), like)
 
     def distributions(
-        self, model: str, window: Window, version: str | None, label: str | None, like: Distributions | None
+        self,
+        model: str,
+        window: Window,
+        version: str | None,
+        label: str | None,
+        like: Distributions | None,
+        without: tuple[LeftOut, ...] = (),
     ) -> Distributions:
         features = self._catalogue.features(model)
         if features is None:
             return Distributions(window=window, version=version, rows=0)
-        return distributions(self._query(model, (window,), version), features, label, like)
+        return distributions(self._query(model, (window,), version), features, label, like, without)
 
-    def answers(self, model: str, window: Window, version: str | None) -> tuple[Outcome, ...]:
-        return outcomes.answers(self._query(model, (window,), version)) if self._knows(model) else ()
+    def answers(
+        self, model: str, window: Window, version: str | None, without: tuple[LeftOut, ...] = ()
+    ) -> tuple[Outcome, ...]:
+        if not self._knows(model):
+            return ()
+        return outcomes.answers(self._query(model, (window,), version).passing_over(each.window for each in without))
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         categorical = self._categorical(model)

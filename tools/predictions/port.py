@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 from pydantic import Field
 
 from tools.tables.port import Distributions
-from tools.values import Frozen, Instant, Window
+from tools.values import Frozen, Instant, LeftOut, Window
 
 
 class VersionWindow(Frozen):
@@ -186,16 +186,22 @@ class PredictionReader(Protocol):
         version: str | None = None,
         label: str | None = None,
         like: Distributions | None = None,
+        without: Sequence[LeftOut] = (),
     ) -> Distributions:
         """Of every feature, of answers and labels; with `like`, on its grids, so that the two compare. With `label`, of those
         answered predictions only whose label this is.
+
+        `without`: what is passed over, as if it had never come. Where that is some features of a stretch, the answers of that
+        stretch are passed over with them; its labels, which do not depend on them, are not.
 
         Counts, means and deviations are exact. A grid covers the middle 99.8 % of what is seen of the window: of all its rows,
         or of some 200,000 spread over it. Numbers beyond 1e100 are not finite.
         """
         ...
 
-    async def outcomes(self, model: str, window: Window, *, version: str | None = None) -> tuple[Outcome, ...]:
+    async def outcomes(
+        self, model: str, window: Window, *, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> tuple[Outcome, ...]:
         """Of the predicted classes, whether their label has come or not; the most frequent ones, should they be
         thousands. Empty for a
         model that answers with numbers."""
