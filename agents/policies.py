@@ -234,6 +234,10 @@ class Training(Frozen):
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """One, for a node that was lost: what fails twice by itself fails again."""
+    window: Duration = timedelta(days=28)
+    """How much of the latest data is trained on, at least what was compared: four whole weeks."""
+    least_window: Duration = timedelta(days=7)
+    """After a change of the concept it is the data since the change, but no less than this."""
     look_every: Duration = timedelta(minutes=1)
     """How often a job in progress is looked at."""
     cooldown: Duration = timedelta(hours=12)

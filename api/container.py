@@ -201,11 +201,11 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     if settings.channels:
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
-    quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, stack)
+    quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack)
     return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs)
 
 
-async def _open_jobs(settings: Settings, stack: contextlib.AsyncExitStack) -> Jobs:
+async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Jobs:
     kind, _, namespace = settings.jobs.partition(":")
     if kind == "kubernetes":
         from tools.jobs.kubernetes import KubernetesJobs
@@ -217,7 +217,7 @@ async def _open_jobs(settings: Settings, stack: contextlib.AsyncExitStack) -> Jo
     from tools.jobs.local import LocalJobs
 
     secrets = {name: value.get_secret_value() for name, value in settings.job_secrets.items()}
-    return LocalJobs(settings.home.absolute() / "jobs", secrets={TRACKING: settings.mlflow, **secrets})
+    return LocalJobs(settings.home.absolute() / "jobs", secrets={TRACKING: settings.mlflow, **secrets}, clock=clock)
 
 
 async def _build_runner(

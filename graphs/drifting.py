@@ -50,6 +50,7 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
             "champion": champion,
             "skew": skew,
             "training": training,
+            "trainings": await sources.ask("jobs", readers.jobs.jobs(model=model), ()),
             "rollout": rollout,
             "measured": measured,
             "left_out": without,

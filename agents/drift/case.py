@@ -5,6 +5,7 @@ from agents.drift.causes import DriftFinding
 from agents.drift.performance import Performance
 from agents.drift.verdicts import Comparison
 from agents.evidence import Missing
+from tools.jobs.port import JobState
 from tools.predictions.port import VersionWindow
 from tools.registry.port import TrainingRun
 from tools.values import Frozen, Instant, LeftOut, Window
@@ -37,6 +38,8 @@ class DriftCase(Frozen):
     rollout: Rollout | None = None
     training: TrainingRun | None = None
     """The job that made the champion."""
+    trainings: tuple[JobState, ...] = ()
+    """Jobs of this model that are on record, newest first."""
     left_out: tuple[LeftOut, ...] = ()
     """What is quarantined of reference and current window, and of the same hours of earlier seasons."""
     broken_since: Instant | None = None

@@ -6,13 +6,13 @@ Data that moves is no reason to train by itself: what counts is whether the answ
 from datetime import datetime
 from typing import assert_never
 
-from agents.actions import Action, NoAction, QuarantineData, Retrain
+from agents.actions import Action, QuarantineData
 from agents.drift.case import DriftCase
+from agents.drift.retraining import nothing, retrain
 from agents.evidence import Cause, Finding, Recommendation
-from agents.narrative import plain
 from agents.policies import Policies
+from agents.requests import request_of
 from agents.telling import tell
-from tools.values import Window
 
 
 def recommend(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> Recommendation:
@@ -21,13 +21,16 @@ def recommend(finding: Finding, case: DriftCase, policies: Policies, now: dateti
 
 
 def _action(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> tuple[Action, str]:
+    request = request_of(case.alerts)
+    if request is not None and request.kind == "retrain" and finding.cause is not Cause.DATA_QUALITY:
+        return retrain(finding, case, policies, now, request)
     match finding.cause:
         case Cause.DATA_DRIFT | Cause.LABEL_SHIFT | Cause.CONCEPT_DRIFT:
-            return _retrain(finding, case, policies, now)
+            return retrain(finding, case, policies, now)
         case Cause.SEASONALITY:
-            return _nothing(finding, now, "it is a rhythm that was there in earlier seasons")
+            return nothing(finding, now, "it is a rhythm that was there in earlier seasons")
         case Cause.FALSE_ALARM:
-            return _nothing(finding, now, "nothing moved")
+            return nothing(finding, now, "nothing moved")
         case Cause.DATA_QUALITY:
             return _quarantine(finding, case, policies)
         case (
@@ -43,11 +46,6 @@ def _action(finding: Finding, case: DriftCase, policies: Policies, now: datetime
             return tell(finding, case.alerts, policies, "the cause is not known")
         case unknown:
             assert_never(unknown)
-
-
-def _nothing(finding: Finding, now: datetime, why: str) -> tuple[Action, str]:
-    reason = f"Looked at {now:%Y-%m-%d %H:%M} UTC: {why}. {finding.summary}"
-    return NoAction(reason=plain(reason, 2_000)), why
 
 
 _REPAIR = "no training repairs values that are broken where they are made"
@@ -80,45 +78,3 @@ def _not_yet(case: DriftCase, broken: tuple[str, ...], start: datetime) -> datet
         if covers and each.window.start <= start < each.window.end:
             start = each.window.end
     return start
-
-
-def _retrain(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> tuple[Action, str]:
-    if finding.model is None or finding.version is None:
-        return tell(finding, case.alerts, policies, "the model has no champion that could be trained anew")
-    skewed = case.measured is not None and case.measured.cause in ("none", "undetermined")
-    lost, how = (None, "") if skewed else _lost(case)
-    if lost is not None and lost < policies.drift.min_gain and finding.cause is Cause.DATA_DRIFT:
-        return _nothing(finding, now, f"its answers are as right as they were ({how})")
-    # After a change of the concept older data teaches what is not so any more.
-    start = case.current.start if finding.cause is Cause.CONCEPT_DRIFT else case.reference.start
-    run, window = case.training, Window(start=start, end=case.current.end)
-    retrain = Retrain(
-        model=finding.model,
-        version=finding.version,
-        window_start=window.start,
-        window_end=window.end,
-        left_out=tuple(each for each in case.left_out if each.window.overlaps(window)),
-        expected_gain=round(lost, 4) if lost is not None else None,
-        expected_seconds=(run.ended_at - run.started_at).total_seconds()
-        if run is not None and run.ended_at is not None
-        else None,
-    )
-    if skewed:
-        return retrain, "it is asked about other inputs than it was trained on, and has been all along"
-    return retrain, how if lost is not None else "whether the answers suffer cannot be told yet, and it may go unseen"
-
-
-def _lost(case: DriftCase) -> tuple[float | None, str]:
-    """Accuracy that went since the reference, measured where labels have come, else estimated; and how, in words."""
-    before, now = case.before, case.measured.performance if case.measured is not None else None
-    if before is None or now is None or before.accuracy is None:
-        return None, ""
-    if now.accuracy is not None and now.interval is not None and now.interval[1] - now.interval[0] <= _NARROW:
-        return before.accuracy - now.accuracy, f"accuracy {now.accuracy:.1%}, it was {before.accuracy:.1%}"
-    if now.estimate is not None:
-        return before.accuracy - now.estimate, f"estimated accuracy {now.estimate:.1%}, measured before {before.accuracy:.1%}"
-    return None, ""
-
-
-_NARROW = 0.1
-"""An interval wider than ten points says too little to act on."""

@@ -64,7 +64,8 @@ async def test_a_changed_concept_asks_for_training_on_what_came_since_and_stops_
     assert proposal.requested_by == "agent:drift"
     assert proposal.finding.cause is Cause.CONCEPT_DRIFT
     assert isinstance(proposal.action, Retrain)
-    assert (proposal.action.window_start, proposal.action.window_end) == (case.current.start, case.current.end)
+    least = case.platform.policies.training_of(MODEL).least_window
+    assert (proposal.action.window_start, proposal.action.window_end) == (case.current.end - least, case.current.end)
     assert proposal.action.expected_gain is not None
     assert proposal.action.expected_gain > 0.03
     assert ended["outcome"] == Outcome.DENIED

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from agents.actions import Notify, Retrain, StartRollout
+from agents.actions import Notify, QuarantineData, Retrain, StartRollout
+from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import ModelPolicy, Policies, Training
+from agents.requests import Request, to_alert
 from agents.training import JOB_TAG
 from graphs.state import Outcome
 from tests.graphs.platform import MODEL
@@ -143,3 +145,48 @@ async def test_a_training_that_fails_goes_to_people_with_the_reason(play: Play, 
     case.platform.jobs.go_on(JOB, play)
     ended = await case.platform.wake()
     assert (ended["outcome"], said in ended["reason"]) == (Outcome.FAILED, True)
+
+
+def request(case: Drifted, **values: Any) -> Alert:
+    asked = Request(kind="retrain", model=MODEL, by="carol", reason="the new airport has opened", **values)
+    return to_alert(asked, "trg", case.platform.clock.now())
+
+
+async def test_what_a_person_asks_for_need_not_be_shown_to_help_and_is_approved_by_another() -> None:
+    case = await drifted("none")
+    case.platform.policies = POLICIES
+    await case.platform.start(request(case))
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    assert proposal.action.window_end - proposal.action.window_start == timedelta(days=29)
+    assert proposal.requested_by == "carol"
+
+
+async def test_broken_data_is_not_trained_on_whoever_asks() -> None:
+    case = await drifted("data_quality")
+    case.platform.policies = POLICIES
+    await case.platform.start(request(case))
+    assert isinstance((await case.platform.proposal()).action, QuarantineData)
+
+
+async def test_one_training_at_a_time_and_a_pause_between_two() -> None:
+    case = await training()
+    other = case.platform
+    other.run_id = "run-2"
+    assert "being trained already" in (await other.start(case.alert()))["reason"]
+    other.jobs.go_on(JOB, Play(Phase.FAILED, Reason.EXIT_CODE, exit_code=1))
+    other.run_id = "run-3"
+    ended = await other.start(case.alert())
+    assert "policy lets 12 h pass" in ended["reason"]
+    other.run_id = "run-4"
+    await other.start(request(case))
+    assert isinstance((await other.proposal()).action, Retrain)
+
+
+async def test_a_day_has_its_budget() -> None:
+    case = await drifted("concept_drift")
+    rules = Training(command=COMMAND, per_day=0)
+    case.platform.policies = Policies(models={MODEL: ModelPolicy(training=rules)})
+    ended = await case.platform.start(request(case))
+    assert ended["outcome"] == Outcome.NOTIFIED
+    assert "policy allows 0" in ended["reason"]

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tools.clock import Clock, SystemClock
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.jobs.folder import Folder
 from tools.jobs.port import JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
@@ -32,14 +33,23 @@ _GONE = ".gone-"
 
 
 class LocalJobs:
-    """`Jobs`. `secrets`: what jobs may ask for by name; `gpus`: devices they may hold, as CUDA_VISIBLE_DEVICES names them."""
+    """`Jobs`. `secrets`: what jobs may ask for by name; `gpus`: devices they may hold, as CUDA_VISIBLE_DEVICES names them;
+    `clock`: when they were submitted by. What they take is real time."""
 
-    def __init__(self, root: Path, *, secrets: Mapping[str, str] | None = None, gpus: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        gpus: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
         if not sys.platform.startswith("linux"):
             raise PermanentError("jobs as processes of this machine need Linux; elsewhere use a cluster")
         self._root = root.resolve()
         self._secrets = dict(secrets or {})
         self._gpus = tuple(gpus)
+        self._clock = clock or SystemClock()
 
     async def ping(self) -> None:
         try:
@@ -68,7 +78,7 @@ class LocalJobs:
         intent = {
             "key": key,
             "fingerprint": spec.fingerprint,
-            "submitted_at": time.time(),
+            "submitted_at": self._clock.now().timestamp(),
             "about": {"model": spec.model, "team": spec.team, "run_id": spec.run_id, "keep_seconds": spec.keep.total_seconds()},
             "spec": {
                 **spec.model_dump(mode="json", include={"command", "environment", "config", "resources", "retries"}),

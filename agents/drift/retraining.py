@@ -1,0 +1,91 @@
+"""Whether a training is worth it now, and on which data."""
+
+from datetime import datetime, timedelta
+
+from agents.actions import Action, NoAction, Retrain
+from agents.drift.case import DriftCase
+from agents.evidence import Cause, Finding
+from agents.narrative import plain
+from agents.policies import Policies, Training
+from agents.requests import SCHEDULED, Request
+from agents.telling import tell
+from agents.wording import counted, span
+from tools.values import Window
+
+_DAY = timedelta(days=1)
+_NARROW = 0.1
+"""An interval wider than ten points says too little to act on."""
+
+
+def retrain(
+    finding: Finding, case: DriftCase, policies: Policies, now: datetime, request: Request | None = None
+) -> tuple[Action, str]:
+    """`request`: somebody, or a schedule, asks for it: then it need not be shown that the answers suffer."""
+    if finding.model is None or finding.version is None:
+        return tell(finding, case.alerts, policies, "the model has no champion that could be trained anew")
+    skewed = case.measured is not None and case.measured.cause in ("none", "undetermined")
+    lost, how = (None, "") if skewed else _lost(case)
+    least = policies.drift_of(finding.model).min_gain
+    if request is None and lost is not None and lost < least and finding.cause is Cause.DATA_DRIFT:
+        return nothing(finding, now, f"its answers are as right as they were ({how})")
+    rules = policies.training_of(finding.model)
+    if (busy := _busy(case, rules, now, by_person=request is not None and not request.by.startswith(SCHEDULED))) is not None:
+        return nothing(finding, now, busy)
+    if (begun := sum(now - each.submitted_at < _DAY for each in case.trainings)) >= rules.per_day:
+        allowed = f"{counted(begun, 'training')} began within a day, and policy allows {rules.per_day}"
+        return tell(finding, case.alerts, policies, allowed)
+    run, window = case.training, _window(finding, case, rules, request)
+    action = Retrain(
+        model=finding.model,
+        version=finding.version,
+        window_start=window.start,
+        window_end=window.end,
+        left_out=tuple(each for each in case.left_out if each.window.overlaps(window)),
+        expected_gain=round(lost, 4) if lost is not None else None,
+        expected_seconds=(run.ended_at - run.started_at).total_seconds()
+        if run is not None and run.ended_at is not None
+        else None,
+    )
+    if request is not None:
+        return action, f"{request.by} asks: {request.reason}"
+    if skewed:
+        return action, "it is asked about other inputs than it was trained on, and has been all along"
+    return action, how if lost is not None else "whether the answers suffer cannot be told yet, and it may go unseen"
+
+
+def nothing(finding: Finding, now: datetime, why: str) -> tuple[Action, str]:
+    reason = f"Looked at {now:%Y-%m-%d %H:%M} UTC: {why}. {finding.summary}"
+    return NoAction(reason=plain(reason, 2_000)), why
+
+
+def _busy(case: DriftCase, rules: Training, now: datetime, *, by_person: bool) -> str | None:
+    """Why no training is begun just now."""
+    under_way = next((each for each in case.trainings if not each.final), None)
+    if under_way is not None:
+        return f"it is being trained already ({under_way.name})"
+    last = max((each.submitted_at for each in case.trainings), default=None)
+    if last is not None and not by_person and now - last < rules.cooldown:
+        return f"it was trained {span(now - last)} ago, and policy lets {span(rules.cooldown)} pass before it is trained again"
+    return None
+
+
+def _window(finding: Finding, case: DriftCase, rules: Training, request: Request | None) -> Window:
+    if request is not None and request.window_start is not None and request.window_end is not None:
+        return Window(start=request.window_start, end=request.window_end)
+    end = case.current.end
+    if finding.cause is Cause.CONCEPT_DRIFT:
+        # Older data teaches what is not so any more; too little of the new teaches nothing.
+        return Window(start=min(case.current.start, end - rules.least_window), end=end)
+    return Window(start=min(case.reference.start, end - rules.window), end=end)
+
+
+def _lost(case: DriftCase) -> tuple[float | None, str]:
+    """Accuracy that went since the reference, measured where labels have come, else estimated; and how, in words."""
+    before, now = case.before, case.measured.performance if case.measured is not None else None
+    if before is None or now is None or before.accuracy is None:
+        return None, ""
+    if now.accuracy is not None and now.interval is not None and now.interval[1] - now.interval[0] <= _NARROW:
+        return before.accuracy - now.accuracy, f"accuracy {now.accuracy:.1%}, it was {before.accuracy:.1%}"
+    if now.estimate is not None:
+        return before.accuracy - now.estimate, f"estimated accuracy {now.estimate:.1%}, measured before {before.accuracy:.1%}"
+    return None, ""
