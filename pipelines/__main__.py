@@ -97,6 +97,7 @@ def retrain(
         int, typer.Option(envvar="OPPEN_FLIGHTS_SHIFT_WEEKS", help="By so much the window lies after the flights of 2013.")
     ] = 0,
     seed: _Seed = 7,
+    fault: Annotated[str, typer.Option(envvar="OPPEN_DRILL_FAULT", help="For drills, as of `train`.")] = "",
 ) -> None:
     """What the platform's Retrain runs for the reference model: everything else comes from the job's own environment."""
     from pipelines.retraining import Order
@@ -107,7 +108,7 @@ def retrain(
         typer.echo(line(fraction, text), err=True)
 
     order = Order.read()
-    found = retrained(order, load(), shift=timedelta(weeks=shift_weeks), seed=seed, progress=progress)
+    found = retrained(order, load(), shift=timedelta(weeks=shift_weeks), seed=seed, fault=_fault(fault), progress=progress)
     typer.echo(json.dumps(found))
 
 

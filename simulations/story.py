@@ -54,6 +54,10 @@ class Story(ABC):
         self._waited_s = 0.0
         """For a person, who may take their time: it is not the platform's."""
 
+    def policies(self, template: str) -> str:
+        """The story's policies, from the file that it names."""
+        return template
+
     @abstractmethod
     async def tell(self) -> tuple[Checks, dict[str, Any]]:
         """The whole of it: its checks and its details."""
@@ -168,15 +172,14 @@ async def perform(
     options.home.mkdir(parents=True)
     shift = (datetime.now(UTC) - begins) // timedelta(weeks=1) * timedelta(weeks=1)
     clock = SharedClock.create(options.home / "clock.json", begins + shift, rate=1.0)
-    installation = Installation(
-        options.home,
-        clock=f"shared:{options.home / 'clock.json'}",
-        policies=Path(__file__).parent / "policies" / policies,
-    )
+    file = options.home.absolute() / "policies.yaml"
+    installation = Installation(options.home, clock=f"shared:{options.home / 'clock.json'}", policies=file)
     with Programs() as programs:
         try:
             async with contextlib.AsyncExitStack() as resources:
-                return await kind(options, stage, installation, clock, programs, resources, shift, rate).tell()
+                story = kind(options, stage, installation, clock, programs, resources, shift, rate)
+                file.write_text(story.policies((Path(__file__).parent / "policies" / policies).read_text()))
+                return await story.tell()
         except asyncio.CancelledError:
             stage.say("ending the programs of the demo, which takes some seconds")
             raise
