@@ -36,14 +36,14 @@ class Weighed(Frozen):
     reason: str
 
 
-class Verdict(Frozen):
+class Evaluation(Frozen):
     standing: Standing
     reason: str
     weighed: tuple[Weighed, ...]
     """What is worse first."""
 
 
-def evaluate(facts: Facts, rules: Evaluations) -> Verdict:
+def evaluate(facts: Facts, rules: Evaluations) -> Evaluation:
     guarded = [each for each in facts.compared if _named(each.name, rules) and each.rows >= rules.min_rows]
     tested = [(each, p) for each in guarded if (p := each.p_value("worse")) is not None]
     adjusted = holm([p for _, p in tested])
@@ -56,7 +56,7 @@ def evaluate(facts: Facts, rules: Evaluations) -> Verdict:
     order = (Standing.WORSE, Standing.BETTER, Standing.INCONCLUSIVE)
     weighed.sort(key=lambda each: order.index(each.standing))
     standing, reason = _concluded(facts, weighed, rules)
-    return Verdict(standing=standing, reason=reason, weighed=tuple(weighed))
+    return Evaluation(standing=standing, reason=reason, weighed=tuple(weighed))
 
 
 def _concluded(facts: Facts, weighed: Sequence[Weighed], rules: Evaluations) -> tuple[Standing, str]:

@@ -47,7 +47,8 @@ PER_MINUTE = 1_000
 CANARY = 0.1
 LONG_MINUTES = 1_440
 """How long the rollouts without a difference are looked at: a day at ten percent, and no look is missed."""
-TRAFFIC = (100, 300, 1_000, 3_000)
+TRAFFIC = (100, 300, 3_000)
+"""Requests a minute, beside `PER_MINUTE`: what a model with less has to wait for."""
 LEVEL = 0.05
 POWER = 0.95
 MOST_WRONG = 0.05

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from agents.evaluation import Standing, Verdict, evaluate
+from agents.evaluation import Evaluation, Standing, evaluate
 from agents.evaluation_facts import Compared, Discordance, Facts, Fairness, Limited
 from agents.promotion_rules import Evaluations
 from agents.statistics import holm, mcnemar
@@ -30,7 +30,7 @@ def accuracy(
     )
 
 
-def verdict(*compared: Compared, rules: Evaluations = RULES, **more: Any) -> Verdict:
+def verdict(*compared: Compared, rules: Evaluations = RULES, **more: Any) -> Evaluation:
     return evaluate(Facts(compared=compared, **more), rules)
 
 
