@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from agents.promotion_rules import Guardrails, Rollouts
 from agents.rollout_facts import Counts, Period, Progress
 from agents.rollouts import Choice, decide
-from agents.sequential.answers import Terms, of_shares
+from agents.sequential.answers import Terms, of_shares, worse_shares
 from agents.sequential.shares import Shares
 from simulations.checks import Checks
 from simulations.stage import Stage as Screen
@@ -114,7 +114,7 @@ def samples_at(shares: Shares, minute: Ints) -> NDArray[np.float64]:
 
 def rolled_back(shares: Shares) -> Ints:
     """By our rule, in a first stage that goes on as long as the streams do."""
-    return np.concatenate([first_true(of_shares(piece, TERMS).worse) for piece in pieces(shares)])
+    return np.concatenate([first_true(worse_shares(piece, TERMS)) for piece in pieces(shares)])
 
 
 def peeked(shares: Shares) -> Ints:
