@@ -110,7 +110,8 @@ def _compared(fact: Compared, p_worse: float | None, rules: Evaluations) -> Weig
 
 def _limited(fact: Limited, rules: Evaluations) -> Weighed:
     most = rules.max_size_factor if fact.name.startswith("size") else rules.max_latency_factor
-    too_much = fact.candidate > fact.champion * most
+    floor = 0.0 if fact.name.startswith("size") else rules.min_latency_rise_ms
+    too_much = fact.candidate > fact.champion * most and fact.candidate - fact.champion >= floor
     reason = f"{fact.name} {number(fact.candidate)}, the champion's is {number(fact.champion)}, {number(most)} times is allowed"
     return Weighed(
         name=fact.name,

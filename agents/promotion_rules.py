@@ -130,6 +130,9 @@ class Evaluations(Frozen):
     """Significantly worse counts from this size on, relative to the champion: none by default."""
     max_latency_factor: Annotated[float, Field(ge=1)] = 1.2
     """Of p50 and p99 over the champion's, at the same batch size: the noise of a quiet machine is below it."""
+    min_latency_rise_ms: Annotated[float, Field(ge=0)] = 1.0
+    """A smaller rise nobody notices, by whatever factor: it is the processor's time of one call, beside which a request spends
+    some milliseconds elsewhere."""
     max_size_factor: Annotated[float, Field(ge=1)] = 2.0
     """Of the artefact: what is loaded beside the champion during a rollout has to fit."""
     max_fairness_gap: Share = 0.1

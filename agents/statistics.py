@@ -1,4 +1,4 @@
-"""The few tests that tell a difference from chance, written out so that `agents` needs no numeric library.
+"""The few tests that tell a difference from chance, written out so that no numeric library is needed.
 
 Each names its source. All are two-sided where that applies; none decides by itself: a difference counts only when it is also
 large enough to matter, which is policy.

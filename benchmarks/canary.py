@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from agents.promotion_rules import Guardrails, Rollouts
 from agents.rollout_facts import Counts, Period, Progress
 from agents.rollouts import Choice, decide
-from agents.sequential.answers import Terms, of_shares
+from agents.sequential.answers import Terms, of_shares, worse_shares
 from agents.sequential.shares import Shares
 from simulations.checks import Checks
 from simulations.stage import Stage as Screen
@@ -47,7 +47,8 @@ PER_MINUTE = 1_000
 CANARY = 0.1
 LONG_MINUTES = 1_440
 """How long the rollouts without a difference are looked at: a day at ten percent, and no look is missed."""
-TRAFFIC = (100, 300, 1_000, 3_000)
+TRAFFIC = (100, 300, 3_000)
+"""Requests a minute, beside `PER_MINUTE`: what a model with less has to wait for."""
 LEVEL = 0.05
 POWER = 0.95
 MOST_WRONG = 0.05
@@ -113,7 +114,7 @@ def samples_at(shares: Shares, minute: Ints) -> NDArray[np.float64]:
 
 def rolled_back(shares: Shares) -> Ints:
     """By our rule, in a first stage that goes on as long as the streams do."""
-    return np.concatenate([first_true(of_shares(piece, TERMS).worse) for piece in pieces(shares)])
+    return np.concatenate([first_true(worse_shares(piece, TERMS)) for piece in pieces(shares)])
 
 
 def peeked(shares: Shares) -> Ints:
@@ -300,11 +301,9 @@ def measure(screen: Screen, rollouts: int) -> tuple[Checks, dict[str, Any]]:
 
     streams = drawn(rng, rollouts, 240, ACCURACY - DROP)
     found = {name: found_by(streams, rule(streams)) for name, rule in RULES_BESIDE.items()}
-    ratio = (found["ours"]["median_canary_samples"] or math.inf) / fixed["canary_samples"]
-    screen.say(
-        f"a drop of two points: {found['ours']['hour'] or 0.0:.1%} found, with {ratio:.2f} of the samples of the fixed size"
-    )
-    checks.at_least("drops_found", found["ours"]["hour"] or 0.0, LEAST_FOUND, "of the drops, within the stage's hour")
+    ratio = (found["ours"].median_canary_samples or math.inf) / fixed["canary_samples"]
+    screen.say(f"a drop of two points: {found['ours'].hour:.1%} found, with {ratio:.2f} of the samples of the fixed size")
+    checks.at_least("drops_found", found["ours"].hour, LEAST_FOUND, "of the drops, within the stage's hour")
     checks.at_most("samples_of_fixed_size", round(ratio, 3), MOST_SAMPLES, "of the best fixed-size test's")
 
     stages = {
@@ -334,7 +333,7 @@ def measure(screen: Screen, rollouts: int) -> tuple[Checks, dict[str, Any]]:
         "requests_per_minute": PER_MINUTE,
         "fixed_size": fixed,
         "wrong_rollbacks": wrong,
-        "drop": found,
+        "drop": {name: vars(each) for name, each in found.items()},
         "stages": stages,
         "stages_by_requests_per_minute": by_traffic,
     }
@@ -345,14 +344,23 @@ def wrong_by(minutes: Ints) -> dict[str, float]:
     return {name: float((minutes <= limit).mean()) for name, limit in (("hour", 60), ("day", LONG_MINUTES))}
 
 
-def found_by(streams: Shares, minutes: Ints) -> dict[str, float | None]:
-    """The median over all streams, None where half of them were not found in four hours."""
+@dataclass(frozen=True)
+class Found:
+    """Shares of the streams in which it was found by then."""
+
+    hour: float
+    four_hours: float
+    median_canary_samples: float | None
+    """Over all streams; None where half of them were not found in four hours."""
+
+
+def found_by(streams: Shares, minutes: Ints) -> Found:
     median = float(np.median(samples_at(streams, minutes)))
-    return {
-        "hour": float((minutes <= 60).mean()),
-        "four_hours": float((minutes <= 240).mean()),
-        "median_canary_samples": median if math.isfinite(median) else None,
-    }
+    return Found(
+        hour=float((minutes <= 60).mean()),
+        four_hours=float((minutes <= 240).mean()),
+        median_canary_samples=median if math.isfinite(median) else None,
+    )
 
 
 def main() -> int:

@@ -216,17 +216,18 @@ def _calibration_error(truth: NDArray[np.bool_], scores: NDArray[np.float64]) ->
 
 
 def _latencies(candidate: Contender, champion: Contender, table: pa.Table) -> Iterator[Limited]:
-    """Interleaved, so that what else the machine does hits both alike."""
+    """Of the processor that one call takes, in one thread as the gateway computes: a job shares its machine, and what others do
+    on it is no property of a model. Interleaved, so that what is left of that hits both alike."""
     arrays = [encode(table.slice(0, max(_BATCHES)), each.spec) for each in (candidate, champion)]
     for size in _BATCHES:
         seconds = np.empty((_ROUNDS, _CALLS, 2))
         batches = [[np.ascontiguousarray(array[:size]) for array in rows] for rows in arrays]
         for turn in range(-_WARMING, _ROUNDS * _CALLS):
             for place, (one, batch) in enumerate(zip((candidate, champion), batches, strict=True)):
-                started = time.perf_counter()
+                started = time.thread_time()
                 one.engine(*batch)
                 if turn >= 0:
-                    seconds[turn // _CALLS, turn % _CALLS, place] = time.perf_counter() - started
+                    seconds[turn // _CALLS, turn % _CALLS, place] = time.thread_time() - started
         for share in (50, 99):
             # The median over rounds: a moment in which the machine did something else spoils one of them.
             ours, theirs = (1000 * float(each) for each in np.median(np.percentile(seconds, share, axis=1), axis=0))

@@ -72,16 +72,20 @@ def of_shares(counts: Shares, terms: Terms, starts: Sequence[int] = (0,)) -> Ans
     may be what makes it worse.
     """
     now = counts.since(starts[-1])
-    harm = shares.log_capital(counts, 0.0, Side.ABOVE, terms.margin, starts, terms.weights, shares.LARGE)
     fine = shares.log_capital(now, terms.margin, Side.BELOW, terms.margin)
-    here = now.difference
-    large = _at_least(counts.difference, terms.margin)
-    large[..., starts[-1] :] |= _at_least(here, terms.margin)
     return Answers(
-        worse=claimed(harm, terms.wrong_rollbacks) & large & _enough(counts, terms),
+        worse=worse_shares(counts, terms, starts),
         not_worse=claimed(fine, terms.wrong_passes) & _enough(now, terms),
-        difference=here,
+        difference=now.difference,
     )
+
+
+def worse_shares(counts: Shares, terms: Terms, starts: Sequence[int] = (0,)) -> Truths:
+    """The first part of `of_shares`, for those who look for nothing else."""
+    harm = shares.log_capital(counts, 0.0, Side.ABOVE, terms.margin, starts, terms.weights, shares.LARGE)
+    large = _at_least(counts.difference, terms.margin)
+    large[..., starts[-1] :] |= _at_least(counts.since(starts[-1]).difference, terms.margin)
+    return claimed(harm, terms.wrong_rollbacks) & large & _enough(counts, terms)
 
 
 def _enough(counts: Shares, terms: Terms) -> Truths:
