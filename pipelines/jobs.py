@@ -23,11 +23,12 @@ def train_and_register(
     Raises ValueError when the window or the fault cannot be trained on, PortError when the registry does not take it.
     """
     progress("loading torch")
-    from pipelines.training import Recipe, train
+    from pipelines.recipe import Recipe
+    from pipelines.training import train
 
     started = time.perf_counter()
     progress(f"training on {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}")
-    trained = train(flights, window, Recipe(seed=seed), fault=fault, progress=progress)
+    trained = train(flights, window, Recipe(seed=seed), fault=fault, progress=lambda _fraction, text: progress(text))
     fitted = time.perf_counter()
     progress("registering")
     from pipelines.registration import register
