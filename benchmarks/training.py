@@ -1,8 +1,8 @@
 """The reference training on a year of flights beside scikit-learn's gradient boosting: `python -m benchmarks.training --json`.
 
 Each side has two cores and a process of its own, one after the other, and is asked about the weeks after those that it has
-learnt from. The peer is what one would take for such a table without a second thought; ours is a network because that exports to
-a file without code, and may cost as much of the quality as is not worth a new version by policy.
+learnt from. The peer is what one would take for such a table without a second thought; ours is a network because that exports
+to a file without code, and may cost as much of the quality as is not worth a new version by policy.
 """
 
 import argparse
