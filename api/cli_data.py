@@ -1,5 +1,6 @@
 """`oppen data`: raw data on its way into the lake, without a server."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,14 @@ data = typer.Typer(no_args_is_help=True, help="Raw data: brought in once, and lo
 @data.command("ingest")
 def ingest(
     source: Annotated[str, typer.Argument(help="A file, a folder or a quoted glob of .parquet, .csv, .jsonl, .ndjson.")],
-    to: Annotated[Path, typer.Option("--to", help="The lake: a folder, with a folder of Parquet for each table.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="The lake: a folder, for Parquet; chdb://FOLDER, for the embedded ClickHouse; clickhouse://user@host:port/database,"
+            " clickhouses://, http:// or https:// for a server, with its password in OPPEN_LAKE_PASSWORD.",
+        ),
+    ],
     table: Annotated[str, typer.Option(help="In the lake; default: what the source is called.")] = "",
     key: Annotated[str, typer.Option(help="Of the one file, in place of its name, size and content.")] = "",
     batch_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="In memory at a time.")] = 65_536,
@@ -40,7 +48,7 @@ def ingest(
 
 
 def _ingested(
-    url: str, to: Path, table: str, reading: "Reading", *, keep_not_finite: bool, batches: int | None
+    url: str, to: str, table: str, reading: "Reading", *, keep_not_finite: bool, batches: int | None
 ) -> dict[str, Any]:
     from tools.tables.memory import frugal
 
@@ -49,21 +57,26 @@ def _ingested(
 
     from pipelines.cancelling import by_signals
     from pipelines.ingest import Options, ingest
+    from tools.clickhouse.connection import without_password
     from tools.clock import SystemClock
     from tools.errors import PortError
-    from tools.lake.parquet import ParquetLake
+    from tools.lake.opening import open_lake
     from tools.sources.opening import open_source
 
     clock = SystemClock()
     options = Options(finite=not keep_not_finite, most_batches=batches)
     try:
-        with by_signals() as cancellation, closing(open_source(url, reading)) as source, closing(ParquetLake(to)) as lake:
+        with (
+            by_signals() as cancellation,
+            closing(open_source(url, reading)) as source,
+            closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))) as lake,
+        ):
             name = table or _as_name(source.label)
             with lake.open(name) as opened:
                 found = ingest(source, opened, options=options, progress=_progress, cancellation=cancellation, clock=clock)
     except PortError as error:
         raise Refused(str(error)) from error
-    return {"ok": found.ok, "table": name, "to": str(to), **found.model_dump(mode="json")}
+    return {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}
 
 
 @data.command("profile")

@@ -74,6 +74,9 @@ class _Engine:
         with translated(self._name):
             self._connection.client().insert_arrow(table, rows, settings=dict(settings))
 
+    def insert_packed(self, table: str, rows: pa.Buffer, settings: Mapping[str, str]) -> None:
+        self.insert(table, pa.ipc.open_stream(rows).read_all(), settings)
+
     def close(self) -> None:
         self._connection.close()
 
@@ -138,6 +141,13 @@ class _Offloaded(_Elsewhere):
             self._thread.join()
             self._loop.close()
             self._loop = self._thread = None
+
+    def insert(self, table: str, rows: pa.Table, settings: Mapping[str, str]) -> None:
+        # As a stream, because a pickled slice takes all along of which it is one.
+        packed = pa.BufferOutputStream()
+        with pa.ipc.new_stream(packed, rows.schema) as stream:
+            stream.write_table(rows)
+        self._call(_Engine.insert_packed, table, packed.getvalue(), settings)
 
     def _call(self, function: Callable[Concatenate[_Engine, P], T], *arguments: P.args, **options: P.kwargs) -> T:
         with self._starting:
