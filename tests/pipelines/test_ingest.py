@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -191,21 +190,6 @@ def test_a_check_accepts_quarantines_and_refuses(tmp_path: Path, lake: Lake) -> 
 def test_two_writers_at_once_are_told(tmp_path: Path, lake: Lake) -> None:
     with lake.lake.open("t"), pytest.raises(InUse), ParquetLake(tmp_path / "lake").open("t"):
         pass
-
-
-@pytest.mark.parametrize("after", ["1,000 rows", "3,000 rows"])
-def test_killed_in_the_middle_nothing_half_is_left_and_the_next_run_is_whole(after: str, tmp_path: Path, lake: Lake) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    parquet(folder / "a.parquet", x=list(range(10)))
-    parquet(folder / "b.parquet", x=list(range(4_000)))
-    command = [sys.executable, "-m", "tests.pipelines.dying_ingest", str(folder), str(lake.folder), after]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert len(lake.rows()) == 10
-    found = lake.ingest(folder)
-    assert (found.ok, found.skipped, found.rows_written) == (True, 1, 4_000)
-    assert len(lake.rows()) == 4_010
-    assert not list(lake.folder.rglob("_staged/*"))
 
 
 def test_memory_is_that_of_some_batches_and_not_of_the_file(tmp_path: Path) -> None:
