@@ -29,6 +29,7 @@ _WITHIN = 1_000
 class Told:
     """An event that may be kept, and what it says."""
 
+    digest: str
     event: dict[str, Any]
     read: RunEventOf
     facts: Facts
@@ -38,7 +39,7 @@ def understood(event: object) -> Told:
     """Takes its time with large ones. Raises Unreadable."""
     kept = cleaned(event)
     read = projection.read(kept)
-    return Told(kept, read, projection.facts_of(read))
+    return Told(projection.digest(kept), kept, read, projection.facts_of(read))
 
 
 async def record(transaction: Transaction, told: Told, *, told_by: str, at: datetime) -> bool:
@@ -47,7 +48,7 @@ async def record(transaction: Transaction, told: Told, *, told_by: str, at: date
     statement = (
         insert(transaction, LineageEventRecord)
         .values(
-            digest=projection.digest(told.event),
+            digest=told.digest,
             run_id=read.run.run_id,
             event_type=read.event_type.value,
             event_time=read.event_time.astimezone(UTC),
@@ -63,6 +64,14 @@ async def record(transaction: Transaction, told: Told, *, told_by: str, at: date
     await _join_nodes(transaction, told.facts)
     await _join_edges(transaction, told.facts)
     return True
+
+
+async def known(session: ReadSession, events: Sequence[Told]) -> set[str]:
+    """Digests of those that were told before."""
+    found: set[str] = set()
+    for chunk in _chunks([each.digest for each in events]):
+        found |= set(await session.scalars(select(LineageEventRecord.digest).where(LineageEventRecord.digest.in_(chunk))))
+    return found
 
 
 async def look_up(session: ReadSession, query: Query) -> Graph:

@@ -23,7 +23,8 @@ def append(path: Path, event: Mapping[str, Any]) -> None:
     """On disk when this returns. Raises PermanentError."""
     line = json.dumps(event, sort_keys=True).encode() + b"\n"
     with refused_by_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # No deeper: a path with a slip of the pen in it makes no tree of folders.
+        path.parent.mkdir(exist_ok=True)
         descriptor = _locked(path)
         try:
             size = os.lseek(descriptor, 0, os.SEEK_END)
