@@ -141,7 +141,10 @@ class HttpLineage:
 
 
 def _said(text: str) -> str:
+    """In the words of a problem (RFC 9457) where it is one, with the fields that it names."""
     try:
-        return str(json.loads(text)["detail"])[:300]
-    except (ValueError, KeyError, TypeError):
+        problem = json.loads(text)
+        faults = [f"{fault['field']}: {fault['detail']}" for fault in problem.get("errors") or ()]
+        return "; ".join([str(problem["detail"]), *faults])[:500]
+    except (ValueError, KeyError, TypeError, AttributeError):
         return text[:100]
