@@ -287,7 +287,8 @@ def trained(
 def default_file(tracking_uri: str, home: Path) -> Path:
     """Beside an embedded MLflow, which is in the home; for a server in `home`."""
     parts = urlsplit(tracking_uri)
-    return Path(parts.path).parent / FILE if parts.scheme == "sqlite" and parts.path else home / FILE
+    # sqlite:////absolute/path: the path begins after the third slash.
+    return Path(parts.path.removeprefix("/")).parent / FILE if parts.scheme == "sqlite" and parts.path else home / FILE
 
 
 def _told(

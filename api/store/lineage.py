@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, or_, select, update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import bindparam, select, tuple_, update
 
 from api.store.records import LineageEdgeRecord, LineageEventRecord, LineageNodeRecord
 from api.store.sessions import ReadSession, Transaction
@@ -140,16 +139,15 @@ async def _ids(session: ReadSession, keys: Sequence[str]) -> dict[str, str]:
 async def _facets(session: ReadSession, steps: Sequence[Step]) -> dict[Step, dict[str, Any]]:
     edges = table(LineageEdgeRecord).c
     found = {}
-    for chunk in _chunks(steps, 100):
-        statement = select(edges.source, edges.target, edges.kind, edges.facets).where(or_(*(_is(step) for step in chunk)))
-        for source, target, kind, facets in await session.execute(statement):
+    for chunk in _chunks(steps, _CHUNK // 3):
+        these = tuple_(edges.source, edges.target, edges.kind).in_(
+            [(step.source, step.target, step.kind.value) for step in chunk]
+        )
+        for source, target, kind, facets in await session.execute(
+            select(edges.source, edges.target, edges.kind, edges.facets).where(these)
+        ):
             found[Step(source, target, EdgeKind(kind))] = facets
     return found
-
-
-def _is(step: Step) -> ColumnElement[bool]:
-    edges = table(LineageEdgeRecord).c
-    return (edges.source == step.source) & (edges.target == step.target) & (edges.kind == step.kind.value)
 
 
 async def _join_nodes(transaction: Transaction, facts: Facts) -> None:
