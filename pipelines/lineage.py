@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -91,19 +92,37 @@ class Recording:
         self._run = self._run.model_copy(update={"counts": {**self._run.counts, **counts}})
 
     def say(self, state: RunState, *, error: str | None = None, at: datetime | None = None) -> None:
-        event = Event(
-            run=self._run,
-            state=state,
-            at=at or self._clock.now(),
-            inputs=tuple(self._inputs),
-            outputs=() if state is RunState.START else tuple(self._outputs),
-            error=error,
-        )
+        """In several events where it has read or written more batches than one should hold; the others are RUNNING."""
+        moment = at or self._clock.now()
+        inputs, outputs = _parts(self._inputs), _parts([] if state is RunState.START else self._outputs)
+        nothing: list[Dataset] = []
+        more = [
+            Event(run=self._run, state=RunState.RUNNING, at=moment, inputs=tuple(read), outputs=tuple(written))
+            for read, written in zip_longest(inputs[1:], outputs[1:], fillvalue=nothing)
+        ]
+        event = Event(run=self._run, state=state, at=moment, inputs=tuple(inputs[0]), outputs=tuple(outputs[0]), error=error)
+        # What was said of many inputs need not be said again.
+        self._inputs = inputs[0]
+        for each in (event, *more) if state is RunState.START else (*more, event):
+            self._emit(each)
+
+    def _emit(self, event: Event) -> None:
         try:
             self._writer.emit(event)
         except PortError as failure:
             self.fault = str(failure)
             self._tell(f"lineage is not recorded: {failure}")
+
+
+def _parts(datasets: Sequence[Dataset]) -> list[list[Dataset]]:
+    """Each with at most so many batches of a dataset; the first has all datasets."""
+    parts: list[list[Dataset]] = [[]]
+    for dataset in datasets:
+        for place, start in enumerate(range(0, max(1, len(dataset.batches)), _BATCHES)):
+            if place == len(parts):
+                parts.append([])
+            parts[place].append(dataset.model_copy(update={"batches": dataset.batches[start : start + _BATCHES]}))
+    return parts
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import lineage
 from pipelines.lineage import default_file, features_computed, ingesting, recorded, trained, training_set_built
 from tests.twins.clock import START, SteppedClock
 from tools.errors import PermanentError
@@ -86,13 +85,29 @@ def test_what_was_stored_before_a_failure_is_told_with_its_reason(writer: FileLi
     assert "hunter2" not in file.read_text()
 
 
-def test_many_batches_are_told_as_they_come(writer: FileLineage, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lineage, "_BATCHES", 10)
+def test_many_batches_are_told_as_they_come(writer: FileLineage, file: Path) -> None:
     with ingesting(writer, source("/in"), "trips") as ingestion:
-        for number in range(25):
-            ingestion.stored(receipt(f"{number:02}"))
+        for number in range(2_100):
+            ingestion.stored(receipt(f"{number:04}"))
+        assert states(file)[-1] == "RUNNING"
+    told = [[len(data["facets"]["oppen_batches"]["batches"]) for data in event.get("outputs", ())] for event, _ in events(file)]
+    assert (sum(map(sum, told)), states(file)[0], states(file)[-1]) == (2_100, "START", "COMPLETE")
+    assert max(map(sum, told)) == 1_000
+
+
+def test_features_of_many_batches_are_told_in_several_events(writer: FileLineage, file: Path) -> None:
+    keys = [f"{number:04}" for number in range(2_500)]
+    features_computed(writer, "v", "1", batches={"trips": keys, "fares": ["a"]})
     assert states(file) == ["START", "RUNNING", "RUNNING", "COMPLETE"]
-    assert len(ids(writer.graph(Query(node="dataset:lake/trips")), NodeKind.BATCH)) == 25
+    found = FileLineage(file)
+    query, batches = Query(node="features:v@1", direction=Direction.UP, limit=500), set()
+    while True:
+        page = found.graph(query)
+        batches |= ids(page, NodeKind.BATCH)
+        if page.next_cursor is None:
+            break
+        query = query.model_copy(update={"cursor": page.next_cursor})
+    assert batches == {f"batch:trips/{key}" for key in keys} | {"batch:fares/a"}
 
 
 def test_an_interruption_is_an_abort(writer: FileLineage, file: Path) -> None:

@@ -51,8 +51,11 @@ async def test_ten_thousand_nodes_are_walked_well_within_a_second(database: Data
     for number in range(10):
         part = tuple(Batch(key=key, rows=100) for key in keys[number * 1_000 : (number + 1) * 1_000])
         trips = Dataset(namespace="lake", name="trips", batches=part)
-        await tell(database, *stories.told(stories.run(number + 1, "ingest.trips"), [], [trips]))
-        await tell(database, *stories.told(stories.run(100, "features"), [trips], [stories.VIEW]))
+        (_, ingested), (_, computed) = (
+            stories.told(stories.run(number + 1, "ingest.trips"), [], [trips]),
+            stories.told(stories.run(100, "features"), [trips], [stories.VIEW]),
+        )
+        await tell(database, ingested, computed)
     await tell(database, *stories.told(stories.run(101, "train"), [stories.VIEW], [stories.MODEL]))
     query = Query(node="model:flights/1", direction=Direction.UP, limit=PAGE)
     seconds, batches = [], set()
