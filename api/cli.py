@@ -16,6 +16,7 @@ import typer
 
 from api.cli_data import data
 from api.cli_drift import drift
+from api.cli_lineage import lineage
 from api.cli_remote import approvals, audit, autonomy, incidents
 from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
 
@@ -34,6 +35,7 @@ for name, group in {
     "audit": audit,
     "data": data,
     "drift": drift,
+    "lineage": lineage,
 }.items():
     app.add_typer(group, name=name)
 

@@ -32,6 +32,14 @@ def ingest(
     batch_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="In memory at a time.")] = 65_536,
     batches: Annotated[int | None, typer.Option(min=1, help="End after so many new files.")] = None,
     keep_not_finite: Annotated[bool, typer.Option(help="Store NaN and infinities instead of quarantining their rows.")] = False,
+    lineage: Annotated[
+        str,
+        typer.Option(
+            envvar="OPPEN_LINEAGE",
+            metavar="FILE|URL|off",
+            help="Where to tell what came from where; default: _lineage.jsonl in the lake. For a URL the key is OPPEN_KEY.",
+        ),
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Store what the source has and the lake has not. The same batch twice is once; what is interrupted leaves nothing half.
@@ -41,20 +49,21 @@ def ingest(
     from tools.sources.opening import Reading
 
     reading = Reading(batch_rows, key or None)
-    found = _ingested(source, to, table, reading, keep_not_finite=keep_not_finite, batches=batches)
+    found = _ingested(source, to, table, reading, lineage, keep_not_finite=keep_not_finite, batches=batches)
     emit(found, as_json, _told(found))
     if not found["ok"]:
         raise typer.Exit(1)
 
 
 def _ingested(
-    url: str, to: str, table: str, reading: "Reading", *, keep_not_finite: bool, batches: int | None
+    url: str, to: str, table: str, reading: "Reading", lineage: str, *, keep_not_finite: bool, batches: int | None
 ) -> dict[str, Any]:
     from tools.tables.memory import frugal
 
     frugal()
     from contextlib import closing
 
+    from api.telling import told
     from pipelines.cancelling import by_signals
     from pipelines.ingest import Options, ingest
     from tools.clickhouse.connection import without_password
@@ -72,8 +81,17 @@ def _ingested(
             closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))) as lake,
         ):
             name = table or _as_name(source.label)
-            with lake.open(name) as opened:
-                found = ingest(source, opened, options=options, progress=_progress, cancellation=cancellation, clock=clock)
+            with lake.open(name) as opened, told(lineage, url, source.label, to, name, opened) as (stored, ended):
+                found = ingest(
+                    source,
+                    opened,
+                    options=options,
+                    progress=_progress,
+                    cancellation=cancellation,
+                    clock=clock,
+                    stored=stored,
+                )
+                ended(found)
     except PortError as error:
         raise Refused(str(error)) from error
     return {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}

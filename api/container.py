@@ -24,6 +24,7 @@ from api.work.chores import Chore
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.intake import Intake
+from api.work.lineage import LineageFile
 from api.work.monitors import Watch
 from api.work.progress import Progress
 from api.work.tidying import Tidying
@@ -49,6 +50,8 @@ _LOAD = timedelta(milliseconds=500)
 """How often new segments are looked for; the gateway completes one every few seconds."""
 _WATCH = timedelta(seconds=30)
 """How soon a window that has ended is looked at."""
+_TRACE = timedelta(seconds=2)
+"""How often new lines in the file of lineage are looked for; jobs take minutes."""
 _TIDY = timedelta(hours=1)
 """How often rows that have served are dropped."""
 _BUILD = _WARM = timedelta(seconds=1)
@@ -124,9 +127,11 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         warm = Chore("warm", lambda: _warm(adapters), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
+        sweeping = LineageFile(database, settings.lineage_file, clock)
+        trace = Chore("lineage", sweeping.once, _TRACE)
         intake = Intake(database, policy, clock)
         watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, _WATCH)
-        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
+        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 

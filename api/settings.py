@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     """Channel -> Apprise URLs, e.g. `{"ops": ["slack://..."]}`; default: everything goes to `home/outbox.jsonl`."""
     policies: Path | None = None
     """YAML file; default: the documented defaults."""
+    lineage: str = ""
+    """Where jobs tell what came from where: a file, which the service takes in, or an address; default: `home/lineage.jsonl`.
+    `off`: the commands tell nothing."""
     clock: str = Field(default="system", pattern="^(system|shared:.+)$")
     """`system`, or `shared:PATH` in a demo."""
     senders: dict[str, Sender] = Field(default_factory=dict)
@@ -159,6 +162,13 @@ class Settings(BaseSettings):
     def first_key(self) -> Path:
         """Where the first start leaves an admin key."""
         return self.home.absolute() / "first-admin-key"
+
+    @property
+    def lineage_file(self) -> Path | None:
+        """The file of events that the service takes in; None where jobs send them to an address, or nowhere."""
+        if self.lineage == "off" or self.lineage.startswith(("http://", "https://")):
+            return None
+        return Path(self.lineage.removeprefix("file://")).expanduser() if self.lineage else self.home / "lineage.jsonl"
 
     @property
     def segment_folder(self) -> Path:

@@ -4,10 +4,13 @@ Exit code 0, 1 (it failed) or 2 (wrong use). Heavy libraries are imported after 
 """
 
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +18,10 @@ import typer
 from pipelines.faults import LostArrivals
 from pipelines.flights import DataMissing, Flights, load
 from pipelines.jobs import train_and_register
+from pipelines.lineage import OFF, default_file
 from tools.errors import PortError
+from tools.lineage.opening import open_lineage
+from tools.lineage.port import LineageWriter
 from tools.values import Window
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -30,6 +36,14 @@ _Fault = Annotated[
     typer.Option(
         metavar="lost-arrivals:ORIGIN,...",
         help="For drills: count every flight from these airports as on time, as if its arrival message had been lost.",
+    ),
+]
+_Lineage = Annotated[
+    str,
+    typer.Option(
+        envvar="OPPEN_LINEAGE",
+        metavar="FILE|URL|off",
+        help="Where to tell what a version was made from; default: lineage.jsonl beside MLflow's database, or in OPPEN_HOME.",
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print each result as one line of JSON.")]
@@ -62,13 +76,15 @@ def train(
     end: _To = "2013-03-01",
     seed: _Seed = 7,
     fault: _Fault = "",
+    lineage: _Lineage = "",
     as_json: _Json = False,
 ) -> None:
     """Train the reference model on a window of flights and register it as a new version."""
     report = _Report(as_json=as_json)
     window, spoilt = _window(start, end), _fault(fault)
-    flights = _flights(report)
-    report.result(train_and_register(flights, window, seed, spoilt, tracking_uri, model, report.progress))
+    with _writer(lineage, tracking_uri) as writer:
+        flights = _flights(report)
+        report.result(train_and_register(flights, window, seed, spoilt, tracking_uri, model, report.progress, writer))
 
 
 @app.command()
@@ -81,20 +97,34 @@ def drill(
     then_end: Annotated[str, typer.Option("--then-to", metavar="YYYY-MM-DD")] = "2013-03-08",
     seed: _Seed = 7,
     fault: _Fault = "lost-arrivals:JFK,LGA",
+    lineage: _Lineage = "",
     as_json: _Json = False,
 ) -> None:
     """Register two versions: a good one, and a later one whose retraining had a fault. Each is reported when it is there."""
     report = _Report(as_json=as_json)
     good, later, spoilt = _window(start, end), _window(then_start, then_end), _fault(fault)
-    flights = _flights(report)
-    report.result(train_and_register(flights, good, seed, None, tracking_uri, model, report.progress))
-    report.result(train_and_register(flights, later, seed, spoilt, tracking_uri, model, report.progress))
+    with _writer(lineage, tracking_uri) as writer:
+        flights = _flights(report)
+        report.result(train_and_register(flights, good, seed, None, tracking_uri, model, report.progress, writer))
+        report.result(train_and_register(flights, later, seed, spoilt, tracking_uri, model, report.progress, writer))
 
 
 def _flights(report: _Report) -> Flights:
     flights = load()
     report.progress(f"{len(flights)} flights")
     return flights
+
+
+@contextmanager
+def _writer(destination: str, tracking_uri: str) -> Iterator[LineageWriter | None]:
+    """Raises PermanentError for what is no destination."""
+    if destination == OFF:
+        yield None
+        return
+    home = Path(os.environ.get("OPPEN_HOME", ".oppen"))
+    key = os.environ.get("OPPEN_KEY", "")
+    with closing(open_lineage(destination or str(default_file(tracking_uri, home)), home=home, key=key)) as writer:
+        yield writer
 
 
 def _window(start: str, end: str) -> Window:

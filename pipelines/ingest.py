@@ -77,11 +77,14 @@ def ingest(
     progress: Callable[[str], None] = lambda _text: None,
     cancellation: Cancellation | None = None,
     clock: Clock | None = None,
+    stored: Callable[[Receipt], None] = lambda _receipt: None,
 ) -> Ingested:
-    """Everything that the source has and the table has not. Raises PermanentError when the source or the table cannot be used
+    """`stored` hears of each batch right after its commit.
+
+    Everything that the source has and the table has not. Raises PermanentError when the source or the table cannot be used
     at all, TemporaryError when one of them is away: what was committed before stays."""
     return _Run(
-        source, table, check, options or Options(), progress, cancellation or Cancellation(), clock or SystemClock()
+        source, table, check, options or Options(), progress, cancellation or Cancellation(), clock or SystemClock(), stored
     ).done()
 
 
@@ -95,7 +98,9 @@ class _Run:
         progress: Callable[[str], None],
         cancellation: Cancellation,
         clock: Clock,
+        stored: Callable[[Receipt], None],
     ) -> None:
+        self._stored = stored
         self._source = source
         self._table = table
         self._check = check
@@ -180,6 +185,7 @@ class _Run:
         if not staged.commit(receipt):
             self._skip(batch)
             return
+        self._stored(receipt)
         self._sequence = receipt.sequence
         for name, count in {
             "rows_read": read, "rows_written": written, "rows_quarantined": quarantined, "batches": 1, "bytes": size

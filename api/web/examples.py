@@ -396,6 +396,66 @@ _QUALITY: dict[str, Any] = {
     "features": [{"name": "number2", "null_rate": 0.0, "null_rate_reference": 0.0, "faults": []}],
 }
 
+_LINEAGE: dict[str, Any] = {
+    "node": "features:trip_features@5c1d",
+    "nodes": [
+        {
+            "id": "features:trip_features@5c1d",
+            "kind": "features",
+            "namespace": "features",
+            "name": "trip_features",
+            "version": "5c1d",
+            "depth": 0,
+            "job": None,
+            "state": None,
+            "started_at": None,
+            "ended_at": None,
+            "facets": {"schema": {"fields": [{"name": "distance_mean_7d", "type": "double"}]}},
+        },
+        {
+            "id": "run:0198c0ff-ee00-7080-8000-0000000000aa",
+            "kind": "run",
+            "namespace": "oppen",
+            "name": "0198c0ff-ee00-7080-8000-0000000000aa",
+            "version": None,
+            "depth": 1,
+            "job": "job:oppen/features.trip_features",
+            "state": "COMPLETE",
+            "started_at": "2026-11-24T06:00:00Z",
+            "ended_at": "2026-11-24T06:00:09.204611Z",
+            "facets": {"oppen_code": {"package": "oppen", "version": "0.1.0", "commit": "c96e9d7", "changed": False}},
+        },
+        {
+            "id": "batch:trips/file:2026-11-23.parquet:18234:9f86d081",
+            "kind": "batch",
+            "namespace": "lake",
+            "name": "trips",
+            "version": "file:2026-11-23.parquet:18234:9f86d081",
+            "depth": 2,
+            "job": None,
+            "state": None,
+            "started_at": None,
+            "ended_at": None,
+            "facets": {"batch": {"name": "2026-11-23.parquet", "rows": 9120, "quarantined": 3}},
+        },
+    ],
+    "edges": [
+        {
+            "source": "run:0198c0ff-ee00-7080-8000-0000000000aa",
+            "target": "features:trip_features@5c1d",
+            "kind": "output",
+            "facets": {"outputStatistics": {"rowCount": 9120}},
+        },
+        {
+            "source": "batch:trips/file:2026-11-23.parquet:18234:9f86d081",
+            "target": "run:0198c0ff-ee00-7080-8000-0000000000aa",
+            "kind": "input",
+            "facets": {},
+        },
+    ],
+    "next_cursor": None,
+}
+
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Alive": _ALIVE,
     "AlertView": _ALERT,
@@ -409,6 +469,8 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "ModelView": _MODEL,
     "DriftView": _DRIFT,
     "QualityView": _QUALITY,
+    "GraphView": _LINEAGE,
+    "ToldView": {"new": True, "run": "run:0198c0ff-ee00-7080-8000-0000000000aa"},
     "MonitorsView": {
         "items": [
             {

@@ -1,4 +1,5 @@
 from tests.contract.lakes import backend, embedded_lake, lake, name
+from tests.contract.lineages import lineage, lineage_database
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
 from tests.contract.registries import embedded_backend, server_backend, twin_backend
 
@@ -9,6 +10,8 @@ __all__ = [
     "embedded_lake",
     "embedded_predictions",
     "lake",
+    "lineage",
+    "lineage_database",
     "loads",
     "model",
     "name",

@@ -17,11 +17,12 @@ def open_lake(url: str, password: str | None = None) -> Lake:
 
     Raises PermanentError for what is no lake.
     """
-    scheme, found, path = url.partition("://")
-    if not found or scheme == "file":
+    folder = local_folder(url)
+    if folder is not None:
         from tools.lake.parquet import ParquetLake
 
-        return ParquetLake(_folder(path if found else url))
+        return ParquetLake(folder)
+    scheme, _, path = url.partition("://")
     if scheme not in SERVERS and not url.startswith(EMBEDDED):
         raise PermanentError(
             f"{scheme}:// is no lake: name a folder, chdb://FOLDER, or clickhouse://user@host:port/database"
@@ -32,6 +33,12 @@ def open_lake(url: str, password: str | None = None) -> Lake:
 
     place = f"{EMBEDDED}{_folder(path)}" if url.startswith(EMBEDDED) else with_password(url, password)
     return ClickHouseLake(open_database(place, "the lake", _LIMIT))
+
+
+def local_folder(url: str) -> Path | None:
+    """Of a lake of Parquet; None for one in ClickHouse."""
+    scheme, found, path = url.partition("://")
+    return _folder(path if found else url) if not found or scheme == "file" else None
 
 
 def _folder(path: str) -> Path:
