@@ -27,6 +27,7 @@ from api.work.engine import Engine
 from api.work.intake import Intake
 from api.work.monitors import Watch
 from api.work.progress import Progress
+from api.work.reports import Reports
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
@@ -134,6 +135,9 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
+        reports = Reports(adapters.predictions, settings.home / "reports")
+        stack.push_async_callback(reports.close)
+
         yield Services(
             database=database,
             intake=intake,
@@ -146,6 +150,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             serving=adapters.serving,
             predictions=adapters.predictions,
             quarantines=adapters.quarantines,
+            reports=reports,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,

@@ -464,6 +464,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
 
 TEXTS: Mapping[str, str] = {
     "text/event-stream": 'id: 7\nevent: approval.requested\ndata: {"seq": 7, "name": "approval.requested", "data": {}}\n\n',
+    "text/html": "<!DOCTYPE html>...",
     "text/markdown": "## Alerts\n\n- `ModelAccuracyLow`, critical, since 2026-11-24 06:06 UTC: ...\n\n## Finding\n\n...",
     "text/plain": 'oppen_alerts_total{outcome="new",source="alertmanager"} 1.0\n',
 }

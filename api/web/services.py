@@ -13,6 +13,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.chores import Chore
 from api.work.intake import Intake
+from api.work.reports import Reports
 from tools.clock import Clock
 from tools.errors import TemporaryError
 from tools.predictions.port import Lag, PredictionReader
@@ -37,6 +38,7 @@ class Services:
     serving: ServingReader
     predictions: PredictionReader
     quarantines: Quarantines
+    reports: Reports
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]
