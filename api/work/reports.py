@@ -11,11 +11,15 @@ import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import structlog
+
 from api.problems import NotFound, NotInstalledHere, Overloaded
 from tools.predictions.port import PredictionReader
 from tools.reports.evidently import NotInstalled, draw, require_evidently
 from tools.reports.port import MOST_ROWS, Made, Side
 from tools.values import LeftOut, Window
+
+log = structlog.get_logger()
 
 _KEPT = 50
 """Files; each is some megabytes."""
@@ -49,7 +53,7 @@ class Reports:
                 raise Overloaded("another report is being drawn", retry_after_s=_AGAIN_S)
             work = self._drawn(model, version, reference, current, without, path)
             task = self._at_work[name] = asyncio.create_task(work, name="report")
-            task.add_done_callback(lambda _: self._at_work.pop(name, None))
+            task.add_done_callback(lambda done: self._ended(name, done))
         # Who goes away does not take it from those who wait as well.
         return await asyncio.shield(self._at_work[name])
 
@@ -57,6 +61,12 @@ class Reports:
         for task in list(self._at_work.values()):
             task.cancel()
         await asyncio.gather(*self._at_work.values(), return_exceptions=True)
+
+    def _ended(self, name: str, task: asyncio.Task[Path]) -> None:
+        del self._at_work[name]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Those who wait are told; nobody may be left who does.
+            log.info("report.failed", reason=str(error)[:300])
 
     async def _drawn(
         self, model: str, version: str | None, reference: Window, current: Window, without: Sequence[LeftOut], path: Path

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
-from api.cli_drift import drift
+from api.cli_drift import _without_password, drift
 from api.terminal import Refused
 from tests.unit.tables.memory import MemoryTable
 from tools.errors import PermanentError
@@ -97,3 +97,9 @@ def test_every_row_is_as_likely_to_be_in_a_sample(tmp_path: Path, batch: int) ->
 def test_a_table_that_is_small_is_its_own_sample(tmp_path: Path, rows: int) -> None:
     side = sample(MemoryTable({"x": np.arange(rows)}), "a", 10, tmp_path / "s.parquet")
     assert (side.rows, side.sampled, str(side)) == (rows, rows, f"a: all {rows} rows")
+
+
+def test_a_table_is_named_without_its_password() -> None:
+    assert _without_password("postgresql://ada:p%40ss@host/x#t") == "postgresql://ada:***@host/x#t"
+    assert _without_password("postgresql://ada@host/x#t") == "postgresql://ada@host/x#t"
+    assert _without_password("folder/a:b@c.parquet") == "folder/a:b@c.parquet"
