@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from tools.values import Frozen, Instant
+from tools.values import Frozen, Instant, LeftOut, Window
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -45,6 +45,52 @@ class Retrain(Frozen):
     """Accuracy that is to be won back, as a share of 1; None where it cannot be told."""
     expected_seconds: Annotated[float, Field(ge=0)] | None = None
     """What the training of `version` took; None where that is not on record."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Quarantined data within the window: rows of these stretches are not learnt from, whichever features it is for."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.window_end <= self.window_start:
+            raise ValueError("window_end: a window ends after it starts")
+        return self
+
+
+class QuarantineData(Frozen):
+    """Keep the data of `model` from a window, and neither learn from it nor compare with it until it is released."""
+
+    kind: Literal["quarantine_data"] = "quarantine_data"
+    model: Name
+    window_start: Instant
+    window_end: Instant
+    """The first moment that is not in it any more."""
+    features: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    """Only these, and the answers that were made from them; empty: all of it."""
+
+    @property
+    def window(self) -> Window:
+        return Window(start=self.window_start, end=self.window_end)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.window_end <= self.window_start:
+            raise ValueError("window_end: a window ends after it starts")
+        return self
+
+
+class ReleaseData(Frozen):
+    """Let the data of a quarantine be learnt from and compared with again."""
+
+    kind: Literal["release_data"] = "release_data"
+    model: Name
+    quarantine: Name
+    """Its id."""
+    window_start: Instant
+    window_end: Instant
+    features: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+
+    @property
+    def window(self) -> Window:
+        return Window(start=self.window_start, end=self.window_end)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -70,8 +116,9 @@ class NoAction(Frozen):
     reason: Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
-Action = Annotated[Rollback | Scale | Retrain | Notify | NoAction, Field(discriminator="kind")]
-ACTION: TypeAdapter[Rollback | Scale | Retrain | Notify | NoAction] = TypeAdapter(Action)
+Catalogue = Rollback | Scale | Retrain | QuarantineData | ReleaseData | Notify | NoAction
+Action = Annotated[Catalogue, Field(discriminator="kind")]
+ACTION: TypeAdapter[Catalogue] = TypeAdapter(Action)
 
 
 CHANGES_NOTHING = (Notify, NoAction)
@@ -99,3 +146,5 @@ class WorldState(Frozen):
     workers: int | None = None
     training: str | None = None
     """What would train: the backend's name; None: none is configured."""
+    quarantined: tuple[str, ...] | None = None
+    """Ids of the quarantines in force that overlap the window; None: it is not about data."""

@@ -9,11 +9,11 @@ from typing import Literal, assert_never
 
 from pydantic import Field
 
-from agents.actions import CHANGES_NOTHING, Action, Retrain, Risk, Rollback, Scale, WorldState
+from agents.actions import CHANGES_NOTHING, Action, QuarantineData, ReleaseData, Retrain, Risk, Rollback, Scale, WorldState
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
 from agents.risks import impact
-from agents.wording import moment
+from agents.wording import moment, span
 from tools.values import Frozen, Instant
 
 
@@ -124,7 +124,9 @@ def edit_flaw(proposal: Proposal, action: Action) -> str | None:
     return None
 
 
-def _flaw(action: Rollback | Scale | Retrain, state: WorldState, policies: Policies) -> str | None:
+def _flaw(
+    action: Rollback | Scale | Retrain | QuarantineData | ReleaseData, state: WorldState, policies: Policies
+) -> str | None:
     """Why the action cannot be meant, whoever asks for it."""
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
@@ -144,6 +146,14 @@ def _flaw(action: Rollback | Scale | Retrain, state: WorldState, policies: Polic
         case Retrain():
             if state.training is None:
                 return "no training backend is configured"
+        case QuarantineData(model=model, window=window):
+            if state.quarantined is None:
+                return f"what is quarantined of {model} already is not known"
+            if window.length > (longest := policies.drift_of(model).max_quarantine):
+                return f"{span(window.length)} are longer than the {span(longest)} that policy lets be quarantined"
+        case ReleaseData(model=model, quarantine=quarantine):
+            if quarantine not in (state.quarantined or ()):
+                return f"{quarantine} is no quarantine of {model} in force"
         case unknown:
             assert_never(unknown)
     return None

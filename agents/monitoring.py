@@ -3,7 +3,7 @@
 A monitor that cannot tell says so, and nothing changes: neither silence nor a store that is away is good or bad news.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -53,8 +53,17 @@ class Step(Frozen):
     """Of the alert: with its monitor and model its identity."""
 
 
-def advance(standing: Standing, check: Check, tick: datetime, in_a_row: int) -> Step:
-    """So many windows in a row raise an alert, and so many take it back."""
+def advance(
+    standing: Standing,
+    check: Check,
+    tick: datetime,
+    in_a_row: int,
+    *,
+    since: datetime | None = None,
+    repeat: timedelta | None = None,
+) -> Step:
+    """So many windows in a row raise an alert, and so many take it back. `since`: the window looked at before; what is still
+    bad is raised again, as the same alert, when another `repeat` has begun meanwhile, or several."""
     if check.bad is None:
         return Step(standing=standing)
     sign = 1 if check.bad else -1
@@ -64,7 +73,11 @@ def advance(standing: Standing, check: Check, tick: datetime, in_a_row: int) -> 
         return Step(standing=Standing(streak=streak, raised_at=tick), alert="firing", raised_at=tick)
     if not check.bad and raised is not None and -streak >= in_a_row:
         return Step(standing=Standing(streak=streak), alert="resolved", raised_at=raised)
-    return Step(standing=Standing(streak=streak, raised_at=raised))
+    moved = Standing(streak=streak, raised_at=raised)
+    if not check.bad or raised is None or since is None or repeat is None:
+        return Step(standing=moved)
+    due = (tick - raised) // repeat > (max(since, raised) - raised) // repeat
+    return Step(standing=moved, alert="firing", raised_at=raised) if due else Step(standing=moved)
 
 
 def drift(found: DriftFinding) -> Check:

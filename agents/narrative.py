@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Retrain, Rollback, Scale, WorldState
+from agents.actions import Catalogue, NoAction, Notify, QuarantineData, ReleaseData, Retrain, Rollback, Scale, WorldState
 from agents.alerts import Alert
 from agents.evidence import Evidence, Finding, Hypothesis
 from agents.proposals import Proposal, Receipt
@@ -42,21 +42,31 @@ def quoted(text: str, limit: int = 300) -> str:
     return "`" + (plain(text, limit).replace("`", "'") or " ") + "`"
 
 
-def title(action: Rollback | Scale | Retrain | Notify | NoAction) -> str:
+def title(action: Catalogue) -> str:
     """One line of plain text."""
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
             return plain(f"Roll {model} back from version {bad} to version {good}", 300)
         case Scale(model=model, from_workers=current, workers=wanted):
             return plain(f"Scale {model} from {counted(current, 'worker')} to {wanted}", 300)
-        case Retrain(model=model, window_start=start, window_end=end):
-            return plain(f"Retrain {model} on its data from {moment(start)} to {moment(end)}", 300)
+        case Retrain(model=model, window_start=start, window_end=end, left_out=left_out):
+            less = f", without what is quarantined of it ({len(left_out)})" if left_out else ""
+            return plain(f"Retrain {model} on its data from {moment(start)} to {moment(end)}{less}", 300)
+        case QuarantineData(model=model, window_start=start, window_end=end, features=features):
+            return plain(f"Quarantine {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
+        case ReleaseData(model=model, window_start=start, window_end=end, features=features):
+            return plain(f"Release {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
         case Notify(channel=channel, title=subject):
             return plain(f"Tell {channel}: {subject}", 300)
         case NoAction(reason=reason):
             return plain(f"Do nothing: {reason}", 300)
         case unknown:
             assert_never(unknown)
+
+
+def _data(model: str, features: tuple[str, ...]) -> str:
+    named = f"{', '.join(features[:3])}{' and others' if len(features) > 3 else ''} of " if features else "the data of "
+    return f"{named}{model}"
 
 
 def card(proposal: Proposal) -> str:
@@ -186,6 +196,8 @@ def _state(state: WorldState) -> str:
         parts.append(counted(state.workers, "worker"))
     if state.training is not None:
         parts.append(f"trained by {quoted(state.training)}")
+    if state.quarantined is not None:
+        parts.append(f"quarantined already: {', '.join(map(quoted, state.quarantined)) or 'nothing of it'}")
     return ", ".join(parts) or "nothing in particular"
 
 

@@ -122,6 +122,10 @@ class Drift(Frozen):
     """So many windows have to drift one after the other before anything is raised: one odd hour retrains no model."""
     min_gain: Share = 0.01
     """Inputs that moved without costing so much accuracy retrain nothing."""
+    max_quarantine: Duration = timedelta(days=7)
+    """A longer stretch is no fault but what the data is like by now; without it there would be little left to compare with."""
+    longest_window: Duration = timedelta(days=92)
+    """What may be asked for at once: a quarter is counted in seconds, and a typing mistake of years is not counted at all."""
     rules: DriftRules = DriftRules()
 
     @model_validator(mode="after")
@@ -129,6 +133,9 @@ class Drift(Frozen):
         for name in ("window", "reference", "season"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: has to be longer than nothing")
+        for name in ("window", "reference"):
+            if getattr(self, name) > self.longest_window:
+                raise ValueError(f"{name}: has to be at most as long as longest_window")
         return self
 
 
@@ -146,6 +153,9 @@ class Monitors(Frozen):
     """A model that had traffic and got none for so long has lost it."""
     in_a_row: int = Field(default=2, ge=1, le=100)
     """So many windows raise an alert about traffic or promises, and so many take it back; drift and quality have their own."""
+    repeat: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
+    """What is still bad is said again, as Alertmanager does: an incident that was closed opens again then, and one that is
+    open, or still in people's hands, takes it in. Not more often: inputs that moved without harm stay so for weeks."""
 
 
 _QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}

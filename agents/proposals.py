@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agents.actions import Action, Risk, WorldState
+from agents.actions import Action, Retrain, Risk, WorldState
 from agents.evidence import Finding
 from tools.values import Frozen, Instant
 
@@ -14,8 +14,12 @@ from tools.values import Frozen, Instant
 def fingerprint(action: Action, state: WorldState) -> str:
     """SHA-256 (hex) of the canonical JSON of exactly what will be done, on exactly which state."""
     # What came later is left out while it is empty: fingerprints hold from release to release.
-    later = {"training"} if state.training is None else set()
-    content = {"action": action.model_dump(mode="json"), "state": state.model_dump(mode="json", exclude=later)}
+    later = {name for name in ("training", "quarantined") if getattr(state, name) is None}
+    empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
+    content = {
+        "action": action.model_dump(mode="json", exclude=empty),
+        "state": state.model_dump(mode="json", exclude=later),
+    }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

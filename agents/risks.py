@@ -5,12 +5,13 @@ Exhaustive over the catalogue: an action without an answer here does not type-ch
 
 from typing import assert_never
 
-from agents.actions import NoAction, Notify, Retrain, Risk, Rollback, Scale
+from agents.actions import Catalogue, NoAction, Notify, QuarantineData, ReleaseData, Retrain, Risk, Rollback, Scale
 from agents.evidence import Finding
 from agents.proposals import Impact
+from agents.wording import moment
 
 
-def impact(action: Rollback | Scale | Retrain | Notify | NoAction, finding: Finding) -> Impact:
+def impact(action: Catalogue, finding: Finding) -> Impact:
     match action:
         case Rollback(model=model, from_version=bad, to_version=good):
             return Impact(
@@ -40,6 +41,23 @@ def impact(action: Rollback | Scale | Retrain | Notify | NoAction, finding: Find
                 undo="none needed: the challenger serves nobody until it is promoted",
                 runbook="retrain",
             )
+        case QuarantineData(model=model, window_start=start, window_end=end, features=features):
+            return Impact(
+                # Nothing is deleted, and nothing that serves changes.
+                risk=Risk.LOW,
+                blast_radius=f"{_which(features)} of {model} from {moment(start)} to {moment(end)}",
+                expected_effect="no training learns from it and no drift is measured against it, until it is released",
+                undo="release it",
+                runbook="quarantine-data",
+            )
+        case ReleaseData(model=model, window_start=start, window_end=end, features=features):
+            return Impact(
+                risk=Risk.LOW,
+                blast_radius=f"{_which(features)} of {model} from {moment(start)} to {moment(end)}",
+                expected_effect="trainings learn from it and drift is measured against it again",
+                undo="quarantine it again",
+                runbook="quarantine-data",
+            )
         case Notify(channel=channel):
             return Impact(
                 risk=Risk.NONE,
@@ -58,6 +76,10 @@ def impact(action: Rollback | Scale | Retrain | Notify | NoAction, finding: Find
             )
         case unknown:
             assert_never(unknown)
+
+
+def _which(features: tuple[str, ...]) -> str:
+    return f"{', '.join(features[:5])}{' and others' if len(features) > 5 else ''}" if features else "all data"
 
 
 def _known(action: Rollback, finding: Finding) -> bool:

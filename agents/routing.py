@@ -4,11 +4,19 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from agents.alerts import Alert
+from tools.values import Frozen
 
 
 class Specialist(StrEnum):
     INCIDENT = "incident"
     DRIFT = "drift"
+
+
+class HandOver(Frozen):
+    """A specialist's wish that another take the case."""
+
+    to: Specialist
+    reason: str
 
 
 Rule = tuple[Callable[[Alert], bool], Specialist]

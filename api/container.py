@@ -16,6 +16,7 @@ from api.settings import Settings
 from api.store.actions import ActionLedger
 from api.store.database import Database
 from api.store.notifications import SentMessages
+from api.store.quarantines import SqlQuarantines
 from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
@@ -27,6 +28,7 @@ from api.work.intake import Intake
 from api.work.lineage import LineageFile
 from api.work.monitors import Watch
 from api.work.progress import Progress
+from api.work.reports import Reports
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
@@ -34,6 +36,7 @@ from tools.errors import PortError
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
+from tools.quarantines.port import Quarantines
 from tools.registry.port import Registry
 from tools.serving.port import Serving
 from tools.telemetry.port import Telemetry
@@ -67,10 +70,11 @@ class Adapters:
     predictions: PredictionStore
     telemetry: Telemetry
     notify: Notifier
+    quarantines: Quarantines
 
     @property
     def toolbox(self) -> Toolbox:
-        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
+        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines)
 
 
 Decorate = Callable[[Adapters], Adapters]
@@ -130,10 +134,14 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         sweeping = LineageFile(database, settings.lineage_file, clock)
         trace = Chore("lineage", sweeping.once, _TRACE)
         intake = Intake(database, policy, clock)
-        watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, _WATCH)
+        watching = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
+        watch = Chore("watch", watching.once, _WATCH)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
+
+        reports = Reports(adapters.predictions, settings.home / "reports")
+        stack.push_async_callback(reports.close)
 
         yield Services(
             database=database,
@@ -146,6 +154,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             registry=adapters.registry,
             serving=adapters.serving,
             predictions=adapters.predictions,
+            quarantines=adapters.quarantines,
+            reports=reports,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
@@ -192,7 +202,7 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     if settings.channels:
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
-    return Adapters(registry, serving, predictions, telemetry, notify)
+    return Adapters(registry, serving, predictions, telemetry, notify, SqlQuarantines(database, clock))
 
 
 async def _build_runner(

@@ -10,7 +10,9 @@ from agents.alerts import Alert
 from agents.drift.assess import assess
 from agents.drift.case import DriftCase
 from agents.drift.recommend import recommend
+from agents.drift.rollouts import hand_over
 from agents.evidence import Recommendation
+from agents.routing import HandOver
 from graphs.context import Context
 from graphs.drifting import investigate
 
@@ -25,6 +27,8 @@ class Measured(TypedDict):
 
 class Concluded(TypedDict):
     recommendation: Recommendation
+    handover: HandOver | None
+    """Another specialist's case, if that one will have it; else the recommendation stands."""
 
 
 class DriftState(Case, Measured, Concluded): ...
@@ -37,7 +41,8 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
 
 async def conclude(state: Measured, runtime: Runtime[Context]) -> Concluded:
     case, policies, now = state["case"], runtime.context.policies, runtime.context.clock.now()
-    return {"recommendation": recommend(assess(case, now), case, policies, now)}
+    finding = assess(case, now)
+    return {"recommendation": recommend(finding, case, policies, now), "handover": hand_over(finding, case, policies)}
 
 
 def build() -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from agents.alerts import Alert
-from agents.drift.case import DriftCase
+from agents.drift.case import DriftCase, Rollout
 from agents.drift.causes import DriftObservations, Pair, explain, pairs
 from agents.drift.performance import perform
 from agents.drift.verdicts import Comparison, compare
@@ -16,10 +16,11 @@ from agents.policies import Drift, Policies
 from agents.subjects import model_of
 from graphs.gathering import Sources
 from tools.predictions.port import PredictionReader
+from tools.quarantines.port import QuarantineReader
 from tools.registry.port import Alias, RegistryReader
 from tools.tables.port import Distributions
 from tools.toolbox import Readers
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 _SOURCE = "predictions"
 
@@ -35,18 +36,66 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
     champion = await sources.ask("registry", readers.registry.alias(model, Alias.CHAMPION), None)
     skew = await _skew(model, champion, current, readers, sources, rules) if champion else None
     training = await sources.ask("jobs", readers.registry.training_run(model, champion), None) if champion else None
-    question = observe_drift(model, reference, current, readers.predictions, rules)
+    rollout = await sources.ask(_SOURCE, _rollout(model, current, readers), None) if champion else None
+    without = await sources.ask("quarantines", left_out(model, reference, current, rules, readers.quarantines), ())
+    question = observe_drift(model, reference, current, readers.predictions, rules, without=without)
     observations = await sources.ask(_SOURCE, question, None)
+    measured = explain(observations, rules.rules) if observations is not None else None
+    broken_since = None
+    if observations is not None and measured is not None and measured.cause == "data_quality":
+        search = _broken_since(model, observations.reference, current, readers.predictions, rules)
+        broken_since = await sources.ask(_SOURCE, search, None)
     return case.model_copy(
         update={
             "champion": champion,
             "skew": skew,
             "training": training,
-            "measured": explain(observations, rules.rules) if observations is not None else None,
+            "rollout": rollout,
+            "measured": measured,
+            "left_out": without,
+            "broken_since": broken_since,
             "before": perform((), observations.outcomes[0]) if observations is not None else None,
             "missing": (*sources.missing, *(observations.missing if observations is not None else ())),
         }
     )
+
+
+async def _rollout(model: str, current: Window, readers: Readers) -> Rollout | None:
+    """None where the champion did not change within the window."""
+    moves = [each for each in await readers.registry.history(model) if each.alias is Alias.CHAMPION]
+    last = max(moves, key=lambda each: each.at, default=None)
+    if last is None or last.before is None or last.after is None or not current.start < last.at < current.end:
+        return None
+    parts = Window(start=current.start, end=last.at), Window(start=last.at, end=current.end)
+    before, since = [await readers.predictions.versions(model, part) for part in parts]
+    return Rollout(version=last.after, previous=last.before, at=last.at, before=before, since=since)
+
+
+async def left_out(
+    model: str, reference: Window, current: Window, rules: Drift, quarantines: QuarantineReader
+) -> tuple[LeftOut, ...]:
+    """What is quarantined of all that the two windows, and the same hours of earlier seasons, have."""
+    earliest = min(reference.start, current.start - rules.season * rules.seasons)
+    window = Window(start=earliest, end=max(reference.end, current.end))
+    return tuple(each.left_out for each in await quarantines.in_force(model, window))
+
+
+_STEPS = 24
+"""Of the current window, that a fault's beginning is looked for in: of a day, hours."""
+
+
+async def _broken_since(
+    model: str, before: Distributions, current: Window, predictions: PredictionReader, rules: Drift
+) -> datetime | None:
+    """The start of the first stretch of the current window in which a value is broken; None where no stretch by itself has
+    enough rows to show it."""
+    step = current.length / _STEPS
+    for place in range(_STEPS):
+        stretch = Window(start=current.start + place * step, end=current.start + (place + 1) * step)
+        now = await predictions.distributions(model, stretch, like=before)
+        if any(each.faults for each in compare(pairs(before.features, now.features), rules.rules).features):
+            return stretch.start
+    return None
 
 
 async def beside_training(
@@ -81,18 +130,23 @@ async def observe_drift(
     rules: Drift,
     *,
     version: str | None = None,
+    without: Sequence[LeftOut] = (),
 ) -> DriftObservations:
-    """Raises TemporaryError or PermanentError when the two windows themselves cannot be read."""
-    before = await predictions.distributions(model, reference, version=version)
+    """`without`: what is passed over in all that is compared with; the current window is looked at as it is.
+
+    Raises TemporaryError or PermanentError when the two windows themselves cannot be read.
+    """
+    before = await predictions.distributions(model, reference, version=version, without=without)
     now = await predictions.distributions(model, current, version=version, like=before)
     sources = Sources()
     windows = [current.shifted(-rules.season * (place + 1)) for place in range(rules.seasons)]
     earlier, outcomes, by_label = await asyncio.gather(
-        _earlier(model, windows, predictions, sources, before),
+        _earlier(model, windows, predictions, sources, before, without),
         asyncio.gather(
-            *(sources.ask(_SOURCE, predictions.outcomes(model, window, version=version), ()) for window in (reference, current))
+            sources.ask(_SOURCE, predictions.outcomes(model, reference, version=version, without=without), ()),
+            sources.ask(_SOURCE, predictions.outcomes(model, current, version=version), ()),
         ),
-        _by_label(model, before, now, predictions, sources, rules),
+        _by_label(model, before, now, predictions, sources, rules, without),
     )
     return DriftObservations(
         reference=before,
@@ -105,19 +159,34 @@ async def observe_drift(
 
 
 async def _earlier(
-    model: str, windows: Sequence[Window], predictions: PredictionReader, sources: Sources, like: Distributions
+    model: str,
+    windows: Sequence[Window],
+    predictions: PredictionReader,
+    sources: Sources,
+    like: Distributions,
+    without: Sequence[LeftOut],
 ) -> list[Distributions]:
     """Of all versions: what the world sent does not depend on who answered."""
     return await asyncio.gather(
         *(
-            sources.ask(_SOURCE, predictions.distributions(model, window, like=like), Distributions(window=window, rows=0))
+            sources.ask(
+                _SOURCE,
+                predictions.distributions(model, window, like=like, without=without),
+                Distributions(window=window, rows=0),
+            )
             for window in windows
         )
     )
 
 
 async def _by_label(
-    model: str, before: Distributions, now: Distributions, predictions: PredictionReader, sources: Sources, rules: Drift
+    model: str,
+    before: Distributions,
+    now: Distributions,
+    predictions: PredictionReader,
+    sources: Sources,
+    rules: Drift,
+    without: Sequence[LeftOut],
 ) -> dict[str, Pair]:
     if before.label is None or now.label is None or "categorical" not in (before.label.kind, now.label.kind):
         return {}
@@ -131,7 +200,14 @@ async def _by_label(
     for label in frequent:
         sides = []
         for whole in (before, now):
-            question = predictions.distributions(model, whole.window, version=whole.version, label=label, like=before)
+            question = predictions.distributions(
+                model,
+                whole.window,
+                version=whole.version,
+                label=label,
+                like=before,
+                without=without if whole is before else (),
+            )
             sides.append(await sources.ask(_SOURCE, question, Distributions(window=whole.window, rows=0)))
         found[label] = (sides[0], sides[1])
     return found

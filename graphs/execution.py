@@ -10,7 +10,7 @@ from typing import assert_never
 import structlog
 
 from agents import guard
-from agents.actions import Action, NoAction, Notify, Retrain, Rollback, Scale, WorldState
+from agents.actions import Action, NoAction, Notify, QuarantineData, ReleaseData, Retrain, Rollback, Scale, WorldState
 from agents.proposals import Proposal, Receipt
 from graphs.context import Context
 from graphs.world import read_state
@@ -101,6 +101,21 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
             return Scale(model=model, from_workers=workers, workers=before.workers)
         case Retrain():
             raise PermanentError("no training backend is configured")
+        case QuarantineData(model=model, window=window, features=features) as quarantine:
+            placed = await context.tools.quarantines.place(
+                model,
+                window,
+                features,
+                expected=before.quarantined or (),
+                key=proposal.id,
+                actor=actor,
+                reason=proposal.finding.summary,
+            )
+            return ReleaseData(**quarantine.model_dump(exclude={"kind"}), quarantine=placed.id)
+        case ReleaseData(quarantine=placed_before) as release:
+            summary = proposal.finding.summary
+            await context.tools.quarantines.release(placed_before, key=proposal.id, actor=actor, reason=summary)
+            return QuarantineData(**release.model_dump(exclude={"kind", "quarantine"}))
         case Notify() as notify:
             await _tell(notify, proposal, context)
             return None

@@ -9,8 +9,9 @@ from agents.alerts import Alert
 from agents.evidence import Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.proposals import Proposal, Receipt, Verdict
-from agents.routing import Specialist
+from agents.routing import HandOver, Specialist
 from agents.verification import Verification
+from tools.values import Frozen
 
 
 class Outcome(StrEnum):
@@ -20,6 +21,8 @@ class Outcome(StrEnum):
     """The action was carried out and its effect verified."""
     NO_ACTION = "no_action"
     """The finding is that nothing needs to be done."""
+    CONTAINED = "contained"
+    """The harm is bounded; what causes it is for people to repair."""
     NOTIFIED = "notified"
     """There was nothing for OPPEN to do but to tell people."""
     DECLINED = "declined"
@@ -42,6 +45,14 @@ class Started(TypedDict):
 
 class Routed(TypedDict):
     specialist: Specialist
+
+
+class Handed(Frozen):
+    """A case that was handed over, and what the specialist who did so would have had done."""
+
+    by: Specialist
+    reason: str
+    recommendation: Recommendation
 
 
 class Advised(TypedDict):
@@ -91,6 +102,8 @@ class Ended(TypedDict):
 class RunState(Started, total=False):
     specialist: Specialist
     recommendation: Recommendation
+    handover: HandOver | None
+    handed: Handed | None
     requested_by: str
     undo_of: str | None
     attempt: int

@@ -1,11 +1,14 @@
 """The supervisor: triage to a specialist, then the tail that all share.
 
-triage -> specialist -> propose -> judge -> ask -> act -> wait -> verify -> report
-             ^             ^                 |      |       ^       |  |
-             |             +---- revise -----+      |       +-------+  |  not yet
-             +---------------- the world moved -----+                  |
-                           ^                                           |
-                           +--------------- take back -----------------+  it did not help
+triage -> specialist -> pass on -> propose -> judge -> ask -> act -> wait -> verify -> report
+           ^ ^            |           ^                 |      |       ^       |  |
+           | +- hand over +           +---- revise -----+      |       +-------+  |  not yet
+           +----------------------- the world moved -----------+                  |
+                                      ^                                           |
+                                      +--------------- take back -----------------+  it did not help
+
+A specialist may hand a case over to another, once in an investigation: who takes it keeps it. Where that one finds nothing,
+what the first would have done stands.
 
 What fails for a moment leaves the graph as a TemporaryError: the step is tried again for as long as that lasts, so that what
 was begun is ended. What fails for good ends the run with the reason, and so does what cannot be proposed for a minute: people
@@ -20,8 +23,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, RetryPolicy
 
 from agents import guard
-from agents.actions import NoAction, Notify
-from agents.evidence import Recommendation
+from agents.actions import NoAction, Notify, QuarantineData
+from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import Edit, Proposal, Reject
@@ -33,7 +36,7 @@ from graphs.approval import ask
 from graphs.context import Context
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
-from graphs.state import Acted, Advised, Asked, Ended, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
+from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import PermanentError, PortError, TemporaryError
@@ -41,6 +44,8 @@ from tools.notify.port import Message
 
 _AGENT = "agent:"
 """What the name of a requester begins with when it is none of a person."""
+
+_NOTHING_FOUND = (Cause.FALSE_ALARM, Cause.UNRESOLVED)
 
 MAX_MOVES = 3
 """How often a proposal is made anew because the world moved, before people are told that it does not hold still."""
@@ -54,6 +59,21 @@ PATIENT_ATTEMPTS = 8
 
 async def triage(state: Started) -> Routed:
     return {"specialist": route(state["alerts"])}
+
+
+async def pass_on(state: RunState) -> Command[Any]:
+    """To the specialist that the case is handed over to, or on to what is proposed."""
+    wish, handed, recommendation = state.get("handover"), state.get("handed"), state["recommendation"]
+    if handed is not None:
+        if recommendation.finding.cause in _NOTHING_FOUND:
+            return Command(goto="propose", update={"recommendation": handed.recommendation, "specialist": handed.by})
+        said = f"{recommendation.finding.summary} Handed over by the {handed.by} specialist: {handed.reason}."
+        finding = recommendation.finding.model_copy(update={"summary": said})
+        return Command(goto="propose", update={"recommendation": recommendation.model_copy(update={"finding": finding})})
+    if wish is None:
+        return Command(goto="propose")
+    given = Handed(by=Specialist(state["specialist"]), reason=wish.reason, recommendation=recommendation)
+    return Command(goto=wish.to.value, update={"specialist": wish.to, "handed": given})
 
 
 async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
@@ -114,6 +134,7 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
             return None
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
             fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "reason": reason}
+            fresh |= {"handover": None, "handed": None}
             return Command(goto=_specialist(state), update=fresh)
         case guard.Moved(reason=reason):
             return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
@@ -203,6 +224,8 @@ def _ended(state: RunState) -> Ended:
         return {"outcome": Outcome.NOTIFIED, "reason": state["recommendation"].reason}
     if verification is not None and state.get("undo_of") is not None:
         return {"outcome": Outcome.UNDONE, "reason": verification.reason}
+    if isinstance(state["proposal"].action, QuarantineData) and verification is not None:
+        return {"outcome": Outcome.CONTAINED, "reason": verification.reason}
     if verification is not None and verification.status is Status.HOLDS:
         return {"outcome": Outcome.RESOLVED, "reason": verification.reason}
     return {"outcome": Outcome.UNVERIFIED, "reason": verification.reason if verification else "never verified"}
@@ -247,6 +270,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("triage", triage)
     graph.add_node("incident", incident.build())
     graph.add_node("drift", drift.build())
+    graph.add_node("pass_on", pass_on, destinations=("incident", "drift", "propose"))
     graph.add_node("propose", propose, retry_policy=patient, error_handler=leave_it)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
@@ -259,8 +283,8 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
 
     graph.add_edge(START, "triage")
     graph.add_conditional_edges("triage", _specialist, ["incident", "drift"])
-    graph.add_edge("incident", "propose")
-    graph.add_edge("drift", "propose")
+    graph.add_edge("incident", "pass_on")
+    graph.add_edge("drift", "pass_on")
     graph.add_edge("propose", "judge")
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "report"])

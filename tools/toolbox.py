@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tools.notify.port import Notifier
 from tools.predictions.port import PredictionReader
+from tools.quarantines.port import QuarantineReader, Quarantines
 from tools.registry.port import Registry, RegistryReader
 from tools.serving.port import Serving, ServingReader
 from tools.telemetry.port import Telemetry
@@ -15,6 +16,7 @@ class Readers:
     serving: ServingReader
     predictions: PredictionReader
     telemetry: Telemetry
+    quarantines: QuarantineReader
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Toolbox:
     predictions: PredictionReader
     telemetry: Telemetry
     notify: Notifier
+    quarantines: Quarantines
 
     @property
     def readers(self) -> Readers:
-        return Readers(self.registry, self.serving, self.predictions, self.telemetry)
+        return Readers(self.registry, self.serving, self.predictions, self.telemetry, self.quarantines)

@@ -40,3 +40,14 @@ class Window(Frozen):
 
     def shifted(self, by: timedelta) -> "Window":
         return Window(start=self.start + by, end=self.end + by)
+
+    def overlaps(self, other: "Window") -> bool:
+        return self.start < other.end and other.start < self.end
+
+
+class LeftOut(Frozen):
+    """What a question about a model's data, or a training on it, passes over."""
+
+    window: Window
+    features: tuple[str, ...] = ()
+    """Only these, and the answers that were made from them; empty: all of it."""

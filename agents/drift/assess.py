@@ -5,6 +5,8 @@ from datetime import datetime
 
 from agents.drift.case import DriftCase
 from agents.drift.causes import DriftFinding
+from agents.drift.methods import TESTS
+from agents.drift.rules import Method
 from agents.drift.verdicts import Cause as Measured
 from agents.drift.verdicts import FeatureDrift
 from agents.evidence import Cause, Evidence, Finding, Hypothesis
@@ -17,6 +19,13 @@ _CAUSES: dict[Measured, Cause] = {
     "data_quality": Cause.DATA_QUALITY,
     "seasonality": Cause.SEASONALITY,
     "undetermined": Cause.UNRESOLVED,
+}
+_UNITS: dict[Method, str] = {
+    "wasserstein": "standard deviations",
+    "jensen_shannon": "Jensen-Shannon distance",
+    "psi": "PSI",
+    "ks": "Kolmogorov-Smirnov p",
+    "chi_squared": "chi-squared p",
 }
 _SKEWED = ("covariate_drift", "data_quality")
 _MOST_FEATURES = 10
@@ -116,8 +125,10 @@ def _evidence(case: DriftCase, measured: DriftFinding) -> Iterator[Evidence]:
 
 
 def _of_feature(feature: FeatureDrift, kind: str, query: str, case: DriftCase) -> Evidence:
-    measure = "standard deviations" if feature.method == "wasserstein" else "Jensen-Shannon distance"
-    score = f"moved by {feature.score:.3g} {measure}" if feature.score is not None else "cannot be compared"
+    measure = _UNITS[feature.method]
+    moved = f"differs with a {measure} of" if feature.method in TESTS else "moved by"
+    unit = "" if feature.method in TESTS else f" {measure}"
+    score = f"{moved} {feature.score:.3g}{unit}" if feature.score is not None else "cannot be compared"
     surely = f", p {feature.p_value:.2g}" if feature.p_value is not None else ""
     faults = f"; {'; '.join(feature.faults)}" if feature.faults else ""
     return Evidence(

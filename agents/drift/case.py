@@ -5,8 +5,20 @@ from agents.drift.causes import DriftFinding
 from agents.drift.performance import Performance
 from agents.drift.verdicts import Comparison
 from agents.evidence import Missing
+from tools.predictions.port import VersionWindow
 from tools.registry.port import TrainingRun
-from tools.values import Frozen, Window
+from tools.values import Frozen, Instant, LeftOut, Window
+
+
+class Rollout(Frozen):
+    """The champion's last change, where it lies within the current window, and how versions answered around it."""
+
+    version: str
+    previous: str
+    at: Instant
+    before: tuple[VersionWindow, ...] = ()
+    """In the current window, until the change."""
+    since: tuple[VersionWindow, ...] = ()
 
 
 class DriftCase(Frozen):
@@ -22,6 +34,11 @@ class DriftCase(Frozen):
     champion: str | None = None
     skew: Comparison | None = None
     """The champion's inputs beside those it was trained on; None where its training left nothing, or too little came."""
+    rollout: Rollout | None = None
     training: TrainingRun | None = None
     """The job that made the champion."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What is quarantined of reference and current window, and of the same hours of earlier seasons."""
+    broken_since: Instant | None = None
+    """Of a fault of the data: when it began, as far as that shows."""
     missing: tuple[Missing, ...] = ()

@@ -8,13 +8,13 @@ Lipton et al. 2018), or answers of the same class and score are right less often
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents.drift.distances import homogeneity
+from agents.drift.distances import homogeneity, total_variation
 from agents.drift.performance import Performance, perform
 from agents.drift.rules import DriftRules
 from agents.drift.verdicts import Cause, Comparison, compare
 from agents.evidence import Missing
 from tools.predictions.port import Outcome
-from tools.tables.port import ColumnProfile, Distributions, Value
+from tools.tables.port import ColumnProfile, Distributions
 from tools.values import Frozen
 
 Pair = tuple[Distributions, Distributions]
@@ -120,7 +120,7 @@ class _Signs:
         if before.kind != "categorical" or now.kind != "categorical":
             moved = any(each.name == "label" and each.drifted for each in self._answers.features)
             return "the labels moved" if moved else None
-        distance = _total_variation(before.values, now.values)
+        distance = total_variation(before.values, now.values)
         p = homogeneity(before.values, now.values)
         if distance < self._rules.min_label_shift or p >= self._rules.significance:
             self.considered.append(f"The shares of the labels moved by {distance:.1%} only.")
@@ -180,11 +180,6 @@ class _Signs:
         """By feature; without those of which there is too little to say."""
         found = compare(pairs(before.features, now.features), self._rules)
         return {each.name: each.drifted for each in found.features if each.p_value is not None}
-
-
-def _total_variation(before: Mapping[Value, int], now: Mapping[Value, int]) -> float:
-    n, m = sum(before.values()), sum(now.values())
-    return sum(abs(before.get(value, 0) / n - now.get(value, 0) / m) for value in before.keys() | now.keys()) / 2
 
 
 def _named(names: Sequence[str]) -> str:

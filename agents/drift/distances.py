@@ -14,6 +14,8 @@ from tools.tables.port import ColumnProfile, Value
 
 _LEAST_DEVIATION = 0.001
 """Evidently's: a reference that does not vary would make every shift infinite."""
+_LITTLE = 0.0001
+"""Evidently's share of what did not occur."""
 _LEAST_EXPECTED = 5.0
 """Cochran's rule: below it the chi-square distribution does not hold, and categories are taken together."""
 
@@ -71,6 +73,37 @@ def jensen_shannon(reference: Mapping[Value, int], current: Mapping[Value, int])
         middle = (p + q) / 2
         divergence += (p * math.log(p / middle) if p else 0.0) + (q * math.log(q / middle) if q else 0.0)
     return math.sqrt(max(0.0, divergence / 2))
+
+
+def stability_index(reference: Mapping[Value, int], current: Mapping[Value, int]) -> float:
+    """Population stability index. A share of none counts as 0.0001, or as a millionth of the least share where that is less."""
+    n, m = sum(reference.values()), sum(current.values())
+    keys = reference.keys() | current.keys()
+    ours = _without_nothing([reference.get(key, 0) / n for key in keys])
+    theirs = _without_nothing([current.get(key, 0) / m for key in keys])
+    return math.fsum((p - q) * math.log(p / q) for p, q in zip(ours, theirs, strict=True))
+
+
+def _without_nothing(shares: list[float]) -> list[float]:
+    least = min(share for share in shares if share)
+    nothing = least / 1e6 if least <= _LITTLE else _LITTLE
+    return [share or nothing for share in shares]
+
+
+def goodness_of_fit(reference: Mapping[Value, int], current: Mapping[Value, int]) -> float:
+    """p-value of the current shares being the reference's: Pearson's chi-square as if these were known without error."""
+    scale = sum(current.values()) / sum(reference.values())
+    keys = reference.keys() | current.keys()
+    if any(not reference.get(key, 0) for key in keys):
+        return 0.0
+    statistic = math.fsum((current.get(key, 0) - reference[key] * scale) ** 2 / (reference[key] * scale) for key in keys)
+    return chi_square_tail(statistic, len(keys) - 1) if len(keys) > 1 else 1.0
+
+
+def total_variation(reference: Mapping[Value, int], current: Mapping[Value, int]) -> float:
+    """Share of rows that would have to have another value for both sides to be the same."""
+    n, m = sum(reference.values()), sum(current.values())
+    return sum(abs(reference.get(key, 0) / n - current.get(key, 0) / m) for key in reference.keys() | current.keys()) / 2
 
 
 def homogeneity(reference: Mapping[Value, int], current: Mapping[Value, int]) -> float:

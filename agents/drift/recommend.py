@@ -6,12 +6,13 @@ Data that moves is no reason to train by itself: what counts is whether the answ
 from datetime import datetime
 from typing import assert_never
 
-from agents.actions import Action, NoAction, Retrain
+from agents.actions import Action, NoAction, QuarantineData, Retrain
 from agents.drift.case import DriftCase
 from agents.evidence import Cause, Finding, Recommendation
 from agents.narrative import plain
 from agents.policies import Policies
 from agents.telling import tell
+from tools.values import Window
 
 
 def recommend(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> Recommendation:
@@ -28,7 +29,7 @@ def _action(finding: Finding, case: DriftCase, policies: Policies, now: datetime
         case Cause.FALSE_ALARM:
             return _nothing(finding, now, "nothing moved")
         case Cause.DATA_QUALITY:
-            return tell(finding, case.alerts, policies, "no training repairs values that are broken where they are made")
+            return _quarantine(finding, case, policies)
         case Cause.UNRESOLVED | Cause.LABELS | Cause.MODEL_REGRESSION | Cause.INFRASTRUCTURE | Cause.TRAFFIC_CHANGE:
             return tell(finding, case.alerts, policies, "the cause is not known")
         case unknown:
@@ -40,6 +41,38 @@ def _nothing(finding: Finding, now: datetime, why: str) -> tuple[Action, str]:
     return NoAction(reason=plain(reason, 2_000)), why
 
 
+_REPAIR = "no training repairs values that are broken where they are made"
+_MOST_FEATURES = 100
+"""Named one by one; of more it is all of the data."""
+
+
+def _quarantine(finding: Finding, case: DriftCase, policies: Policies) -> tuple[Action, str]:
+    """What is broken is kept out of what is learnt from and compared with, or it would be taken for normal by and by. What has
+    been so from the first day on is no stretch of time."""
+    measured = case.measured
+    if case.model is None or measured is None or measured.cause != "data_quality":
+        return tell(finding, case.alerts, policies, _REPAIR)
+    broken = tuple(sorted(each.name for each in measured.features.features if each.faults))
+    start = _not_yet(case, broken, case.broken_since or case.current.start)
+    if start >= case.current.end:
+        return tell(finding, case.alerts, policies, f"{_REPAIR}, and the broken ones are quarantined already")
+    named = broken if len(broken) <= _MOST_FEATURES and all(len(name) <= _LONGEST_NAME for name in broken) else ()
+    quarantine = QuarantineData(model=case.model, window_start=start, window_end=case.current.end, features=named)
+    return quarantine, f"{_REPAIR}, and what is broken must be neither learnt from nor compared with"
+
+
+_LONGEST_NAME = 200
+
+
+def _not_yet(case: DriftCase, broken: tuple[str, ...], start: datetime) -> datetime:
+    """From when on the broken data is not quarantined."""
+    for each in sorted(case.left_out, key=lambda each: each.window.start):
+        covers = not each.features or set(broken) <= set(each.features)
+        if covers and each.window.start <= start < each.window.end:
+            start = each.window.end
+    return start
+
+
 def _retrain(finding: Finding, case: DriftCase, policies: Policies, now: datetime) -> tuple[Action, str]:
     if finding.model is None or finding.version is None:
         return tell(finding, case.alerts, policies, "the model has no champion that could be trained anew")
@@ -49,12 +82,13 @@ def _retrain(finding: Finding, case: DriftCase, policies: Policies, now: datetim
         return _nothing(finding, now, f"its answers are as right as they were ({how})")
     # After a change of the concept older data teaches what is not so any more.
     start = case.current.start if finding.cause is Cause.CONCEPT_DRIFT else case.reference.start
-    run = case.training
+    run, window = case.training, Window(start=start, end=case.current.end)
     retrain = Retrain(
         model=finding.model,
         version=finding.version,
-        window_start=start,
-        window_end=case.current.end,
+        window_start=window.start,
+        window_end=window.end,
+        left_out=tuple(each for each in case.left_out if each.window.overlaps(window)),
         expected_gain=round(lost, 4) if lost is not None else None,
         expected_seconds=(run.ended_at - run.started_at).total_seconds()
         if run is not None and run.ended_at is not None

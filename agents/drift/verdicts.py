@@ -4,22 +4,15 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
-from agents.drift.distances import (
-    false_discovery_rate,
-    homogeneity,
-    jensen_shannon,
-    kolmogorov_smirnov,
-    on_one_grid,
-    wasserstein,
-)
-from agents.drift.rules import DriftRules, Share
+from agents.drift.distances import false_discovery_rate, on_one_grid
+from agents.drift.methods import Measured, choose, measure, threshold
+from agents.drift.rules import DriftRules, Method, Share
 from agents.statistics import two_proportions
 from tools.tables.port import ColumnKind, ColumnProfile
 from tools.values import Frozen
 
 _HARDLY_ANY = 0.02
 
-Method = Literal["wasserstein", "jensen_shannon"]
 Cause = Literal["none", "covariate_drift", "label_shift", "concept_drift", "data_quality", "seasonality", "undetermined"]
 """The inputs alone can show the first two, a fault of the data, or too little; `agents.drift.causes` knows more."""
 
@@ -29,7 +22,7 @@ class FeatureDrift(Frozen):
     type: ColumnKind
     method: Method
     score: float | None
-    """None where there is nothing to compare."""
+    """None where there is nothing to compare. Of `ks` and `chi_squared` a p-value, else a distance."""
     threshold: float
     p_value: float | None
     """Adjusted for the number of features."""
@@ -56,49 +49,44 @@ def compare(pairs: Iterable[tuple[ColumnProfile, ColumnProfile]], rules: DriftRu
     pairs = list(pairs)
     # Faults are held to Bonferroni's bound: one that is claimed wrongly sends somebody to look for a broken pipeline.
     certain = rules.significance / max(1, len(pairs))
-    measured = [_measure(reference, current, rules, certain) for reference, current in pairs]
-    adjusted = false_discovery_rate([p for _, p in measured if p is not None])
-    features: list[FeatureDrift] = []
-    for found, p in measured:
-        if p is None or found.score is None:
-            features.append(found)
+    looked = [_look(reference, current, rules, certain) for reference, current in pairs]
+    adjusted = false_discovery_rate(
+        [measured.p for found, measured in looked if measured is not None and _enough(found, rules)]
+    )
+    features: list[tuple[float, FeatureDrift]] = []
+    for found, measured in looked:
+        if measured is None or not _enough(found, rules):
+            features.append((measured.excess if measured is not None else 0.0, found))
             continue
         sure = adjusted.pop(0)
-        drifted = sure < rules.significance and found.score >= found.threshold
-        features.append(found.model_copy(update={"p_value": sure, "drifted": drifted}))
-    features.sort(key=lambda each: (not each.drifted, -(each.score or 0.0) / each.threshold, each.name))
-    share = sum(each.drifted for each in features) / len(features) if features else 0.0
-    cause, reason = _explained(features)
+        drifted = sure < rules.significance and measured.excess >= 1
+        features.append((measured.excess, found.model_copy(update={"p_value": sure, "drifted": drifted})))
+    features.sort(key=lambda each: (not each[1].drifted, -each[0], each[1].name))
+    ordered = [each for _, each in features]
+    share = sum(each.drifted for each in ordered) / len(ordered) if ordered else 0.0
+    cause, reason = _explained(ordered)
     return Comparison(
-        dataset_drift=bool(features) and share >= rules.dataset_share,
+        dataset_drift=bool(ordered) and share >= rules.dataset_share,
         drifted_share=share,
         cause=cause,
         reason=reason,
-        features=tuple(features),
+        features=tuple(ordered),
     )
 
 
-def _measure(
+def _look(
     reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, certain: float
-) -> tuple[FeatureDrift, float | None]:
-    """The feature as measured, and its p-value before it is adjusted: None where nothing is claimed."""
+) -> tuple[FeatureDrift, Measured | None]:
+    """The feature as measured, before its p-value is adjusted; None where there is nothing to compare."""
     reference, current = on_one_grid(reference, current)
-    distinct = len(reference.values.keys() | current.values.keys())
-    as_numbers = reference.kind in ("numeric", "datetime") and (reference.grid is not None or distinct > rules.few_values)
-    method: Method = "wasserstein" if as_numbers else "jensen_shannon"
-    score = p = None
-    if reference.count and current.count:
-        if as_numbers:
-            score, p = wasserstein(reference, current), kolmogorov_smirnov(reference, current)[1]
-        else:
-            ours, theirs = _with_others(reference), _with_others(current)
-            score, p = jensen_shannon(ours, theirs), homogeneity(ours, theirs)
+    method = choose(reference, len(reference.values.keys() | current.values.keys()), rules)
+    measured = measure(method, reference, current, rules) if reference.count and current.count else None
     found = FeatureDrift(
         name=reference.name,
         type=reference.kind,
         method=method,
-        score=score,
-        threshold=rules.wasserstein if as_numbers else rules.jensen_shannon,
+        score=measured.score if measured is not None else None,
+        threshold=threshold(method, rules),
         p_value=None,
         drifted=False,
         n_reference=reference.count,
@@ -107,11 +95,11 @@ def _measure(
         nulls_current=current.nulls / current.rows if current.rows else 0.0,
         faults=tuple(_faults(reference, current, rules, certain)),
     )
-    return found, p if min(reference.count, current.count) >= rules.min_rows else None
+    return found, measured
 
 
-def _with_others(column: ColumnProfile) -> dict[float | str | bool, int]:
-    return {**column.values, **({"\0others": column.others} if column.others else {})}
+def _enough(found: FeatureDrift, rules: DriftRules) -> bool:
+    return min(found.n_reference, found.n_current) >= rules.min_rows
 
 
 def _faults(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, certain: float) -> Iterable[str]:

@@ -303,6 +303,29 @@ class MonitorRecord(Base):
     """Null: it was met, and is looked at from the next window on."""
 
 
+class QuarantineRecord(Base):
+    """Data of a model that is neither learnt from nor compared with until it is released."""
+
+    __tablename__ = "quarantines"
+    __table_args__ = (Index("quarantines_model", "model", "released_at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(300), unique=True)
+    """Under which it was placed."""
+    model: Mapped[str] = mapped_column(String(200))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    features: Mapped[list[Any]]
+    """Empty: all of it."""
+    reason: Mapped[str] = mapped_column(Text)
+    placed_by: Mapped[str] = mapped_column(String(1000))
+    placed_at: Mapped[datetime]
+    release_key: Mapped[str | None] = mapped_column(String(300))
+    released_by: Mapped[str | None] = mapped_column(String(1000))
+    release_reason: Mapped[str | None] = mapped_column(Text)
+    released_at: Mapped[datetime | None]
+
+
 class IdempotencyRecord(Base):
     """The answer that was given to a write with an `Idempotency-Key`, by principal and route."""
 

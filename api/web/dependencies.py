@@ -1,6 +1,7 @@
 """What routes are given: the services, and what this process keeps between requests. None of the latter outlives it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -15,24 +16,30 @@ from api.web.strangers import Strangers
 
 
 class Gate:
-    """Bounds the deliveries that are taken at once."""
+    """Bounds what is taken at once."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, what: str = "deliveries") -> None:
         self._free = places
+        self._what = what
 
     def __enter__(self) -> None:
         if self._free == 0:
-            raise Overloaded("too many deliveries at once", retry_after_s=2)
+            raise Overloaded(f"too many {self._what} at once", retry_after_s=2)
         self._free -= 1
 
     def __exit__(self, *_: object) -> None:
         self._free += 1
 
 
+_QUESTIONS = 4
+"""About drift and quality. Each counts whole windows: more of them would take the store from investigations and monitors."""
+
+
 @dataclass(frozen=True)
 class Local:
     gate: Gate
     """Deliveries of known senders."""
+    questions: Gate = field(default_factory=lambda: Gate(_QUESTIONS, "questions about drift"))
     strangers: Strangers = field(default_factory=Strangers)
     metrics: Metrics = field(default_factory=Metrics)
     failures: FailedAttempts = field(default_factory=FailedAttempts)
@@ -50,6 +57,12 @@ def local(request: Request) -> Local:
     found = request.app.state.local
     assert isinstance(found, Local)
     return found
+
+
+async def asks_much(here: Annotated[Local, Depends(local)]) -> AsyncIterator[None]:
+    """For questions that cost the store much. Raises Overloaded when too many are asked already."""
+    with here.questions:
+        yield
 
 
 def json_only(request: Request) -> None:

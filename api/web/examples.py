@@ -292,6 +292,7 @@ _DRIFT: dict[str, Any] = {
     "current": {"start": "2026-03-01T09:00:00Z", "end": "2026-03-02T09:00:00Z"},
     "rows_reference": 3000,
     "rows_current": 1500,
+    "left_out": [],
     "finding": {
         "cause": "covariate_drift",
         "reason": "number2 moved, and no value is broken",
@@ -455,6 +456,19 @@ _LINEAGE: dict[str, Any] = {
     ],
     "next_cursor": None,
 }
+_QUARANTINE: dict[str, Any] = {
+    "id": "qua_0198c0ffee00700080000000000000aa",
+    "model": "loans",
+    "starts_at": "2026-03-02T03:00:00Z",
+    "ends_at": "2026-03-02T09:00:00Z",
+    "features": ["number2"],
+    "reason": "Number2: 31.0% are null, 0.0% were.",
+    "placed_by": "ada",
+    "placed_at": "2026-03-02T09:12:40.118126Z",
+    "released_by": None,
+    "release_reason": None,
+    "released_at": None,
+}
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Alive": _ALIVE,
@@ -485,6 +499,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
             }
         ]
     },
+    "QuarantineView": _QUARANTINE,
     "AliasesView": {"at": "2026-11-24T08:00:00Z", "aliases": {"champion": "2"}},
     "HistoryView": _HISTORY,
     "AutonomyView": _AUTONOMY,
@@ -510,6 +525,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
 
 TEXTS: Mapping[str, str] = {
     "text/event-stream": 'id: 7\nevent: approval.requested\ndata: {"seq": 7, "name": "approval.requested", "data": {}}\n\n',
+    "text/html": "<!DOCTYPE html>...",
     "text/markdown": "## Alerts\n\n- `ModelAccuracyLow`, critical, since 2026-11-24 06:06 UTC: ...\n\n## Finding\n\n...",
     "text/plain": 'oppen_alerts_total{outcome="new",source="alertmanager"} 1.0\n',
 }

@@ -45,6 +45,7 @@ _DESCRIPTIONS = {
     415: "The body is no JSON by its Content-Type.",
     422: "A field does not hold what it should; `errors` says which.",
     429: "Too many keys that do not hold came from this address; see Retry-After.",
+    501: "This installation lacks the library that this needs.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
 _PAGE = "PageView_"

@@ -13,9 +13,11 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.chores import Chore
 from api.work.intake import Intake
+from api.work.reports import Reports
 from tools.clock import Clock
 from tools.errors import TemporaryError
 from tools.predictions.port import Lag, PredictionReader
+from tools.quarantines.port import Quarantines
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
 
@@ -35,6 +37,8 @@ class Services:
     registry: RegistryReader
     serving: ServingReader
     predictions: PredictionReader
+    quarantines: Quarantines
+    reports: Reports
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

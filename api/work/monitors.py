@@ -22,10 +22,11 @@ from api.store.database import Database
 from api.store.records import MonitorRecord
 from api.store.text import storable
 from api.work.intake import Intake
-from graphs.drifting import beside_training, drift_windows, observe_drift
+from graphs.drifting import beside_training, drift_windows, left_out, observe_drift
 from tools.clock import Clock
 from tools.errors import PermanentError
 from tools.predictions.port import PredictionReader
+from tools.quarantines.port import QuarantineReader
 from tools.registry.port import Alias, RegistryReader
 from tools.values import Window
 
@@ -43,6 +44,7 @@ class Watch:
         intake: Intake,
         predictions: PredictionReader,
         registry: RegistryReader,
+        quarantines: QuarantineReader,
         policies: Callable[[], Policies],
         clock: Clock,
     ) -> None:
@@ -50,6 +52,7 @@ class Watch:
         self._intake = intake
         self._predictions = predictions
         self._registry = registry
+        self._quarantines = quarantines
         self._policies = policies
         self._clock = clock
 
@@ -88,7 +91,10 @@ class Watch:
         policies = self._policies()
         if due & {"drift", "data_quality"}:
             drift = policies.drift_of(model)
-            found = explain(await observe_drift(model, *drift_windows(drift, tick), self._predictions, drift), drift.rules)
+            reference, current = drift_windows(drift, tick)
+            without = await left_out(model, reference, current, drift, self._quarantines)
+            seen = await observe_drift(model, reference, current, self._predictions, drift, without=without)
+            found = explain(seen, drift.rules)
             for check in (monitoring.drift(found), monitoring.data_quality(found)):
                 if check.monitor in due:
                     yield check
@@ -119,7 +125,8 @@ class Watch:
         policies = self._policies()
         about_data = check.monitor in ("drift", "data_quality", "skew")
         in_a_row = policies.drift_of(model).in_a_row if about_data else policies.monitors_of(model).in_a_row
-        step = monitoring.advance(Standing(streak=record.streak, raised_at=record.raised_at), check, tick, in_a_row)
+        standing, repeat = Standing(streak=record.streak, raised_at=record.raised_at), policies.monitors_of(model).repeat
+        step = monitoring.advance(standing, check, tick, in_a_row, since=record.tick, repeat=repeat)
         if step.alert is not None and step.raised_at is not None:
             alert = Alert(
                 source=SOURCE,

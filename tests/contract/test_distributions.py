@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 
 from agents.drift.rules import DriftRules
 from agents.drift.verdicts import compare
-from tests.contract.predictions import HOUR, Loads, filled, fresh_model, labelled, predicted, segment
+from tests.contract.predictions import HOUR, START, Loads, filled, fresh_model, labelled, predicted, segment
 from tests.twins.predictions import TwinPredictions
 from tools.predictions.port import PredictionStore
 from tools.tables.port import ColumnProfile, Distributions
 from tools.tables.shapes import BINS
+from tools.values import LeftOut, Window
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -173,3 +175,49 @@ def near(profile: ColumnProfile) -> dict[str, object]:
         for name in ("below", "above"):
             grid[name] = pytest.approx(grid[name], rel=1e-7, abs=within * profile.count)
     return found
+
+
+def left_out(start: float, end: float, *features: str) -> LeftOut:
+    """Minutes of the hour."""
+    return LeftOut(window=Window(start=START + timedelta(minutes=start), end=START + timedelta(minutes=end)), features=features)
+
+
+async def test_what_is_left_out_is_counted_as_if_it_had_never_come(store: PredictionStore, loads: Loads, model: str) -> None:
+    rows = [predicted(f"{minute}", model, minutes=minute, x=minute, y=minute, word=f"w{minute}") for minute in range(10)]
+    await loads(*rows, *(labelled(f"{minute}", model, "late") for minute in range(10)))
+    whole = await store.distributions(model, HOUR, without=[left_out(2, 4), left_out(90, 99)])
+    assert whole.rows == 8
+    assert [each.rows for each in whole.features] == [8, 8, 8]
+    assert set(whole.features[0].values) == {0, 1, 4, 5, 6, 7, 8, 9}
+    assert sum(each.count for each in await store.outcomes(model, HOUR, without=[left_out(2, 4)])) == 8
+
+
+async def test_of_some_features_only_these_and_the_answers_are_left_out(
+    store: PredictionStore, loads: Loads, model: str
+) -> None:
+    rows = [predicted(f"{minute}", model, minutes=minute, x=minute, y=minute, word=f"w{minute}") for minute in range(10)]
+    await loads(*rows, *(labelled(f"{minute}", model, "late") for minute in range(10)))
+    without = [left_out(2, 4, "x"), left_out(7, 8, "word", "unheard of")]
+    found = await store.distributions(model, HOUR, without=without)
+    assert found.rows == 10
+    counted = {each.name: each for each in found.features}
+    assert list(counted) == ["x", "y", "word"]
+    assert {name: each.rows for name, each in counted.items()} == {"x": 8, "y": 10, "word": 9}
+    assert counted["x"].nulls == 0
+    assert "w7" not in counted["word"].values
+    assert found.prediction is not None
+    assert found.label is not None
+    assert (found.prediction.rows, found.label.rows) == (7, 10)
+    assert sum(each.count for each in await store.outcomes(model, HOUR, without=without)) == 7
+    late = await store.distributions(model, HOUR, label="late", like=found, without=without)
+    assert {each.name: each.rows for each in late.features} == {"x": 8, "y": 10, "word": 9}
+
+
+async def test_where_all_of_a_feature_is_left_out_nothing_of_it_is_known(
+    store: PredictionStore, loads: Loads, model: str
+) -> None:
+    await loads(*(predicted(f"{minute}", model, minutes=minute, x=minute, y=minute) for minute in range(4)))
+    found = await store.distributions(model, HOUR, without=[left_out(0, 60, "x")])
+    assert [(each.name, each.rows) for each in found.features] == [("x", 0), ("y", 4)]
+    assert found.prediction is None
+    assert await store.distributions(model, HOUR, without=[left_out(0, 60)]) == Distributions(window=HOUR, rows=0)

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import json
+import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,17 +21,20 @@ from agents.policies import Policies
 from api.settings import Sender
 from api.store import keys
 from api.store.database import Database
+from api.store.quarantines import SqlQuarantines
 from api.web.app import create_app
 from api.web.auth import Role, new_key
 from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.intake import Intake
+from api.work.reports import Reports
 from tests.twins.clock import SteppedClock
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
 from tools.predictions.port import Lag
+from tools.reports.port import Made, Side
 
 TOKEN = "a-token-of-alertmanager"
 SENDERS = {
@@ -118,12 +124,20 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def sketch(reference: tuple[Path, Side], current: tuple[Path, Side], out: Path) -> Made:
+    """What is told of the samples, without the picture: drawing takes many seconds, and has tests of its own."""
+    out.write_text(f"<html><body>{reference[1]}. {current[1]}.</body></html>")
+    assert all(path.exists() for path, _ in (reference, current))
+    return Made(bytes=out.stat().st_size, columns=1, left_out=())
+
+
 async def no_lag() -> Lag:
     return Lag(segments=2, bytes=300, oldest=None)
 
 
 def services_on(database: Database, clock: SteppedClock, policies: Policies | None = None) -> Services:
     registry, serving, tree = TwinRegistry(clock), TwinServing(), policies or Policies()
+    predictions = TwinPredictions()
     return Services(
         database=database,
         intake=Intake(database, lambda: tree, clock),
@@ -134,7 +148,9 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         dispatch=Dispatches(),
         registry=registry,
         serving=serving,
-        predictions=TwinPredictions(),
+        predictions=predictions,
+        quarantines=SqlQuarantines(database, clock),
+        reports=Reports(predictions, Path(tempfile.gettempdir()) / f"oppen-reports-{os.urandom(6).hex()}", sketch),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,

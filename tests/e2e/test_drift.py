@@ -1,10 +1,12 @@
 """Drift and quality over HTTP: what moved, why, and how right the model is."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from api.problems import Overloaded
 from simulations.drift_worlds import World
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform
@@ -131,3 +133,91 @@ async def test_traffic_is_held_against_what_the_champion_was_trained_on(
     assert (answer["version"], answer["rows_reference"], answer["finding"]["cause"]) == ("1", 3_000, "covariate_drift")
     refused(await platform.viewer.get("/v1/drift", params=query | {"version": "2"}), 404, "not-found")
     refused(await platform.viewer.get("/v1/drift", params=query | {"version": "9"}), 404, "not-found")
+
+
+async def test_quarantined_data_is_compared_with_by_nobody_until_it_is_released(
+    platform: Platform, windows: tuple[Window, Window]
+) -> None:
+    filled(platform, windows, "none")
+    reference, current = windows
+    half = Window(start=reference.start, end=reference.start + reference.length / 2)
+    placed = await platform.services.quarantines.place(
+        "model", half, (), expected=(), key="run/1", actor="ann", reason="the sensor hung"
+    )
+    answer = (await platform.viewer.get("/v1/drift", params={"model": "model"})).json()
+    assert 1_200 < answer["rows_reference"] < 1_800
+    assert [each["window"]["start"] for each in answer["left_out"]] == [half.start.isoformat().replace("+00:00", "Z")]
+    listed = (await platform.viewer.get("/v1/quarantines", params={"model": "model", "in_force": True})).json()["items"]
+    assert [(each["id"], each["placed_by"], each["released_at"]) for each in listed] == [(placed.id, "ann", None)]
+    path = f"/v1/quarantines/{placed.id}"
+    assert (await platform.viewer.get(path)).json() == listed[0]
+    body = {"reason": "it was right after all"}
+    refused(await platform.operator.post(f"{path}/release", json=body), 403, "forbidden")
+    for _ in range(2):
+        released = (await platform.approver.post(f"{path}/release", json=body)).json()
+        assert (released["released_by"], released["release_reason"]) == ("some-approver", "it was right after all")
+    again = (await platform.viewer.get("/v1/drift", params={"model": "model"})).json()
+    assert (again["rows_reference"], again["left_out"]) == (3_000, [])
+    assert (await platform.viewer.get("/v1/quarantines", params={"in_force": True})).json()["items"] == []
+    assert current.length == _DAY
+
+
+async def test_what_was_released_by_its_undo_is_not_released_again(platform: Platform, windows: tuple[Window, Window]) -> None:
+    on = platform.services.quarantines
+    placed = await on.place("model", windows[0], (), expected=(), key="run/1", actor="ann", reason="the sensor hung")
+    await on.release(placed.id, key="run/2", actor="ann", reason="it did not help")
+    path = f"/v1/quarantines/{placed.id}"
+    refused(await platform.approver.post(f"{path}/release", json={"reason": "so say I"}), 409, "conflict")
+    for nothing in ("qua_1", f"qua_{'0' * 32}"):
+        refused(await platform.viewer.get(f"/v1/quarantines/{nothing}"), 404, "not-found")
+        refused(await platform.approver.post(f"/v1/quarantines/{nothing}/release", json={"reason": "x"}), 404, "not-found")
+
+
+@pytest.mark.parametrize("method", ["psi", "ks"])
+async def test_a_method_may_be_asked_for(platform: Platform, windows: tuple[Window, Window], method: str) -> None:
+    filled(platform, windows, "covariate_drift")
+    answer = (await platform.viewer.get("/v1/drift", params={"model": "model", "method": method})).json()
+    methods = {each["type"]: each["method"] for each in answer["finding"]["features"]["features"]}
+    assert methods["numeric"] == method
+    assert answer["finding"]["cause"] == "covariate_drift"
+    refused(await platform.viewer.get("/v1/drift", params={"model": "model", "method": "euclid"}), 422, "invalid")
+
+
+async def test_too_many_questions_at_once_are_put_off(platform: Platform, windows: tuple[Window, Window]) -> None:
+    filled(platform, windows, "none")
+    gate = platform.app.state.local.questions
+    with ExitStack() as taken:
+        while True:
+            try:
+                taken.enter_context(gate)
+            except Overloaded:
+                break
+        for path in ("/v1/drift?model=model", "/v1/models/model/quality"):
+            problem = await platform.viewer.get(path)
+            refused(problem, 503, "overloaded")
+            assert problem.headers["Retry-After"] == "2"
+    for _ in range(6):
+        assert (await platform.viewer.get("/v1/drift?model=model")).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["start", "reference_start"])
+async def test_a_window_of_years_is_refused(platform: Platform, windows: tuple[Window, Window], field: str) -> None:
+    filled(platform, windows, "none")
+    query = {"model": "model", field: (platform.clock.now() - 500 * _DAY).isoformat()}
+    if field == "start":
+        query["reference_start"] = (platform.clock.now() - 501 * _DAY).isoformat()
+    assert fields(refused(await platform.viewer.get("/v1/drift", params=query), 422, "invalid")) == [field]
+
+
+async def test_a_report_says_what_it_is_a_sample_of_and_may_run_its_scripts_nowhere_else(
+    platform: Platform, windows: tuple[Window, Window]
+) -> None:
+    filled(platform, windows, "none")
+    answer = await platform.viewer.get("/v1/drift/report", params={"model": "model"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "all 3,000 rows" in answer.text
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+    refused(await platform.viewer.get("/v1/drift/report", params={"model": "nobody"}), 404, "not-found")
+    nothing = {"model": "model", "version": "7"}
+    refused(await platform.viewer.get("/v1/drift/report", params=nothing), 404, "not-found")
+    refused(await platform.anybody.get("/v1/drift/report", params={"model": "model"}), 401, "unauthenticated")

@@ -2,9 +2,13 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+from tests.twins.quarantines import TwinQuarantines
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
+from tools.clock import Clock
+from tools.quarantines.port import Quarantine
 from tools.registry.port import Alias, AliasChange
 from tools.serving.port import Capacity, Route
 
@@ -70,6 +74,27 @@ class DisturbedServing(TwinServing):
         capacity = await super().scale(model, workers, expected_workers=expected_workers, key=key)
         await self.disturb.end("scale")
         return capacity
+
+
+class DisturbedQuarantines(TwinQuarantines):
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.calls: Counter[str] = Counter()
+        self.disturb = Disturbances()
+
+    async def place(self, *what: Any, key: str, **how: Any) -> Quarantine:
+        await self.disturb.begin("place")
+        self.calls[key] += 1
+        placed = await super().place(*what, key=key, **how)
+        await self.disturb.end("place")
+        return placed
+
+    async def release(self, quarantine: str, *, key: str, actor: str, reason: str) -> Quarantine:
+        await self.disturb.begin("release")
+        self.calls[key] += 1
+        released = await super().release(quarantine, key=key, actor=actor, reason=reason)
+        await self.disturb.end("release")
+        return released
 
 
 def _event(event: Interference | BaseException) -> Interference:

@@ -14,7 +14,7 @@ from agents.proposals import Approve, Decision, Proposal, Verdict
 from graphs.context import Context, Timeline
 from graphs.context import Ledger as LedgerPort
 from graphs.supervisor import RETRY, build
-from tests.graphs.interference import DisturbedRegistry, DisturbedServing
+from tests.graphs.interference import DisturbedQuarantines, DisturbedRegistry, DisturbedServing
 from tests.twins.clock import SteppedClock
 from tests.twins.ledger import TwinLedger
 from tests.twins.notify import RememberingNotifier
@@ -67,6 +67,7 @@ class Platform:
     def __post_init__(self) -> None:
         self.registry = DisturbedRegistry(self.clock)
         self.serving = DisturbedServing()
+        self.quarantines = DisturbedQuarantines(self.clock)
         self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
 
@@ -75,7 +76,7 @@ class Platform:
         return self.context_with(self.timeline)
 
     def context_with(self, timeline: Timeline) -> Context:
-        tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify)
+        tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines)
         return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, ADDRESS)
 
     async def _mode(self) -> Mode:

@@ -1,22 +1,29 @@
 """The drift specialist in the supervisor: what it proposes for each cause, and where that stops."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
 
-from agents.actions import NoAction, Notify, Retrain
+from agents.actions import NoAction, Notify, QuarantineData, Retrain, Rollback
 from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import Mode
-from agents.routing import Specialist, route
+from agents.routing import HandOver, Specialist, route
 from graphs.state import Outcome
+from graphs.supervisor import pass_on
 from simulations.drift_worlds import World
-from tests.graphs.platform import MODEL, Platform, alert
+from tests.graphs.platform import HOUR, MODEL, Platform, alert, bad_rollout, healthy
+from tests.twins.predictions import TwinPredictions
+from tools.errors import TemporaryError
+from tools.predictions.port import Period
 from tools.predictions.records import PredictionRecord
 from tools.tables import stored
 from tools.values import Window
+
+DAY = 24 * HOUR
 
 
 @dataclass
@@ -97,13 +104,57 @@ async def test_without_labels_training_is_asked_for_because_harm_would_go_unseen
     assert proposal.action.expected_gain is None
 
 
-async def test_broken_values_are_told_to_people() -> None:
+async def test_broken_values_are_quarantined_and_people_are_told_to_repair_them() -> None:
     case = await drifted("data_quality")
+    await case.run()
+    action = (await case.platform.proposal()).action
+    assert isinstance(action, QuarantineData)
+    assert action.features == (case.world.detail.split(":")[0].split()[0],)
+    assert (action.window_start, action.window_end) == (case.current.start, case.current.end)
+    await case.platform.decide()
+    ended = await case.platform.wake()
+    assert ended["outcome"] == Outcome.CONTAINED
+    (placed,) = await case.platform.quarantines.in_force(MODEL)
+    assert (placed.window, placed.placed_by) == (case.current, "alice")
+    assert "still to be repaired" in case.platform.notify.sent[-1][1].body
+
+
+async def test_a_fault_that_has_just_begun_is_quarantined_from_then_on() -> None:
+    case = await drifted("none")
+    since = case.current.end - 6 * HOUR
+    case.world = World(3, "data_quality")
+    case.world.model = MODEL
+    fresh = case.world.draw(Window(start=since, end=case.current.end), 2_400, 0.5, hit=True)
+    case.platform.predictions.add(msgspec.structs.replace(each, id=f"fresh-{each.id}") for each in fresh)
+    await case.run()
+    action = (await case.platform.proposal()).action
+    assert isinstance(action, QuarantineData)
+    assert action.window_start == since
+
+
+async def test_what_is_quarantined_already_is_not_asked_about_again_and_people_are_told() -> None:
+    case = await drifted("data_quality")
+    await case.platform.quarantines.place(MODEL, case.current, (), expected=(), key="k", actor="ann", reason="broken")
     ended = await case.run()
-    proposal = ended["proposal"]
     assert ended["outcome"] == Outcome.NOTIFIED
-    assert isinstance(proposal.action, Notify)
-    assert case.world.detail.split(":")[0] in proposal.action.body
+    assert "quarantined already" in ended["reason"]
+
+
+async def test_a_training_says_what_it_leaves_out_because_it_is_quarantined() -> None:
+    case = await drifted("label_shift")
+    broken = Window(start=case.reference.start + DAY, end=case.reference.start + 2 * DAY)
+    older = broken.shifted(-10 * DAY)
+    for place, window in enumerate((broken, older)):
+        await case.platform.quarantines.place(MODEL, window, (), expected=(), key=f"{place}", actor="ann", reason="broken")
+    action = (await case.run())["proposal"].action
+    assert isinstance(action, Retrain)
+    assert [each.window for each in action.left_out] == [broken]
+
+
+async def test_quarantines_that_cannot_be_read_are_named_as_missing() -> None:
+    case = await drifted("label_shift")
+    case.platform.quarantines.go_down()
+    assert [each.source for each in (await case.run())["proposal"].finding.missing] == ["quarantines"]
 
 
 async def test_nothing_that_moved_is_a_false_alarm() -> None:
@@ -169,3 +220,63 @@ async def test_in_mode_observe_nothing_is_asked_either() -> None:
 def test_who_takes_a_case(name: str, labels: dict[str, str], specialist: Specialist) -> None:
     platform = Platform()
     assert route([alert(platform.clock.now(), name=name, labels={"model": MODEL, **labels})]) is specialist
+
+
+def drift_alert(platform: Platform) -> Alert:
+    labels = {"alertname": "ModelDrift", "monitor": "drift", "model": MODEL}
+    return alert(platform.clock.now(), source="monitor", name="ModelDrift", labels=labels)
+
+
+async def test_drift_that_came_with_a_version_is_handed_to_the_incident_specialist_who_takes_it_back() -> None:
+    platform = await bad_rollout()
+    await platform.start(drift_alert(platform))
+    proposal = await platform.proposal()
+    assert proposal.requested_by == "agent:incident"
+    assert proposal.action == Rollback(model=MODEL, from_version="2", to_version="1")
+    assert "Handed over by the drift specialist: it came with version 2" in proposal.finding.summary
+    await platform.decide()
+    assert await platform.champion() == "1"
+
+
+async def test_a_version_that_is_as_right_as_the_one_before_is_nobody_else_s_case() -> None:
+    platform = await healthy()
+    await platform.move("2")
+    platform.traffic("2", 4 * HOUR)
+    ended = await platform.start(drift_alert(platform))
+    assert ended["proposal"].requested_by == "agent:drift"
+    assert ended.get("handed") is None
+
+
+async def test_where_other_versions_are_as_wrong_it_is_the_world_and_stays_with_the_drift_specialist() -> None:
+    platform = await healthy()
+    platform.traffic("1", 16 * HOUR, accuracy=0.5)
+    await platform.move("2")
+    platform.traffic("2", 6 * HOUR, accuracy=0.5)
+    ended = await platform.start(drift_alert(platform))
+    assert ended["proposal"].requested_by == "agent:drift"
+    assert isinstance(ended["proposal"].action, Retrain)
+
+
+class WithoutPeriods(TwinPredictions):
+    """What the incident specialist rests on cannot be read."""
+
+    async def periods(self, model: str, windows: Sequence[Window], *, steps: int) -> tuple[Period, ...]:
+        raise TemporaryError("too slow today")
+
+
+async def test_where_the_other_specialist_finds_nothing_the_first_one_s_word_stands() -> None:
+    platform = await bad_rollout(predictions=WithoutPeriods())
+    ended = await platform.start(drift_alert(platform))
+    assert ended["handed"].by is Specialist.DRIFT
+    proposal = ended["proposal"]
+    assert proposal.requested_by == "agent:drift"
+    assert proposal.action == ended["handed"].recommendation.action
+
+
+async def test_a_case_is_handed_over_once_whoever_wishes_it_again() -> None:
+    platform = await bad_rollout()
+    await platform.start(drift_alert(platform))
+    state = (await platform.graph.aget_state(platform.config)).values
+    back = HandOver(to=Specialist.DRIFT, reason="it is yours after all")
+    step = await pass_on({**state, "handover": back, "specialist": Specialist.INCIDENT})
+    assert step.goto == "propose"

@@ -1,21 +1,28 @@
 """The one place that changes the world: an action happens once, whenever it is repeated and wherever it was cut off."""
 
+from datetime import timedelta
+
 import pytest
 
-from agents.actions import Action, NoAction, Notify, Risk, Rollback, Scale
+from agents.actions import Action, NoAction, Notify, QuarantineData, ReleaseData, Risk, Rollback, Scale
 from agents.evidence import Cause, Finding
 from agents.proposals import Impact, Proposal
 from graphs.execution import execute
 from graphs.world import read_state
 from tests.graphs.platform import MODEL, Platform, healthy
+from tests.twins.clock import SteppedClock
 from tests.twins.ledger import TwinLedger
+from tests.twins.quarantines import TwinQuarantines
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.registry.port import Alias
 
 ROLLBACK = Rollback(model=MODEL, from_version="2", to_version="1")
+END = SteppedClock().now()
+QUARANTINE = QuarantineData(model=MODEL, window_start=END - timedelta(hours=6), window_end=END, features=("wind",))
 ACTIONS = (
     ROLLBACK,
     Scale(model=MODEL, from_workers=1, workers=3),
+    QUARANTINE,
     Notify(channel="ops", title="Look at it", body="It drifts."),
     NoAction(reason="nothing is wrong"),
 )
@@ -55,10 +62,10 @@ async def proposed(action: Action, platform: Platform) -> Proposal:
 async def test_a_key_acts_once(action: Action, platform: Platform) -> None:
     proposal = await proposed(action, platform)
     first = await execute(proposal, "alice", platform.context)
-    calls = platform.serving.calls | platform.registry.calls
+    calls = platform.serving.calls | platform.registry.calls | platform.quarantines.calls
     again = await execute(proposal, "alice", platform.context)
     assert again == first
-    assert platform.serving.calls | platform.registry.calls == calls
+    assert platform.serving.calls | platform.registry.calls | platform.quarantines.calls == calls
     assert set(calls.values()) <= {1}
     assert len(platform.notify.sent) == (1 if isinstance(action, Notify) else 0)
 
@@ -104,6 +111,55 @@ async def test_a_scaling_that_was_cut_off_can_still_be_taken_back_to_what_was(pl
         await execute(proposal, "alice", platform.context)
     receipt = await execute(proposal, "alice", platform.context)
     assert receipt.undo == Scale(model=MODEL, from_workers=3, workers=1)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_quarantine_that_was_cut_off_is_placed_once_when_it_is_repeated(when: str, platform: Platform) -> None:
+    proposal = await proposed(QUARANTINE, platform)
+    (platform.quarantines.disturb.before if when == "before" else platform.quarantines.disturb.after)("place", Killed())
+    with pytest.raises(Killed):
+        await execute(proposal, "alice", platform.context)
+
+    receipt = await execute(proposal, "alice", platform.context)
+
+    (placed,) = await platform.quarantines.in_force(MODEL)
+    assert (placed.window, placed.features, placed.placed_by) == (QUARANTINE.window, ("wind",), "alice")
+    assert (receipt.before.quarantined, receipt.after.quarantined) == ((), (placed.id,))
+    assert receipt.undo == ReleaseData(**QUARANTINE.model_dump(exclude={"kind"}), quarantine=placed.id)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_release_that_was_cut_off_is_done_once_when_it_is_repeated(when: str, platform: Platform) -> None:
+    undo = (await execute(await proposed(QUARANTINE, platform), "alice", platform.context)).undo
+    assert undo is not None
+    proposal = (await proposed(undo, platform)).model_copy(update={"id": "run-1/2"})
+    (platform.quarantines.disturb.before if when == "before" else platform.quarantines.disturb.after)("release", Killed())
+    with pytest.raises(Killed):
+        await execute(proposal, "bob", platform.context)
+    receipt = await execute(proposal, "bob", platform.context)
+    assert (receipt.after.quarantined, receipt.undo) == ((), QUARANTINE)
+    assert [each.released_by for each in platform.quarantines.all.values()] == ["bob"]
+
+
+async def test_what_somebody_quarantined_meanwhile_is_seen_before_anything_is_done(platform: Platform) -> None:
+    proposal = await proposed(QUARANTINE, platform)
+    await platform.quarantines.place(MODEL, QUARANTINE.window, (), expected=(), key="theirs", actor="eve", reason="broken")
+    with pytest.raises(Conflict, match="quarantined was"):
+        await execute(proposal, "alice", platform.context)
+
+
+async def test_what_somebody_quarantines_in_between_is_a_conflict_and_theirs_stands(platform: Platform) -> None:
+    proposal = await proposed(QUARANTINE, platform)
+
+    async def somebody_does() -> None:
+        await TwinQuarantines.place(
+            platform.quarantines, MODEL, QUARANTINE.window, (), expected=(), key="theirs", actor="eve", reason="broken"
+        )
+
+    platform.quarantines.disturb.before("place", somebody_does)
+    with pytest.raises(Conflict, match="is quarantined of it by now"):
+        await execute(proposal, "alice", platform.context)
+    assert [each.placed_by for each in await platform.quarantines.in_force(MODEL)] == ["eve"]
 
 
 async def test_what_was_given_up_is_not_done_after_all(platform: Platform) -> None:

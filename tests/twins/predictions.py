@@ -1,5 +1,6 @@
 """A prediction store in memory, with the answers of the real one."""
 
+import hashlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,15 +11,18 @@ from math import ceil, floor, isfinite
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from tests.twins.columns import column
 from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
-from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Sampled, Slice, VersionWindow, Volume
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.tables.port import Distributions
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 _SLICES = 20
 _MICROSECOND = timedelta(microseconds=1)
@@ -114,8 +118,9 @@ class TwinPredictions:
         version: str | None = None,
         label: str | None = None,
         like: Distributions | None = None,
+        without: Sequence[LeftOut] = (),
     ) -> Distributions:
-        rows = self._rows(model, window, version)
+        rows = _without(self._rows(model, window, version), [each for each in without if not each.features])
         if label is not None:
             rows = [row for row, came in self._labelled(model, rows) if came.label == label]
         found = Distributions(window=window, version=version, rows=len(rows))
@@ -124,26 +129,36 @@ class TwinPredictions:
         given = like or found
         known = {profile.name: profile for profile in given.features}
         features = tuple(
-            column(name, kind, [fitting(row.features.get(name), kind) for row in rows], known.get(name))
+            column(
+                name,
+                kind,
+                [fitting(row.features.get(name), kind) for row in _without(rows, _about(without, name))],
+                known.get(name),
+            )
             for name, kind in self._kinds[model].items()
         )
-        classes = [row.prediction for row in rows if row.prediction is not None]
-        scores = [row.score for row in rows if row.score is not None]
+        answered = _without(rows, without)
+        classified = any(row.prediction is not None for row in rows)
+        classes = [row.prediction for row in answered if row.prediction is not None]
+        scores = [row.score for row in answered if row.score is not None]
         labelled = list(self._labelled(model, rows))
         numbers = [(row, number) for row, came in labelled if (number := _number(came.label)) is not None and isfinite(number)]
-        came: list[Any] = [label.label for _, label in labelled] if classes else [number for _, number in numbers]
-        off = [] if classes else [row.score - number for row, number in numbers if row.score is not None]
+        came: list[Any] = [label.label for _, label in labelled] if classified else [number for _, number in numbers]
+        judged = {row.id for row in answered}
+        off = [row.score - number for row, number in numbers if row.score is not None and row.id in judged]
         return replace(
             found,
             features=features,
             prediction=column("prediction", "categorical", classes, given.prediction) if classes else None,
             score=column("score", "numeric", scores, given.score) if scores else None,
-            label=column("label", "categorical" if classes else "numeric", came, given.label) if came else None,
-            residual=column("residual", "numeric", off, given.residual) if off else None,
+            label=column("label", "categorical" if classified else "numeric", came, given.label) if came else None,
+            residual=column("residual", "numeric", off, given.residual) if off and not classified else None,
         )
 
-    async def outcomes(self, model: str, window: Window, *, version: str | None = None) -> tuple[Outcome, ...]:
-        answered = [row for row in self._rows(model, window, version) if row.error is None]
+    async def outcomes(
+        self, model: str, window: Window, *, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> tuple[Outcome, ...]:
+        answered = [row for row in _without(self._rows(model, window, version), without) if row.error is None]
         labels = {row.id: label.label for row, label in self._labelled(model, answered)}
         counted = Counter(
             (row.prediction, _twentieth(row.score), labels.get(row.id)) for row in answered if row.prediction is not None
@@ -152,6 +167,18 @@ class TwinPredictions:
             Outcome(prediction=prediction, twentieth=twentieth, label=label, count=count)
             for (prediction, twentieth, label), count in counted.items()
         )
+
+    async def sample(
+        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> Sampled:
+        rows = _without(self._rows(model, window, version), without)
+        chosen = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:most]
+        columns: dict[str, list[Any]] = {
+            name: [fitting(row.features.get(name), kind) for row in chosen] for name, kind in self._kinds.get(model, {}).items()
+        }
+        answers = {"prediction": [row.prediction for row in chosen], "score": [row.score for row in chosen]}
+        pyarrow.parquet.write_table(pa.table(columns | {name: of for name, of in answers.items() if name not in columns}), to)
+        return Sampled(rows=len(rows), sampled=len(chosen))
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         labelled = [
@@ -227,6 +254,15 @@ class TwinPredictions:
             mean_absolute_error=sum(misses) / len(misses) if misses else None,
             last_label_at=max((datetime.fromtimestamp(label.at / 1e6, UTC) for _, label in labelled), default=None),
         )
+
+
+def _without(rows: list[PredictionRecord], left_out: Iterable[LeftOut]) -> list[PredictionRecord]:
+    spans = [(_micros(each.window.start), _micros(each.window.end)) for each in left_out]
+    return [row for row in rows if not any(start <= row.at < end for start, end in spans)]
+
+
+def _about(left_out: Iterable[LeftOut], feature: str) -> list[LeftOut]:
+    return [each for each in left_out if feature in each.features]
 
 
 def _miss(row: PredictionRecord, label: LabelRecord) -> float | None:

@@ -14,6 +14,7 @@ from api.work.monitors import Watch
 from simulations.drift_worlds import World
 from tests.twins.clock import SteppedClock
 from tests.twins.predictions import TwinPredictions
+from tests.twins.quarantines import TwinQuarantines
 from tests.twins.registry import TwinRegistry
 from tools.errors import TemporaryError
 from tools.registry.port import Alias
@@ -40,7 +41,7 @@ class Watched:
 
     def __init__(self, database: Database, policies: Policies | None = None) -> None:
         self.database, self.clock, self.predictions = database, SteppedClock(), TwinPredictions()
-        self.registry = TwinRegistry(self.clock)
+        self.registry, self.quarantines = TwinRegistry(self.clock), TwinQuarantines(self.clock)
         self.policies = policies or Policies(drift=Drift(in_a_row=2, seasons=0))
         self.intake = Intake(database, lambda: self.policies, self.clock)
         self.watch = self.another(self.intake)
@@ -50,7 +51,9 @@ class Watched:
         self.predictions.add(self.world.draw(Window(start=now - 28 * DAY, end=now), 2_800, 0.5, hit=False))
 
     def another(self, intake: Any) -> Watch:
-        return Watch(self.database, intake, self.predictions, self.registry, lambda: self.policies, self.clock)
+        return Watch(
+            self.database, intake, self.predictions, self.registry, self.quarantines, lambda: self.policies, self.clock
+        )
 
     def traffic(self, *, hit: bool, time: timedelta = DAY, rows: int = 400) -> None:
         now = self.clock.now()
@@ -180,3 +183,56 @@ async def test_a_training_that_left_nothing_cannot_be_compared(watched: Watched)
     watched.traffic(hit=False)
     await watched.watch.once()
     assert await watched.standing("skew") == (None, 0)
+
+
+async def _whole_again_after_a_broken_week(watched: Watched, *, quarantined: bool) -> list[tuple[str, str]]:
+    """Broken for six of the last days, whole since yesterday: what is said of data by then."""
+    watched.world = World(1, "data_quality")
+    watched.world.model = "loans"
+    start = watched.clock.now()
+    watched.traffic(hit=True, time=6 * DAY, rows=1_500)
+    broken = Window(start=start, end=watched.clock.now())
+    if quarantined:
+        feature = watched.world.detail.split(":")[0].split()[0]
+        await watched.quarantines.place("loans", broken, (feature,), expected=(), key="k", actor="ann", reason="broken")
+    watched.traffic(hit=False)
+    for _ in range(3):
+        watched.traffic(hit=False, time=HOUR, rows=20)
+        await watched.watch.once()
+    return [each for each in await watched.alerts() if each[0] in ("drift", "data_quality")]
+
+
+@pytest.mark.parametrize("quarantined", [True, False])
+async def test_a_reference_that_was_broken_raises_no_second_alarm_where_it_is_quarantined(
+    watched: Watched, quarantined: bool
+) -> None:
+    found = await _whole_again_after_a_broken_week(watched, quarantined=quarantined)
+    assert (found == []) is quarantined
+
+
+async def _closed(watched: Watched) -> None:
+    """People close what is open."""
+    async with watched.database.begin() as transaction:
+        for record in (await incidents.lock_open(transaction, {"model:loans"})).values():
+            await incidents.close(transaction, record.id, "escalated", at=watched.clock.now(), summary="We know.")
+
+
+async def test_an_incident_that_people_closed_opens_again_a_day_later_while_it_is_still_bad(watched: Watched) -> None:
+    for _ in range(2):
+        watched.traffic(hit=True)
+        await watched.watch.once()
+    await _closed(watched)
+    watched.traffic(hit=True, time=HOUR, rows=20)
+    await watched.watch.once()
+    assert await watched.incidents() == ["model:loans"]
+    watched.traffic(hit=True)
+    await watched.watch.once()
+    assert await watched.incidents() == ["model:loans"] * 2
+    assert [each for each in await watched.alerts() if each[0] == "drift"] == [("drift", "firing")]
+
+
+async def test_an_open_incident_takes_in_what_is_said_again(watched: Watched) -> None:
+    for _ in range(4):
+        watched.traffic(hit=True)
+        await watched.watch.once()
+    assert await watched.incidents() == ["model:loans"]

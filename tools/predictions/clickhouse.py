@@ -10,9 +10,9 @@ from tools.clickhouse.connection import EMBEDDED, SERVERS
 from tools.errors import PermanentError
 from tools.offload import ChildProcess
 from tools.predictions.engine import Engine
-from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Sampled, Slice, VersionWindow, Volume
 from tools.tables.port import Distributions
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -106,11 +106,19 @@ class ClickHouseStore:
         version: str | None = None,
         label: str | None = None,
         like: Distributions | None = None,
+        without: Sequence[LeftOut] = (),
     ) -> Distributions:
-        return await self._engine.call(Engine.distributions, model, window, version, label, like)
+        return await self._engine.call(Engine.distributions, model, window, version, label, like, tuple(without))
 
-    async def outcomes(self, model: str, window: Window, *, version: str | None = None) -> tuple[Outcome, ...]:
-        return await self._engine.call(Engine.answers, model, window, version)
+    async def outcomes(
+        self, model: str, window: Window, *, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> tuple[Outcome, ...]:
+        return await self._engine.call(Engine.answers, model, window, version, tuple(without))
+
+    async def sample(
+        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> Sampled:
+        return await self._engine.call(Engine.sample, model, window, to, most, version, tuple(without))
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         return await self._engine.call(Engine.slices, model, version, window)

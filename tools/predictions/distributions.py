@@ -16,6 +16,7 @@ from tools.predictions.kinds import FeatureKind
 from tools.predictions.statements import Query
 from tools.tables.port import ColumnProfile, Distributions, Grid, Value
 from tools.tables.shapes import ANY, BINS, FAR, FEW_VALUES, MOST_NUMBERS, MOST_VALUES, TAIL, grid_over
+from tools.values import LeftOut
 
 _AT_ONCE = 50
 """Columns of one statement: each has its own counters in the engine's memory."""
@@ -47,28 +48,61 @@ _PREDICTION = _Column("prediction", "categorical", "prediction", ("prediction",)
 _SCORE = _Column("score", "numeric", "score", ("score",))
 
 
-def distributions(query: Query, features: Sequence[Feature], label: str | None, like: Distributions | None) -> Distributions:
+def distributions(
+    query: Query,
+    features: Sequence[Feature],
+    label: str | None,
+    like: Distributions | None,
+    without: Sequence[LeftOut] = (),
+) -> Distributions:
     """Of the query's one window, and of the rows with this label if one is given. With `like`, on its grids."""
     given = like or Distributions(window=query.windows[0], rows=0)
-    source = _All(query) if label is None else _With(query, label)
+    query = query.passing_over(each.window for each in without if not each.features)
+    source = _of(query, label)
     found = Distributions(window=query.windows[0], version=query.version, rows=source.rows)
     if not source.rows:
         return found
-    known = {profile.name: profile for profile in given.features}
-    columns = [_Column(each.name, each.kind, each.column, (each.column,)) for each in features]
-    profiles: list[ColumnProfile] = []
-    for start in range(0, len(columns), _AT_ONCE):
-        profiles += source.profiles(columns[start : start + _AT_ONCE], known)
+    parts = [each for each in without if each.features]
+    answered = query.passing_over(each.window for each in parts)
+    answers = source if answered is query else _of(answered, label)
+    prediction = answers.filled(_PREDICTION, given.prediction)
+    classes = prediction is not None or (answers is not source and source.filled(_PREDICTION, given.prediction) is not None)
     labelled = _Labelled(query) if label is None else source
-    prediction = source.filled(_PREDICTION, given.prediction)
+    right = labelled if answers is source else _Labelled(answered) if label is None else answers
     return replace(
         found,
-        features=tuple(profiles),
+        features=_features(source, query, features, label, parts, {profile.name: profile for profile in given.features}),
         prediction=prediction,
-        score=source.filled(_SCORE, given.score),
-        label=labelled.filled(_NUMBER_LABEL if prediction is None else _CLASS_LABEL, given.label),
-        residual=labelled.filled(_RESIDUAL, given.residual) if prediction is None else None,
+        score=answers.filled(_SCORE, given.score),
+        label=labelled.filled(_CLASS_LABEL if classes else _NUMBER_LABEL, given.label),
+        residual=None if classes else right.filled(_RESIDUAL, given.residual),
     )
+
+
+def _features(
+    source: "_All | _With",
+    query: Query,
+    features: Sequence[Feature],
+    label: str | None,
+    parts: Sequence[LeftOut],
+    known: dict[str, ColumnProfile],
+) -> tuple[ColumnProfile, ...]:
+    """Together as far as they are of the same rows."""
+    together: defaultdict[Query, list[_Column]] = defaultdict(list)
+    for each in features:
+        seen = query.passing_over(part.window for part in parts if each.name in part.features)
+        together[seen].append(_Column(each.name, each.kind, each.column, (each.column,)))
+    profiles: dict[str, ColumnProfile] = {}
+    for seen, columns in together.items():
+        of = source if seen is query else _of(seen, label)
+        for start in range(0, len(columns), _AT_ONCE):
+            found = of.profiles(columns[start : start + _AT_ONCE], known)
+            profiles |= {profile.name: profile for profile in found}
+    return tuple(profiles[each.name] for each in features)
+
+
+def _of(query: Query, label: str | None) -> "_All | _With":
+    return _All(query) if label is None else _With(query, label)
 
 
 class _Source:
@@ -76,6 +110,11 @@ class _Source:
 
     def __init__(self, query: Query) -> None:
         self._query = query
+
+    @property
+    def _empty(self) -> bool:
+        """Whether it is known that there are none."""
+        return False
 
     def _table(self, columns: Sequence[str]) -> str:
         """SQL of the rows, with these columns of the store."""
@@ -94,6 +133,8 @@ class _Source:
         return replace(profile, rows=profile.rows - profile.nulls, nulls=0) if profile.rows > profile.nulls else None
 
     def profiles(self, columns: Sequence[_Column], known: dict[str, ColumnProfile]) -> list[ColumnProfile]:
+        if self._empty:
+            return [ColumnProfile(name=column.name, kind=column.kind, rows=0) for column in columns]
         shaped = [self._shaped(column, known.get(column.name)) for column in columns]
         asked = [column for column, shape in zip(columns, shaped, strict=True) if shape is None]
         looked = iter(self._look(asked, whole=False) if asked else ())
@@ -168,6 +209,10 @@ class _All(_Source):
         bounds = f"SELECT count(), min({_TICK}), max({_TICK}) FROM {query.predictions(('at',))}"
         ((self.rows, self._first, self._last),) = query.rows(bounds)
 
+    @property
+    def _empty(self) -> bool:
+        return not self.rows
+
     def _table(self, columns: Sequence[str]) -> str:
         return self._query.predictions(columns)
 
@@ -195,6 +240,10 @@ class _With(_Labelled):
         super().__init__(query)
         self._wanted = {"wanted": label}
         ((self.rows,),) = self._ask(f"SELECT count() FROM {self._table(())}")
+
+    @property
+    def _empty(self) -> bool:
+        return not self.rows
 
     def _table(self, columns: Sequence[str]) -> str:
         return f"(SELECT * FROM {super()._table(columns)} WHERE label = {{wanted:String}})"

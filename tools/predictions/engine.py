@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import loading, outcomes, segments
+from tools.predictions import loading, outcomes, sampling, segments
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import FeatureProfile, Outcome, Period, Slice, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Outcome, Period, Sampled, Slice, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.tables.port import Distributions
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,31 @@ class Engine:
         return profiles(self._query(model, windows, version), self._catalogue.features(model) or (), like)
 
     def distributions(
-        self, model: str, window: Window, version: str | None, label: str | None, like: Distributions | None
+        self,
+        model: str,
+        window: Window,
+        version: str | None,
+        label: str | None,
+        like: Distributions | None,
+        without: tuple[LeftOut, ...] = (),
     ) -> Distributions:
         features = self._catalogue.features(model)
         if features is None:
             return Distributions(window=window, version=version, rows=0)
-        return distributions(self._query(model, (window,), version), features, label, like)
+        return distributions(self._query(model, (window,), version), features, label, like, without)
 
-    def answers(self, model: str, window: Window, version: str | None) -> tuple[Outcome, ...]:
-        return outcomes.answers(self._query(model, (window,), version)) if self._knows(model) else ()
+    def answers(
+        self, model: str, window: Window, version: str | None, without: tuple[LeftOut, ...] = ()
+    ) -> tuple[Outcome, ...]:
+        if not self._knows(model):
+            return ()
+        return outcomes.answers(self._query(model, (window,), version).passing_over(each.window for each in without))
+
+    def sample(
+        self, model: str, window: Window, to: Path, most: int, version: str | None, without: tuple[LeftOut, ...]
+    ) -> Sampled:
+        query = self._query(model, (window,), version).passing_over(each.window for each in without)
+        return sampling.sample(query, self._catalogue.features(model), to, most)
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         categorical = self._categorical(model)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 from pydantic import Field
 
 from tools.tables.port import Distributions
-from tools.values import Frozen, Window
+from tools.values import Frozen, LeftOut, Window
 
 
 class VersionWindow(Frozen):
@@ -114,6 +114,13 @@ class Period(Frozen):
         return sum(each.count for each in self.versions)
 
 
+class Sampled(Frozen):
+    rows: int
+    """That there are."""
+    sampled: int
+    """That were written."""
+
+
 class Lag(Frozen):
     """What has been written by the gateway but is not in the store yet, and what had to be given up."""
 
@@ -167,19 +174,36 @@ class PredictionReader(Protocol):
         version: str | None = None,
         label: str | None = None,
         like: Distributions | None = None,
+        without: Sequence[LeftOut] = (),
     ) -> Distributions:
         """Of every feature, of answers and labels; with `like`, on its grids, so that the two compare. With `label`, of those
         answered predictions only whose label this is.
+
+        `without`: what is passed over, as if it had never come. Where that is some features of a stretch, the answers of that
+        stretch are passed over with them; its labels, which do not depend on them, are not.
 
         Counts, means and deviations are exact. A grid covers the middle 99.8 % of what is seen of the window: of all its rows,
         or of some 200,000 spread over it. Numbers beyond 1e100 are not finite.
         """
         ...
 
-    async def outcomes(self, model: str, window: Window, *, version: str | None = None) -> tuple[Outcome, ...]:
+    async def outcomes(
+        self, model: str, window: Window, *, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> tuple[Outcome, ...]:
         """Of the predicted classes, whether their label has come or not; the most frequent ones, should they be
         thousands. Empty for a
         model that answers with numbers."""
+        ...
+
+    async def sample(
+        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> Sampled:
+        """Write some of the window's predictions to a Parquet file: all, or at most so many that stand for them, the same ones
+        whenever it is asked. Columns are the features, then `prediction` and `score`, unless a feature is called so.
+
+        The one answer with rows in it: for people to look at, in a file of bounded size. `without`: stretches passed over,
+        whichever features it is for.
+        """
         ...
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:

@@ -1,7 +1,7 @@
 """A question about one model in some windows: the tables it is about, and its bounds as bound values."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,14 @@ class Query:
     windows: tuple[Window, ...]
     """They may overlap."""
     version: str | None = None
+    without: tuple[Window, ...] = ()
+    """What is passed over."""
+
+    def passing_over(self, windows: Iterable[Window]) -> "Query":
+        """The same question without these, of which only those count that it would see."""
+        seen = [each for each in windows if any(each.overlaps(window) for window in self.windows)]
+        ordered = tuple(sorted({*self.without, *seen}, key=lambda each: (each.start, each.end)))
+        return replace(self, without=ordered) if ordered != self.without else self
 
     def predictions(self, columns: Sequence[str]) -> str:
         """Predictions within the windows as a table with these columns and `w`, the window's place in `windows`; once for each
@@ -56,26 +64,42 @@ class Query:
         )"""
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        with translated():
+            rows: Sequence[Any] = self.client.query(statement, parameters=self._bound(parameters)).result_rows
+        return rows
+
+    def arrow(self, statement: str) -> Any:
+        """The rows as an Arrow table."""
+        with translated():
+            return self.client.query_arrow(statement, parameters=self._bound(None), use_strings=True)
+
+    def _bound(self, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
         starts, ends = [micros(window.start) for window in self.windows], [micros(window.end) for window in self.windows]
         bounds: dict[str, Any] = {"starts": starts, "ends": ends}
         bounds |= {f"start{place}": start for place, start in enumerate(starts)}
         bounds |= {f"end{place}": end for place, end in enumerate(ends)}
+        bounds |= {f"from{place}": micros(window.start) for place, window in enumerate(self.without)}
+        bounds |= {f"until{place}": micros(window.end) for place, window in enumerate(self.without)}
         bounds["labelled_from"] = min(starts) - _EARLY // timedelta(microseconds=1)
         if self.version is not None:
             bounds["version"] = self.version
-        with translated():
-            rows: Sequence[Any] = self.client.query(statement, parameters={**bounds, **(parameters or {})}).result_rows
-        return rows
+        return {**bounds, **(parameters or {})}
 
     @property
     def _within(self) -> str:
         """In words by which the table's own order is used."""
-        moment = "fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
-        bounds = " OR ".join(
-            f"(at >= {moment.format(name=f'start{place}')} AND at < {moment.format(name=f'end{place}')})"
-            for place in range(len(self.windows))
-        )
-        return f"({bounds})" if self.version is None else f"({bounds}) AND version = {{version:String}}"
+        bounds = f"({_inside('start', 'end', len(self.windows))})"
+        if self.without:
+            bounds += f" AND NOT ({_inside('from', 'until', len(self.without))})"
+        return bounds if self.version is None else f"{bounds} AND version = {{version:String}}"
+
+
+def _inside(start: str, end: str, number: int) -> str:
+    moment = "fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
+    return " OR ".join(
+        f"(at >= {moment.format(name=f'{start}{place}')} AND at < {moment.format(name=f'{end}{place}')})"
+        for place in range(number)
+    )
 
 
 def micros(moment: datetime) -> int:

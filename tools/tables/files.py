@@ -24,7 +24,7 @@ class FileTable:
 
     def __init__(self, path: Path) -> None:
         """Raises PermanentError when there is no such file, or it is none of these."""
-        self._path = path
+        self.path = path
         if not path.is_file():
             raise PermanentError(f"{path}: there is no such file")
         self._open = _OPENERS.get(next((suffix for suffix in path.suffixes if suffix in _OPENERS), ""))
@@ -42,10 +42,41 @@ class FileTable:
     def _opened(self) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
         assert self._open is not None
         try:
-            with self._open(self._path) as opened:
+            with self._open(self.path) as opened:
                 yield opened
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, pa.ArrowKeyError, OSError) as error:
-            raise PermanentError(f"{self._path}: {str(error).strip().splitlines()[0][:300]}") from error
+            raise PermanentError(f"{self.path}: {str(error).strip().splitlines()[0][:300]}") from error
+
+
+class FolderTable:
+    """All Parquet files in a folder, such as a table of the lake. What begins with `_` or `.` is none of its rows."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises PermanentError when there is none in it."""
+        found = [path for path in folder.rglob("*.parquet") if not _hidden(path.relative_to(folder))]
+        if not found:
+            raise PermanentError(f"{folder}: there is no .parquet file in this folder")
+        self._files = [FileTable(path) for path in sorted(found)]
+        self.schema: pa.Schema = self._files[0].schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Raises PermanentError where a file is damaged, or has other columns than the first one."""
+        for file in self._files:
+            for batch in file.batches():
+                yield self._alike(batch, file)
+
+    def _alike(self, batch: pa.RecordBatch, file: FileTable) -> pa.RecordBatch:
+        if batch.schema.equals(self.schema):
+            return batch
+        try:
+            return batch.select(self.schema.names).cast(self.schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, KeyError, ValueError) as error:
+            told = str(error).strip().splitlines()[0][:300]
+            raise PermanentError(f"{file.path}: its columns are not those of {self._files[0].path}: {told}") from error
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in path.parts)
 
 
 @contextlib.contextmanager

@@ -117,12 +117,21 @@ def _comparable(reference: pa.Schema, current: pa.Schema) -> tuple[dict[str, Col
             left_out[name] = "only in the reference"
             continue
         ours, theirs = reference.field(name).type, current.field(name).type
-        kind = kind_of(ours)
-        if kind is None or kind != kind_of(theirs):
+        kind = _shared(ours, theirs)
+        if kind is None:
             left_out[name] = f"{_plain(ours)} in the reference, {_plain(theirs)} in the current table"
         else:
             kinds[name] = kind
     return kinds, left_out
+
+
+def _shared(ours: pa.DataType, theirs: pa.DataType) -> ColumnKind | None:
+    """A column of nothing but nulls is of any kind."""
+    empty = [pa.types.is_null(each) for each in (ours, theirs)]
+    if all(empty):
+        return "categorical"
+    mine, other = kind_of(ours), kind_of(theirs)
+    return other if empty[0] else mine if empty[1] or mine == other else None
 
 
 def kind_of(type_: pa.DataType) -> ColumnKind | None:

@@ -1,26 +1,29 @@
 """Drift and quality of a model's traffic, measured when it is asked for: in the store, by counts alone."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import AwareDatetime
 
 from agents.drift.causes import DriftFinding, DriftObservations, explain, pairs
 from agents.drift.performance import Performance, perform
+from agents.drift.rules import Method
 from agents.drift.verdicts import compare
+from agents.wording import span
 from api.problems import FieldError, Invalid, NotFound
 from api.store import monitors
 from api.store.text import storable
 from api.web import auth
-from api.web.dependencies import Needs
+from api.web.dependencies import Needs, asks_much
 from api.web.openapi import answers
 from api.web.services import Services
 from api.web.views import View
-from graphs.drifting import beside_training, observe_drift
+from graphs.drifting import beside_training, left_out, observe_drift
 from tools.errors import PermanentError
 from tools.registry.port import Alias
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 router = APIRouter(prefix="/v1", tags=["drift"])
 
@@ -41,6 +44,8 @@ class DriftView(View):
     current: WindowView
     rows_reference: int
     rows_current: int
+    left_out: list[LeftOut]
+    """What is quarantined: neither the reference nor the earlier seasons have it."""
     finding: DriftFinding
 
 
@@ -113,14 +118,26 @@ class Windows:
             raise _refused("start", f"has to be before `end`, which is {end.isoformat()}")
         if reference_start >= reference_end:
             raise _refused("reference_start", f"has to be before `reference_end`, which is {reference_end.isoformat()}")
+        for field, length in (("start", end - start), ("reference_start", reference_end - reference_start)):
+            if length > rules.longest_window:
+                raise _refused(
+                    field, f"{span(length)} are longer than the {span(rules.longest_window)} that policy lets be asked"
+                )
         self.current = Window(start=start, end=end)
         self.reference = Window(start=reference_start, end=reference_end)
+        self._ends_now = "end" not in request.query_params
+
+    def on_the_hour(self) -> tuple[Window, Window]:
+        """Reference and current; where nobody said when they end, moved back to the last whole hour."""
+        end = self.current.end
+        back = end.replace(minute=0, second=0, microsecond=0) - end if self._ends_now else timedelta(0)
+        return self.reference.shifted(back), self.current.shifted(back)
 
 
 Both = Annotated[Windows, Depends()]
 
 
-@router.get("/drift", responses=answers(404))
+@router.get("/drift", responses=answers(404), dependencies=[Depends(asks_much)])
 async def show_drift(
     needs: Needs,
     _who: auth.CanView,
@@ -131,6 +148,10 @@ async def show_drift(
         Literal["traffic", "training"],
         Query(description="`training`: what the version (default: the champion) was trained on, instead of a window."),
     ] = "traffic",
+    method: Annotated[
+        list[Method] | None,
+        Query(max_length=5, description="Instead of policy's, for the kinds of columns that it is for; may be repeated."),
+    ] = None,
 ) -> DriftView:
     """What moved between two windows of a model's traffic, by how much, how surely, and why.
 
@@ -139,10 +160,14 @@ async def show_drift(
     """
     await _known(needs, model)
     rules = needs.policies().drift_of(model)
+    without: tuple[LeftOut, ...] = ()
     if against == "training":
         version, seen = await _beside_training(needs, model, version, windows.current)
     else:
-        seen = await observe_drift(model, windows.reference, windows.current, needs.predictions, rules, version=version)
+        without = await left_out(model, windows.reference, windows.current, rules, needs.quarantines)
+        seen = await observe_drift(
+            model, windows.reference, windows.current, needs.predictions, rules, version=version, without=without
+        )
     return DriftView(
         model=model,
         version=version,
@@ -150,11 +175,39 @@ async def show_drift(
         current=WindowView.model_validate(windows.current),
         rows_reference=seen.reference.rows,
         rows_current=seen.current.rows,
-        finding=explain(seen, rules.rules),
+        left_out=list(without),
+        finding=explain(seen, rules.rules.by(method or ())),
     )
 
 
-@router.get("/models/{name}/quality")
+_HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+# What the report's own scripts need, and nothing of ours within their reach.
+_SANDBOX = {
+    "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'none'"
+}
+
+
+@router.get("/drift/report", response_class=HTMLResponse, responses={**_HTML, **answers(404, 501)})
+async def show_drift_report(
+    needs: Needs,
+    _who: auth.CanView,
+    windows: Both,
+    model: Annotated[str, Query(min_length=1, max_length=200)],
+    version: Annotated[str | None, Query(max_length=200, description="Default: all versions together.")] = None,
+) -> FileResponse:
+    """Evidently's report on the two windows, as HTML: evidence to look at. Drawn from a sample of at most 100,000 predictions
+    of each, whose size it states. One is drawn at a time, which takes some ten seconds; without `end`, windows end at a whole
+    hour, so that it is drawn once."""
+    await _known(needs, model)
+    rules = needs.policies().drift_of(model)
+    reference, current = windows.on_the_hour()
+    without = await left_out(model, reference, current, rules, needs.quarantines)
+    path = await needs.reports.of(model, version, reference, current, without)
+    return FileResponse(path, media_type="text/html", headers=_SANDBOX)
+
+
+@router.get("/models/{name}/quality", dependencies=[Depends(asks_much)])
 async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Both) -> QualityView:
     """How right each version is on the labels that have come, what to expect of the others, and which inputs are broken.
 
@@ -163,9 +216,10 @@ async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Bot
     """
     await _known(needs, name)
     rules = needs.policies().drift_of(name)
-    before = await needs.predictions.distributions(name, windows.reference)
+    without = await left_out(name, windows.reference, windows.current, rules, needs.quarantines)
+    before = await needs.predictions.distributions(name, windows.reference, without=without)
     now = await needs.predictions.distributions(name, windows.current, like=before)
-    learnt = await needs.predictions.outcomes(name, windows.reference)
+    learnt = await needs.predictions.outcomes(name, windows.reference, without=without)
     versions = [
         VersionQualityView(
             version=each.version,

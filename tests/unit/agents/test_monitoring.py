@@ -56,6 +56,24 @@ def test_a_resolved_alert_is_the_one_that_fired() -> None:
     assert (step.alert, step.raised_at, step.standing.raised_at) == ("resolved", START, None)
 
 
+@pytest.mark.parametrize(
+    ("since", "now", "again"),
+    [(1, 2, False), (23, 24, True), (24, 25, False), (2, 60, True), (47, 48, True), (0, 23, False)],
+)
+def test_what_is_still_bad_is_raised_again_once_for_each_day_that_has_begun(since: int, now: int, again: bool) -> None:
+    standing = Standing(streak=9, raised_at=START)
+    step = advance(standing, check(True), START + now * HOUR, 3, since=START + since * HOUR, repeat=24 * HOUR)
+    assert (step.alert, step.raised_at) == (("firing", START) if again else (None, None))
+    assert step.standing == Standing(streak=10, raised_at=START)
+
+
+@pytest.mark.parametrize("bad", [None, False])
+def test_what_is_not_bad_any_more_is_not_raised_again(bad: bool | None) -> None:
+    standing = Standing(streak=9, raised_at=START)
+    step = advance(standing, check(bad), START + 24 * HOUR, 3, since=START + 23 * HOUR, repeat=24 * HOUR)
+    assert step.alert is None
+
+
 def version(**values: object) -> VersionWindow:
     usual = {
         "model": "loans",

@@ -9,7 +9,7 @@ import pyarrow.parquet
 from typer.testing import CliRunner
 
 from api.cli_drift import drift
-from api.terminal import Refused
+from api.terminal import Refused, WrongUse
 
 ROWS = 2_000
 
@@ -46,6 +46,17 @@ def test_it_answers_with_one_object(tmp_path: Path) -> None:
     wanted = {"name", "type", "method", "score", "p_value", "drifted", "n_reference", "n_current"}
     assert wanted <= found["features"][0].keys()
     assert found["seconds"] > 0
+
+
+def test_methods_are_chosen_by_name(tmp_path: Path) -> None:
+    files = _write(tmp_path / "a.parquet", 1), _write(tmp_path / "b.parquet", 2, shift=0.3)
+    command = ["compare", "--reference", str(files[0]), "--current", str(files[1]), "--json"]
+    done = CliRunner().invoke(drift, [*command, "--method", "ks", "--method", "psi", "--method", "chi_squared"])
+    found = {each["name"]: each["method"] for each in json.loads(done.stdout)["features"]}
+    assert found == {"wind": "psi", "gust": "psi", "at": "psi", "carrier": "chi_squared", "night": "chi_squared"}
+    done = CliRunner().invoke(drift, [*command, "--method", "euclid"])
+    assert isinstance(done.exception, WrongUse)
+    assert "wasserstein, jensen_shannon, psi, ks, chi_squared" in str(done.exception)
 
 
 def test_without_json_it_is_for_people(tmp_path: Path) -> None:

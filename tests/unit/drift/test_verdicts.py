@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from agents.drift.rules import DriftRules
+from agents.drift.rules import DriftRules, Method
 from agents.drift.verdicts import Comparison, compare
 from tests.unit.tables.memory import MemoryTable
 from tools.tables.profiling import profile_together
@@ -103,3 +103,39 @@ def test_a_side_without_values_is_not_compared() -> None:
     found = judged({"x": pa.array([1.0] * 60)}, {"x": pa.array([None] * 60, pa.float64())})
     assert (found.features[0].score, found.features[0].drifted) == (None, False)
     assert found.cause == "data_quality"
+
+
+@pytest.mark.parametrize("method", ["psi", "jensen_shannon", "ks", "chi_squared"])
+def test_a_method_that_is_chosen_finds_what_moved_and_nothing_else(method: Method) -> None:
+    rules = DriftRules().by([method])
+    current = usual(2)
+    current |= {
+        "temperature": current["temperature"] + 4,
+        "carrier": np.where(np.arange(ROWS) % 3 == 0, "AA", current["carrier"]),
+    }
+    found = compare(profile_together(MemoryTable(usual(1)), MemoryTable(current)).pairs.values(), rules)
+    assert set(moved(found)) == {"temperature", "carrier"}
+    chosen = {each.name: each.method for each in found.features}
+    assert chosen["temperature" if method != "chi_squared" else "carrier"] == method
+
+
+@pytest.mark.parametrize("method", ["ks", "chi_squared"])
+def test_a_difference_that_is_sure_and_tiny_is_no_drift_by_a_test_either(method: Method) -> None:
+    rows = 400_000
+    rng = np.random.default_rng(3)
+    tables = [
+        MemoryTable({"x": rng.normal(shift, 1, rows), "word": rng.choice(["a", "b"], rows, p=[0.5 + shift, 0.5 - shift])})
+        for shift in (0, 0.02)
+    ]
+    found = compare(profile_together(*tables).pairs.values(), DriftRules().by([method]))
+    tested = next(each for each in found.features if each.method == method)
+    assert tested.score is not None
+    assert tested.score < 1e-6
+    assert moved(found) == []
+
+
+def test_each_method_is_taken_for_the_kinds_that_it_is_for() -> None:
+    rules = DriftRules().by(["ks", "chi_squared"])
+    assert (rules.numeric_method, rules.categorical_method) == ("ks", "chi_squared")
+    assert DriftRules().by(["psi"]) == DriftRules(numeric_method="psi", categorical_method="psi")
+    assert DriftRules().by([]) == DriftRules()
