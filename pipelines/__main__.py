@@ -14,6 +14,7 @@ import typer
 
 from pipelines.faults import LostArrivals
 from pipelines.flights import DataMissing, Flights, load
+from pipelines.ingest_command import command as ingest
 from pipelines.jobs import train_and_register
 from tools.errors import PortError
 from tools.values import Window
@@ -52,6 +53,9 @@ class _Report:
 @app.callback()
 def jobs() -> None:
     """Jobs of the platform."""
+
+
+app.command("ingest")(ingest)
 
 
 @app.command()
