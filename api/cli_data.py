@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.terminal import JsonFlag, Refused, WrongUse, emit, show
+from pipelines.options import SOURCE, takes_reading
+from tools.sources.reading import Reading
 
 if TYPE_CHECKING:
-    from tools.sources.opening import Reading
     from tools.tables.port import ColumnProfile
 
 data = typer.Typer(no_args_is_help=True, help="Raw data: brought in once, and looked at.")
 
 
 @data.command("ingest")
+@takes_reading
 def ingest(
-    source: Annotated[str, typer.Argument(help="A file, a folder or a quoted glob of .parquet, .csv, .jsonl, .ndjson.")],
+    reading: Reading,
+    source: Annotated[str, typer.Argument(help=SOURCE)],
     to: Annotated[
         str,
         typer.Option(
@@ -28,9 +31,7 @@ def ingest(
         ),
     ],
     table: Annotated[str, typer.Option(help="In the lake; default: what the source is called.")] = "",
-    key: Annotated[str, typer.Option(help="Of the one file, in place of its name, size and content.")] = "",
-    batch_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="In memory at a time.")] = 65_536,
-    batches: Annotated[int | None, typer.Option(min=1, help="End after so many new files.")] = None,
+    batches: Annotated[int | None, typer.Option(min=1, help="End after so many new ones.")] = None,
     keep_not_finite: Annotated[bool, typer.Option(help="Store NaN and infinities instead of quarantining their rows.")] = False,
     lineage: Annotated[
         str,
@@ -46,9 +47,6 @@ def ingest(
 
     Exit code 0 also when rows were quarantined; 1 when a batch was refused or is broken, or somebody cancelled.
     """
-    from tools.sources.opening import Reading
-
-    reading = Reading(batch_rows, key or None)
     found = _ingested(source, to, table, reading, lineage, keep_not_finite=keep_not_finite, batches=batches)
     emit(found, as_json, _told(found))
     if not found["ok"]:
@@ -56,7 +54,7 @@ def ingest(
 
 
 def _ingested(
-    url: str, to: str, table: str, reading: "Reading", lineage: str, *, keep_not_finite: bool, batches: int | None
+    url: str, to: str, table: str, reading: Reading, lineage: str, *, keep_not_finite: bool, batches: int | None
 ) -> dict[str, Any]:
     from tools.tables.memory import frugal
 

@@ -17,6 +17,7 @@ import typer
 
 from pipelines.faults import LostArrivals
 from pipelines.flights import DataMissing, Flights, load
+from pipelines.ingest_command import command as ingest
 from pipelines.jobs import train_and_register
 from pipelines.lineage import OFF, default_file
 from tools.errors import PortError
@@ -66,6 +67,9 @@ class _Report:
 @app.callback()
 def jobs() -> None:
     """Jobs of the platform."""
+
+
+app.command("ingest")(ingest)
 
 
 @app.command()
