@@ -7,32 +7,17 @@ judgement, so that it can be told later under which rules something was allowed.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import Field, PlainSerializer, ValidationError, model_validator
 
 from agents.actions import Risk
 from agents.drift.rules import DriftRules
-from tools.values import Frozen, Instant
+from tools.values import Duration, Frozen, Instant, Share
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _duration(value: object) -> object:
-    """`90s`, `15m`, `1h30m`, `7d`; what is written otherwise is left to pydantic (ISO 8601). A bare number has no unit."""
-    if isinstance(value, int | float):
-        raise ValueError("a duration needs its unit: write 90s, 15m, 24h or 7d")
-    if isinstance(value, str) and re.fullmatch(r"(\d{1,6}[smhdw])+", value):
-        return timedelta(**{_UNITS[unit]: int(size) for size, unit in re.findall(r"(\d+)([smhdw])", value)})
-    return value
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=366))]
 # A set has no order of its own, and that of strings differs from process to process: unsorted, so would the hash.
 Models = Annotated[frozenset[str], PlainSerializer(sorted, when_used="json")]
 Risks = Annotated[frozenset[Risk], PlainSerializer(sorted, when_used="json")]

@@ -13,8 +13,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipelines.cancelling import Cancellation, Cancelled
-from pipelines.checked import Check
-from pipelines.fitting import as_record, fit, plain, quarantine
+from pipelines.checked import BatchCheck, Check, Checked, Checks, Concluded, Plain
+from pipelines.fitting import as_record, fit, quarantine
 from tools.clock import Clock, SystemClock
 from tools.errors import PermanentError
 from tools.lake.port import LakeTable, Receipt, Staged
@@ -73,15 +73,26 @@ def ingest(
     table: LakeTable,
     *,
     check: Check | None = None,
+    checks: Checks | None = None,
     options: Options | None = None,
     progress: Callable[[str], None] = lambda _text: None,
     cancellation: Cancellation | None = None,
     clock: Clock | None = None,
 ) -> Ingested:
-    """Everything that the source has and the table has not. Raises PermanentError when the source or the table cannot be used
-    at all, TemporaryError when one of them is away: what was committed before stays."""
+    """Everything that the source has and the table has not. `check` sees rows, `checks` whole batches; one of them at most.
+
+    Raises PermanentError when the source or the table cannot be used at all, TemporaryError when one of them is away: what was
+    committed before stays.
+    """
+    assert check is None or checks is None
     return _Run(
-        source, table, check, options or Options(), progress, cancellation or Cancellation(), clock or SystemClock()
+        source,
+        table,
+        checks or Plain(check),
+        options or Options(),
+        progress,
+        cancellation or Cancellation(),
+        clock or SystemClock(),
     ).done()
 
 
@@ -90,7 +101,7 @@ class _Run:
         self,
         source: Source,
         table: LakeTable,
-        check: Check | None,
+        checks: Checks,
         options: Options,
         progress: Callable[[str], None],
         cancellation: Cancellation,
@@ -98,7 +109,7 @@ class _Run:
     ) -> None:
         self._source = source
         self._table = table
-        self._check = check
+        self._checks = checks
         self._options = options
         self._progress = progress
         self._cancellation = cancellation
@@ -152,55 +163,57 @@ class _Run:
         return None
 
     def _store(self, batch: Batch, staged: Staged) -> None:
-        read = written = quarantined = size = misfits = 0
-        example = ""
         with self._cancellation.waiting():
             own = batch.schema()
         try:
-            schema = self._table.schema() or plain(own)
-            for chunk in self._awaited(batch.chunks(schema)):
-                fitted = fit(chunk, schema, finite=self._options.finite)
-                if fitted.quarantined.num_rows:
-                    example = example or fitted.quarantined["_reason"][0].as_py()
-                    misfits += fitted.quarantined.num_rows
-                accepted, rest = self._checked(fitted.accepted)
-                staged.write(accepted)
-                for each in (fitted.quarantined, rest):
-                    staged.quarantine(each)
-                    quarantined += each.num_rows
-                read += len(chunk.numbers) + len(chunk.misread)
-                written, size = written + accepted.num_rows, size + accepted.nbytes
-                self._progress(f"{batch.name}: {read:,} rows")
+            schema = self._checks.schema(own, self._table.schema())
+            with self._checks.batch(batch.name, schema) as check:
+                stored = _Stored(staged, schema)
+                concluded = self._rows(batch, schema, stored, check)
+                self._cancellation.check()
+                if stored.read and stored.misfits == stored.read:
+                    raise _Refused(f"none of its {stored.read:,} rows fits the table: {stored.example}")
+                if concluded.refused is not None:
+                    raise _Refused(concluded.refused)
+                self._commit(batch, staged, stored, check, concluded)
         except PermanentError as error:
             raise error if batch.name in str(error) else PermanentError(f"{batch.name}: {error}") from error
-        self._cancellation.check()
-        if read and misfits == read:
-            raise _Refused(f"none of its {read:,} rows fits the table: {example}")
-        receipt = self._receipt(batch, rows=written, quarantined=quarantined, bytes=size)
+
+    def _rows(self, batch: Batch, schema: pa.Schema, stored: "_Stored", check: BatchCheck) -> Concluded:
+        for chunk in self._awaited(batch.chunks(schema)):
+            fitted = fit(chunk, schema, finite=self._options.finite, optional=self._checks.optional)
+            stored.misfit(fitted.quarantined)
+            check.misfits(fitted.quarantined)
+            if fitted.accepted.num_rows:
+                stored.given += fitted.accepted.num_rows
+                stored.take(check.rows(fitted.accepted, fitted.numbers))
+            stored.read += len(chunk.numbers) + len(chunk.misread)
+            self._progress(f"{batch.name}: {stored.read:,} rows")
+        for checked in check.rest():
+            self._cancellation.check()
+            stored.take(checked)
+        if stored.taken != stored.given:
+            raise PermanentError(f"the check took {stored.given} rows and gave back {stored.taken}")
+        return check.conclude()
+
+    def _commit(self, batch: Batch, staged: Staged, stored: "_Stored", check: BatchCheck, concluded: Concluded) -> None:
+        if concluded.statistics is not None:
+            staged.describe(concluded.statistics)
+        receipt = self._receipt(batch, rows=stored.written, quarantined=stored.quarantined, bytes=stored.bytes)
         if not staged.commit(receipt):
             self._skip(batch)
             return
+        check.committed()
         self._sequence = receipt.sequence
         for name, count in {
-            "rows_read": read, "rows_written": written, "rows_quarantined": quarantined, "batches": 1, "bytes": size
-        }.items():  # fmt: skip
+            "rows_read": stored.read,
+            "rows_written": stored.written,
+            "rows_quarantined": stored.quarantined,
+            "batches": 1,
+            "bytes": stored.bytes,
+        }.items():
             self._counts[name] += count
-        self._progress(f"{batch.name}: stored, {written:,} rows, {quarantined:,} quarantined")
-
-    def _checked(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        if self._check is None or not rows.num_rows:
-            return rows, quarantine([])
-        checked = self._check(rows)
-        if checked.refused is not None:
-            raise _Refused(checked.refused)
-        reasons = checked.quarantined["_reason"].to_pylist() if checked.quarantined.num_rows else []
-        records = checked.quarantined.drop_columns(["_reason"]).to_pylist() if reasons else []
-        if checked.accepted.num_rows + len(records) != rows.num_rows:
-            raise PermanentError(
-                f"the check took {rows.num_rows} rows and gave back {checked.accepted.num_rows + len(records)}"
-            )
-        rest = quarantine((None, reason, as_record(record)) for reason, record in zip(reasons, records, strict=True))
-        return checked.accepted.select(rows.schema.names).cast(rows.schema), rest
+        self._progress(f"{batch.name}: stored, {stored.written:,} rows, {stored.quarantined:,} quarantined")
 
     def _receipt(
         self, batch: Batch, *, rows: int = 0, quarantined: int = 0, bytes: int = 0, refused: str | None = None
@@ -233,3 +246,44 @@ class _Run:
             if item is None:
                 return
             yield item
+
+
+class _Stored:
+    """A batch on its way, counted."""
+
+    def __init__(self, staged: Staged, schema: pa.Schema) -> None:
+        self._staged = staged
+        self._schema = schema
+        self.read = self.misfits = self.given = self.taken = self.written = self.quarantined = self.bytes = 0
+        self.example = ""
+        """The first reason of a misfit."""
+
+    def misfit(self, rows: pa.Table) -> None:
+        if rows.num_rows:
+            self.example = self.example or rows["_reason"][0].as_py()
+            self.misfits += rows.num_rows
+            self._apart(rows)
+
+    def take(self, checked: Checked) -> None:
+        if checked.refused is not None:
+            raise _Refused(checked.refused)
+        accepted = checked.accepted.select(self._schema.names).cast(self._schema)
+        self._staged.write(accepted)
+        self.written, self.bytes = self.written + accepted.num_rows, self.bytes + accepted.nbytes
+        self.taken += accepted.num_rows + checked.quarantined.num_rows
+        if checked.quarantined.num_rows:
+            self._apart(_apart(checked.quarantined))
+
+    def _apart(self, rows: pa.Table) -> None:
+        self._staged.quarantine(rows)
+        self.quarantined += rows.num_rows
+
+
+def _apart(rows: pa.Table) -> pa.Table:
+    """What a check gave back, as QUARANTINE."""
+    told = rows["_reason"].to_pylist()
+    numbers = rows["_row"].to_pylist() if "_row" in rows.column_names else [None] * rows.num_rows
+    records = rows.drop_columns([name for name in ("_reason", "_row") if name in rows.column_names]).to_pylist()
+    return quarantine(
+        (number, reason, as_record(record)) for number, reason, record in zip(numbers, told, records, strict=True)
+    )
