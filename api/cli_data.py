@@ -1,5 +1,6 @@
 """`oppen data`: raw data on its way into the lake, without a server."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,14 @@ cli_quality.register(data)
 @data.command("ingest")
 def ingest(
     source: Annotated[str, typer.Argument(help="A file, a folder or a quoted glob of .parquet, .csv, .jsonl, .ndjson.")],
-    to: Annotated[Path, typer.Option("--to", help="The lake: a folder, with a folder of Parquet for each table.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="The lake: a folder, for Parquet; chdb://FOLDER, for the embedded ClickHouse; clickhouse://user@host:port/database,"
+            " clickhouses://, http:// or https:// for a server, with its password in OPPEN_LAKE_PASSWORD.",
+        ),
+    ],
     table: Annotated[str, typer.Option(help="In the lake; default: what the source is called.")] = "",
     key: Annotated[str, typer.Option(help="Of the one file, in place of its name, size and content.")] = "",
     batch_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="In memory at a time.")] = 65_536,
@@ -45,7 +53,7 @@ def ingest(
 
 
 def _ingested(
-    url: str, to: Path, table: str, reading: "Reading", schema: Path | None, *, keep_not_finite: bool, batches: int | None
+    url: str, to: str, table: str, reading: "Reading", schema: Path | None, *, keep_not_finite: bool, batches: int | None
 ) -> dict[str, Any]:
     from tools.tables.memory import frugal
 
@@ -55,9 +63,10 @@ def _ingested(
     from pipelines.cancelling import by_signals
     from pipelines.ingest import Options, ingest
     from pipelines.validate import Validation
+    from tools.clickhouse.connection import without_password
     from tools.clock import SystemClock
     from tools.errors import PortError
-    from tools.lake.parquet import ParquetLake
+    from tools.lake.opening import open_lake
     from tools.sources.opening import open_source
 
     clock = SystemClock()
@@ -67,7 +76,7 @@ def _ingested(
         with ExitStack() as stack:
             cancellation = stack.enter_context(by_signals())
             source = stack.enter_context(closing(open_source(url, reading)))
-            lake = stack.enter_context(closing(ParquetLake(to)))
+            lake = stack.enter_context(closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))))
             name = table or (rules.table if rules is not None else cli_quality.as_name(source.label))
             opened = stack.enter_context(lake.open(name))
             checks = stack.enter_context(closing(Validation.of_table(rules, opened, clock))) if rules is not None else None
@@ -82,7 +91,7 @@ def _ingested(
             )
     except PortError as error:
         raise Refused(str(error)) from error
-    told = {"ok": found.ok, "table": name, "to": str(to), **found.model_dump(mode="json")}
+    told = {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}
     if checks is not None and rules is not None:
         told["validation"] = {"schema_version": rules.version, "batches": cli_quality.told(checks.outcomes)}
         told["words"] = cli_quality.in_words(checks.outcomes)

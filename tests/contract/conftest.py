@@ -1,14 +1,17 @@
-from tests.contract.lakes import lake
+from tests.contract.lakes import backend, embedded_lake, lake, name
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
 from tests.contract.registries import embedded_backend, server_backend, twin_backend
 
 __all__ = [
+    "backend",
     "clickhouse_url",
     "embedded_backend",
+    "embedded_lake",
     "embedded_predictions",
     "lake",
     "loads",
     "model",
+    "name",
     "server_backend",
     "server_predictions",
     "store",

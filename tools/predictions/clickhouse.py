@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from tools.clickhouse.connection import EMBEDDED, SERVERS
 from tools.errors import PermanentError
 from tools.offload import ChildProcess
-from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
 from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, VersionWindow, Volume
 from tools.tables.port import Distributions
