@@ -21,6 +21,7 @@ Source = Annotated[str, typer.Argument(help="A file, a folder or a quoted glob o
 def register(data: typer.Typer) -> None:
     data.command("infer")(infer)
     data.command("validate")(validate)
+    data.command("quality")(quality)
 
 
 def infer(
@@ -99,6 +100,49 @@ def validate(
     emit(result, as_json, "\n".join([*in_words(outcomes), *(f"broken: {each['reason']}" for each in broken)]))
     if not found.ok or (strict and read > accepted):
         raise typer.Exit(1)
+
+
+def quality(
+    table: Annotated[str, typer.Argument(help="In the lake.")],
+    lake: Annotated[str, typer.Option(help="As for `oppen data ingest --to`.")],
+    batches: Annotated[int, typer.Option(min=1, max=1_000, help="Shown at most.")] = 20,
+    policies: Annotated[Path | None, typer.Option(help="YAML; default: the documented defaults.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What was measured of a table's batches, and whether they get worse. Exit code 0 also when they do: it is an answer."""
+    import os
+    from contextlib import closing
+
+    from agents.datasets import judge
+    from agents.policies import PolicyError
+    from api import policy_file
+    from api.web.routes.datasets import quality as shown
+    from tools.clock import SystemClock
+    from tools.errors import PortError
+    from tools.lake.opening import open_lake
+    from tools.quality.history import history
+
+    try:
+        rules = policy_file.load(policies).dataset_of(table)
+    except PolicyError as error:
+        raise WrongUse(f"{policies}: {error}") from error
+    try:
+        with closing(open_lake(lake, os.environ.get("OPPEN_LAKE_PASSWORD"))) as opened:
+            if table not in opened.tables():
+                raise Refused(f"{table}: there is no such table in the lake; it has {', '.join(opened.tables()) or 'none'}")
+            found = history(opened.read(table), max(batches, rules.history))
+    except PortError as error:
+        raise Refused(str(error)) from error
+    judgement = judge(found[-rules.history :], rules, SystemClock().now())
+    view = shown(table, rules.model, judgement, found[-batches:])
+    if as_json:
+        emit(view.model_dump(mode="json"), as_json, "")
+        return
+    for each in view.batches:
+        share = each.quarantined / (each.rows + each.quarantined) if each.rows + each.quarantined else 0.0
+        typer.echo(f"{each.at:%Y-%m-%d %H:%M} {each.name}: {each.verdict}, {each.rows:,} rows, {share:.1%} quarantined")
+    typer.echo(view.summary)
+    typer.echo(view.freshness.summary)
 
 
 def read_schema(path: Path) -> "TableSchema":

@@ -21,6 +21,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.checkpoints import open_checkpoints
 from api.work.chores import Chore
+from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.intake import Intake
@@ -33,6 +34,7 @@ from tools.errors import PortError
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
+from tools.quality.history import Histories
 from tools.registry.port import Registry
 from tools.serving.port import Serving
 from tools.telemetry.port import Telemetry
@@ -125,8 +127,12 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         intake = Intake(database, policy, clock)
+        histories = open_histories(settings)
         watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, _WATCH)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
+        if histories is not None:
+            tables = DatasetWatch(database, intake, histories, policy, clock)
+            repeated = (*repeated, Chore("watch datasets", tables.once, _WATCH))
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
@@ -141,6 +147,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             registry=adapters.registry,
             serving=adapters.serving,
             predictions=adapters.predictions,
+            datasets=histories,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
@@ -149,6 +156,15 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             retried=engine.retried,
             senders=settings.senders,
         )
+
+
+def open_histories(settings: Settings) -> Histories | None:
+    """None: no lake is configured."""
+    if not settings.lake:
+        return None
+    from tools.quality.lakes import LakeHistories
+
+    return LakeHistories(settings.lake, settings.lake_password.get_secret_value() if settings.lake_password else None)
 
 
 def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mapping[str, Callable[[], Awaitable[None]]]:

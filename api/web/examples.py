@@ -412,7 +412,9 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "MonitorsView": {
         "items": [
             {
+                "subject": "model:loans",
                 "model": "loans",
+                "table": None,
                 "monitor": "drift",
                 "bad": True,
                 "summary": "Covariate drift: number2 moved, and no value is broken.",

@@ -16,6 +16,7 @@ from api.work.intake import Intake
 from tools.clock import Clock
 from tools.errors import TemporaryError
 from tools.predictions.port import Lag, PredictionReader
+from tools.quality.history import Histories
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
 
@@ -35,6 +36,8 @@ class Services:
     registry: RegistryReader
     serving: ServingReader
     predictions: PredictionReader
+    datasets: Histories | None
+    """Of the lake's tables; None: no lake is configured."""
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

@@ -25,6 +25,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.intake import Intake
 from tests.twins.clock import SteppedClock
+from tests.twins.datasets import TwinHistories
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
@@ -75,6 +76,11 @@ class Platform:
     def predictions(self) -> TwinPredictions:
         assert isinstance(self.services.predictions, TwinPredictions)
         return self.services.predictions
+
+    @property
+    def datasets(self) -> TwinHistories:
+        assert isinstance(self.services.datasets, TwinHistories)
+        return self.services.datasets
 
     @property
     def database(self) -> Database:
@@ -135,6 +141,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         registry=registry,
         serving=serving,
         predictions=TwinPredictions(),
+        datasets=TwinHistories(),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,

@@ -1,7 +1,7 @@
 """The batches of a table as they came, with what was measured of each."""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tools.quality.statistics import BatchStatistics, read
 from tools.values import Frozen, Instant
@@ -25,6 +25,18 @@ class PastBatch(Frozen):
     def bad_share(self) -> float:
         read = self.rows + self.quarantined
         return self.quarantined / read if read else 0.0
+
+
+class Histories(Protocol):
+    """Of the tables of a lake. Raises TemporaryError while it is away or in use, PermanentError where there is no such lake."""
+
+    async def tables(self) -> tuple[str, ...]:
+        """Those with a batch or a refusal, by name."""
+        ...
+
+    async def batches(self, table: str, latest: int) -> tuple[PastBatch, ...]:
+        """The `latest` batches and refusals, oldest first; none of a table that is not there."""
+        ...
 
 
 def history(table: "LakeReader", latest: int) -> tuple[PastBatch, ...]:
