@@ -9,9 +9,10 @@ from typing import Literal
 from pydantic import Field
 
 from agents.alerts import Severity
-from agents.datasets import Freshness, Judgement
+from agents.datasets import Judgement
 from agents.drift.causes import DriftFinding
 from agents.drift.verdicts import Comparison
+from agents.freshness import Freshness
 from agents.policies import DatasetMonitor, Monitor, Policies, Slo
 from agents.statistics import wilson
 from agents.wording import milliseconds, share

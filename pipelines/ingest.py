@@ -13,8 +13,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipelines.cancelling import Cancellation, Cancelled
-from pipelines.checked import BatchCheck, Check, Checked, Checks, Concluded, Plain
-from pipelines.fitting import as_record, fit, quarantine
+from pipelines.checked import BatchCheck, Check, Checks, Concluded, Plain
+from pipelines.fitting import fit
+from pipelines.staging import Refused, Staging
 from tools.clock import Clock, SystemClock
 from tools.errors import PermanentError
 from tools.lake.port import LakeTable, Receipt, Staged
@@ -62,10 +63,6 @@ class Options:
     """Quarantine rows with NaN or infinity in a column of numbers; otherwise they are kept as they are."""
     most_batches: int | None = None
     """End after so many new ones."""
-
-
-class _Refused(Exception):
-    """Nothing of the batch may be stored."""
 
 
 def ingest(
@@ -153,7 +150,7 @@ class _Run:
         staged = self._table.stage()
         try:
             self._store(batch, staged)
-        except _Refused as refusal:
+        except Refused as refusal:
             self._table.refuse(self._receipt(batch, refused=str(refusal)))
             return Faulty(batch=batch.name, reason=str(refusal), refused=True)
         except PermanentError as error:
@@ -168,18 +165,18 @@ class _Run:
         try:
             schema = self._checks.schema(own, self._table.schema())
             with self._checks.batch(batch.name, schema) as check:
-                stored = _Stored(staged, schema)
+                stored = Staging(staged, schema)
                 concluded = self._rows(batch, schema, stored, check)
                 self._cancellation.check()
                 if stored.read and stored.misfits == stored.read:
-                    raise _Refused(f"none of its {stored.read:,} rows fits the table: {stored.example}")
+                    raise Refused(f"none of its {stored.read:,} rows fits the table: {stored.example}")
                 if concluded.refused is not None:
-                    raise _Refused(concluded.refused)
+                    raise Refused(concluded.refused)
                 self._commit(batch, staged, stored, check, concluded)
         except PermanentError as error:
             raise error if batch.name in str(error) else PermanentError(f"{batch.name}: {error}") from error
 
-    def _rows(self, batch: Batch, schema: pa.Schema, stored: "_Stored", check: BatchCheck) -> Concluded:
+    def _rows(self, batch: Batch, schema: pa.Schema, stored: Staging, check: BatchCheck) -> Concluded:
         for chunk in self._awaited(batch.chunks(schema)):
             fitted = fit(chunk, schema, finite=self._options.finite, optional=self._checks.optional)
             stored.misfit(fitted.quarantined)
@@ -196,7 +193,7 @@ class _Run:
             raise PermanentError(f"the check took {stored.given} rows and gave back {stored.taken}")
         return check.conclude()
 
-    def _commit(self, batch: Batch, staged: Staged, stored: "_Stored", check: BatchCheck, concluded: Concluded) -> None:
+    def _commit(self, batch: Batch, staged: Staged, stored: Staging, check: BatchCheck, concluded: Concluded) -> None:
         if concluded.statistics is not None:
             staged.describe(concluded.statistics)
         receipt = self._receipt(batch, rows=stored.written, quarantined=stored.quarantined, bytes=stored.bytes)
@@ -246,44 +243,3 @@ class _Run:
             if item is None:
                 return
             yield item
-
-
-class _Stored:
-    """A batch on its way, counted."""
-
-    def __init__(self, staged: Staged, schema: pa.Schema) -> None:
-        self._staged = staged
-        self._schema = schema
-        self.read = self.misfits = self.given = self.taken = self.written = self.quarantined = self.bytes = 0
-        self.example = ""
-        """The first reason of a misfit."""
-
-    def misfit(self, rows: pa.Table) -> None:
-        if rows.num_rows:
-            self.example = self.example or rows["_reason"][0].as_py()
-            self.misfits += rows.num_rows
-            self._apart(rows)
-
-    def take(self, checked: Checked) -> None:
-        if checked.refused is not None:
-            raise _Refused(checked.refused)
-        accepted = checked.accepted.select(self._schema.names).cast(self._schema)
-        self._staged.write(accepted)
-        self.written, self.bytes = self.written + accepted.num_rows, self.bytes + accepted.nbytes
-        self.taken += accepted.num_rows + checked.quarantined.num_rows
-        if checked.quarantined.num_rows:
-            self._apart(_apart(checked.quarantined))
-
-    def _apart(self, rows: pa.Table) -> None:
-        self._staged.quarantine(rows)
-        self.quarantined += rows.num_rows
-
-
-def _apart(rows: pa.Table) -> pa.Table:
-    """What a check gave back, as QUARANTINE."""
-    told = rows["_reason"].to_pylist()
-    numbers = rows["_row"].to_pylist() if "_row" in rows.column_names else [None] * rows.num_rows
-    records = rows.drop_columns([name for name in ("_reason", "_row") if name in rows.column_names]).to_pylist()
-    return quarantine(
-        (number, reason, as_record(record)) for number, reason, record in zip(numbers, told, records, strict=True)
-    )

@@ -77,7 +77,7 @@ async def test_batches_that_get_worse_open_an_incident_of_the_table_and_good_one
     await watched.later()
     ((name, status, summary),) = await watched.alerts()
     assert (name, status) == ("DatasetQuality", "firing")
-    assert "Far has no value in" in summary
+    assert "far has no value in" in summary
     assert await watched.incidents() == ["component:data:trips"]
     await watched.later()
     assert len(await watched.alerts()) == 1

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from agents.datasets import Degradation, Freshness, Judgement, judge
+from agents.datasets import Degradation, Judgement, judge
+from agents.freshness import Freshness
 from api.problems import NotFound
 from api.web import auth
 from api.web.dependencies import Needs
