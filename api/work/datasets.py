@@ -1,6 +1,7 @@
 """Looks at every table of the lake by itself, and raises what gets worse through intake. See `api/work/standings.py`."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 
@@ -28,9 +29,20 @@ class DatasetWatch:
         self._standings = Standings(database, intake, clock)
         self._histories = histories
         self._policies = policies
+        self._clock = clock
+        self._rest_until: datetime | None = None
 
     async def once(self) -> int:
-        """How many tables were looked at. Raises TemporaryError when the lake or the database is away."""
+        """How many tables were looked at. Raises TemporaryError when the lake or the database is away.
+
+        Between two windows the lake is left alone: it may be one that only one process at a time can have.
+        """
+        if self._rest_until is not None and self._clock.now() < self._rest_until:
+            return 0
+        policies = self._policies()
+        next_window = min(
+            self._standings.tick(each.every) + each.every for each in (policies.dataset, *policies.datasets.values())
+        )
         looked = 0
         for table in await self._histories.tables():
             if not nameable(table):
@@ -40,6 +52,7 @@ class DatasetWatch:
             except PermanentError as error:
                 # It stays so for this table until somebody acts; the others are looked at.
                 log.warning("monitor.failed", table=table, reason=str(error))
+        self._rest_until = next_window
         return looked
 
     async def _look(self, table: str) -> bool:

@@ -164,7 +164,7 @@ def _outward(value: float, sign: int, whole: bool) -> str:
     scale = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
     if whole:
         scale = max(1.0, scale)
-    rounded = (math.ceil(value / scale) if sign > 0 else math.floor(value / scale)) * scale
+    rounded = float(f"{(math.ceil(value / scale) if sign > 0 else math.floor(value / scale)) * scale:.6g}")
     if (rounded - value) * sign < 0:  # by rounding of the product
         rounded = value
     return str(math.ceil(rounded) if sign > 0 else math.floor(rounded)) if whole else _number(rounded)

@@ -374,6 +374,16 @@ def test_the_commands_infer_validate_and_ingest(tmp_path: Path) -> None:
     assert "columns" in str(wrong.exception)
 
 
+def test_the_command_tells_the_history_of_a_table(tmp_path: Path, lake: Lake) -> None:
+    lake.ingest(text(tmp_path / "a.csv", *GOOD, "-1,1,bus"), COLUMNS)
+    told = command("quality", "t", "--lake", str(lake.folder))
+    assert "partly accepted, 40 rows, 2.4% quarantined" in told.stdout
+    assert "Too few batches" in told.stdout
+    (batch,) = json.loads(command("quality", "t", "--lake", str(lake.folder), "--json").stdout)["batches"]
+    assert (batch["rows"], batch["broken"][0]["example"]) == (40, "id: -1 is below the minimum, 0")
+    assert "there is no such table" in str(command("quality", "none", "--lake", str(lake.folder)).exception)
+
+
 def test_what_cannot_be_inferred_from_is_told(tmp_path: Path) -> None:
     from pipelines.validation.inferring import sample
 

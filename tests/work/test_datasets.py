@@ -128,3 +128,11 @@ async def test_policy_says_what_a_table_is_watched_for(database: Database) -> No
     await watched.watch.once()
     async with database.read() as session:
         assert set(await monitors.of_subject(session, "data:trips")) == {"dataset_freshness"}
+
+
+async def test_between_two_windows_the_lake_is_left_alone(watched: Watched) -> None:
+    await watched.later()
+    watched.histories.away = True
+    assert await watched.later(timedelta(minutes=30)) == 0
+    with pytest.raises(TemporaryError):
+        await watched.later(timedelta(minutes=31))
