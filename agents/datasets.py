@@ -8,7 +8,8 @@ What is looked at shares the significance equally between five respects, and wit
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import median
 from typing import Literal
 
@@ -33,6 +34,8 @@ _RANGE_NOISE = 1.573 / _QUARTILES
 _EFFICIENCY, _MOST_DEGREES = 0.37, 4.0
 """A median deviation of n values is as sure as a standard deviation of 0.37 n (Rousseeuw and Croux, 1993). More than four
 degrees of freedom are not claimed however many batches there are: how batches differ has longer tails than the normal."""
+_SEVERAL_A_DAY = timedelta(hours=12)
+"""Tables with shorter pauses between their batches go by the hour of the day, others by the day of the week."""
 _TWICE = 2
 """Batches that have to have had a value for it to be known: what one odd batch brought is still new."""
 _TOP_FACTOR = 2.0
@@ -75,7 +78,7 @@ def judge(history: Sequence[PastBatch], policy: Dataset, now: datetime) -> Judge
     if len(usual) < policy.min_history:
         told = f"Too few batches: {counted(len(usual), 'batch').replace('batchs', 'batches')} before the latest, "
         return Judgement(bad=None, batches=len(usual), summary=f"{told}and {policy.min_history} are needed.", freshness=fresh)
-    found = [list(_worse(each, usual, policy)) for each in latest if each.refused is None]
+    found = [_worse(each, usual, policy) for each in latest if each.refused is None]
     lasting = [each for each in found[-1] if all(_has(others, each) for others in found)]
     return Judgement(
         bad=bool(lasting), degradations=tuple(lasting), batches=len(usual), summary=_sentence(lasting), freshness=fresh
@@ -86,19 +89,41 @@ def _has(found: Sequence[Degradation], wanted: Degradation) -> bool:
     return any((each.respect, each.column) == (wanted.respect, wanted.column) for each in found)
 
 
-def _worse(batch: PastBatch, usual: Sequence[PastBatch], policy: Dataset) -> Iterator[Degradation]:
-    certain = policy.significance / _RESPECTS
+def _worse(batch: PastBatch, usual: Sequence[PastBatch], policy: Dataset) -> list[Degradation]:
+    """Than batches usually are, and than those of the same weekday or hour: a quiet Sunday is like other Sundays."""
+    found = list(_beyond(batch, usual, policy, policy.significance / _RESPECTS, policy.min_history))
+    alike = _alike(batch, usual)
+    if not found or not alike:
+        return found
+    # Few as they are, they are only asked whether the difference is as large.
+    also = list(_beyond(batch, alike, policy, math.inf, 1))
+    return [each for each in found if each.respect == "new_values" or _has(also, each)]
+
+
+def _alike(batch: PastBatch, usual: Sequence[PastBatch]) -> list[PastBatch]:
+    pauses = [(later.at - earlier.at).total_seconds() for earlier, later in pairwise(usual)]
+    if not pauses:
+        return []
+    if median(pauses) < _SEVERAL_A_DAY.total_seconds():
+        return [each for each in usual if each.at.hour == batch.at.hour]
+    return [each for each in usual if each.at.weekday() == batch.at.weekday()]
+
+
+def _beyond(batch: PastBatch, usual: Sequence[PastBatch], policy: Dataset, certain: float, least: int) -> Iterator[Degradation]:
+    """`least`: batches that a column has to be compared with."""
     yield from _rows(batch, usual, policy, certain)
     yield from _quarantined(batch, usual, policy, certain)
     if batch.statistics is None or not batch.statistics.accepted:
         return
     before = [each.statistics for each in usual if each.statistics is not None and each.statistics.accepted]
     columns = [(each, _before(each, before)) for each in batch.statistics.columns]
-    known = [(now, then) for now, then in columns if len(then) >= policy.min_history]
+    known = [(now, then) for now, then in columns if len(then) >= least]
     for now, then in known:
         certainly = certain / len(known)
         yield from _nulls(now, then, policy, certainly)
-        yield from _numbers(now, then, policy, certainly / 2)
+        numbers = [each for each in then if each.quantiles]
+        if len(numbers) >= least:
+            yield from _numbers(now, numbers, policy, certainly / 2)
         yield from _new_values(now, then, policy, certainly)
 
 
@@ -146,10 +171,7 @@ def _nulls(now: ColumnStatistics, then: Sequence[ColumnStatistics], policy: Data
 def _numbers(now: ColumnStatistics, then: Sequence[ColumnStatistics], policy: Dataset, certain: float) -> Iterator[Degradation]:
     if now.kind != "numeric" or not now.quantiles:
         return
-    seen = [each for each in then if each.quantiles]
-    if len(seen) < policy.min_history:
-        return
-    levels, ranges = [_level(each) for each in seen], [_range(each) for each in seen]
+    levels, ranges = [_level(each) for each in then], [_range(each) for each in then]
     level, width, usual_width = _level(now), _range(now), median(ranges)
     within = usual_width / _QUARTILES
     root = math.sqrt(max(1, now.count))

@@ -87,7 +87,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
 
 
 @given(tables())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_an_inferred_schema_accepts_its_own_sample_and_every_row_is_accounted_for(table: pa.Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.parquet"
@@ -119,7 +119,7 @@ acceptance: {max_bad_share: 1}
 
 
 @given(ROWS, st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_rows_are_accepted_or_apart_as_a_plain_reading_of_the_schema_says(
     rows: list[tuple[int | None, str | None]], chunk: int
 ) -> None:

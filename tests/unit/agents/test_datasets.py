@@ -80,6 +80,24 @@ def test_a_change_that_stays_becomes_usual() -> None:
     assert not Table().come(40).come(45, level=16.0).judged().bad
 
 
+def test_a_quiet_weekend_is_like_other_weekends_and_an_empty_one_is_not() -> None:
+    table = Table(rows=1_000)
+    for day in range(27):  # the first is a Monday
+        table.come(rows=0.3 if day % 7 >= 5 else 1.0)
+        assert not table.judged().bad
+    table.batches = table.batches[:-2]
+    assert found(table.come(2, rows=0.02).judged()) == {("rows", "")}
+
+
+def test_a_quiet_night_is_like_other_nights() -> None:
+    table = Table(rows=1_000)
+    for hour in range(96):
+        table.come(rows=0.2 if hour % 24 < 7 else 1.0)
+    hourly = [each.model_copy(update={"at": START + n * timedelta(hours=1)}) for n, each in enumerate(table.batches)]
+    for end in range(48, 96):
+        assert not judge(hourly[max(0, end - 60) : end], POLICY, START + end * timedelta(hours=1)).bad
+
+
 def test_false_alarms_are_rarer_than_policy_allows() -> None:
     """400 tables that only differ by chance, judged at each of their latest batches."""
     alarms = sum(bool(Table(seed, rows=300).come(8 + seed % 30 + 2).judged().bad) for seed in range(400))
