@@ -65,7 +65,7 @@ class Validation:
         self.table_schema = schema
         self.clock = clock
         self.outcomes: list[Outcome] = []
-        """Of the batches that were concluded, in order."""
+        """Of the batches that were concluded, in order; columns are described in the latest of them only."""
         self._rows = rows
         self._history = deque((statistics.read(each) for each in deque(history, HISTORY)), HISTORY)
         self._folder = contextlib.ExitStack()
@@ -112,6 +112,11 @@ class Validation:
 
     def conclude(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
+        if len(self.outcomes) > HISTORY:
+            # A run may have thousands of batches: of earlier ones the verdict is enough.
+            old = self.outcomes[-HISTORY - 1]
+            bare = old.statistics.model_copy(update={"columns": ()})
+            self.outcomes[-HISTORY - 1] = old.model_copy(update={"statistics": bare})
 
     def committed(self, measured: BatchStatistics, keys: dict[Unique, Keys]) -> None:
         self._history.append(measured)

@@ -14,7 +14,9 @@ def refusals(measured: BatchStatistics, schema: TableSchema, now: datetime) -> I
     limits = schema.acceptance
     if measured.read < limits.min_rows:
         yield f"it has {measured.read:,} rows, and at least {limits.min_rows:,} are due"
-    if measured.read and measured.bad_share > limits.max_bad_share:
+    if measured.read and not measured.accepted:
+        yield f"none of its {measured.read:,} rows keeps the schema: {_leading(measured.broken)}"
+    elif measured.read and measured.bad_share > limits.max_bad_share:
         yield (
             f"{measured.quarantined:,} of its {measured.read:,} rows ({measured.bad_share:.1%}) do not keep the schema, "
             f"more than {limits.max_bad_share:.1%}: {_leading(measured.broken)}"

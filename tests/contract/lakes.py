@@ -22,6 +22,16 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 BACKENDS = ("parquet", "embedded", "server")
 
 
+def impatient(url: str) -> ClickHouseLake:
+    """Who takes another writer for dead at once."""
+    return ClickHouseLake(open_database(url, "the lake", timedelta(seconds=60)), lease=timedelta(0))
+
+
+def open_again(url: str) -> Lake:
+    """After a crash. A server's writers are told apart by time; here nobody waits for it."""
+    return impatient(url) if url.startswith("clickhouse") else open_lake(url)
+
+
 class Backend:
     """A lake that may be opened again, as by another process."""
 
@@ -31,8 +41,7 @@ class Backend:
         self.opened: list[Lake] = []
 
     def open(self) -> Lake:
-        # A server's writers are told apart by time; here nobody waits for it, and who comes later takes over.
-        lake = ClickHouseLake(self.url, lease=timedelta(0)) if self.kind == "server" else open_lake(self.url)
+        lake = open_again(self.url)
         self.opened.append(lake)
         return lake
 

@@ -2,11 +2,12 @@
 
 import gzip
 import json
-import signal
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -193,21 +194,6 @@ def test_two_writers_at_once_are_told(tmp_path: Path, lake: Lake) -> None:
         pass
 
 
-@pytest.mark.parametrize("after", ["1,000 rows", "3,000 rows"])
-def test_killed_in_the_middle_nothing_half_is_left_and_the_next_run_is_whole(after: str, tmp_path: Path, lake: Lake) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    parquet(folder / "a.parquet", x=list(range(10)))
-    parquet(folder / "b.parquet", x=list(range(4_000)))
-    command = [sys.executable, "-m", "tests.pipelines.dying_ingest", str(folder), str(lake.folder), after]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert len(lake.rows()) == 10
-    found = lake.ingest(folder)
-    assert (found.ok, found.skipped, found.rows_written) == (True, 1, 4_000)
-    assert len(lake.rows()) == 4_010
-    assert not list(lake.folder.rglob("_staged/*"))
-
-
 def test_memory_is_that_of_some_batches_and_not_of_the_file(tmp_path: Path) -> None:
     """600 MB of text, of which a reader that runs ahead holds some 150 to 340 MB at most, whatever the file's length."""
     path = tmp_path / "large.csv"
@@ -236,6 +222,28 @@ def test_the_command_tells_what_it_did(tmp_path: Path) -> None:
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert "nowhere.csv" in failed.stderr
+
+
+def test_the_command_stores_in_the_embedded_clickhouse(tmp_path: Path) -> None:
+    path = text(tmp_path / "trips.csv", "x,y", "1,2", "3,4", "5,inf")
+    command = [sys.executable, "-m", "api.cli", "data", "ingest", str(path), "--to", f"chdb://{tmp_path}/lake", "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (told["ok"], told["table"], told["rows_written"], told["rows_quarantined"]) == (True, "trips", 2, 1)
+    again = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (again["rows_written"], again["skipped"]) == (0, 1)
+
+
+def test_the_command_stores_on_a_server_and_shows_no_password(tmp_path: Path, clickhouse_url: str, name: str) -> None:
+    path, parts = text(tmp_path / "trips.csv", "x,y", "1,2", "3,4"), urlsplit(clickhouse_url)
+    url = f"clickhouse://{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
+    command = [sys.executable, "-m", "api.cli", "data", "ingest", str(path), "--table", name, "--json", "--to"]
+    apart = {**os.environ, "OPPEN_LAKE_PASSWORD": unquote(parts.password or "")}
+    first = subprocess.run([*command, url], capture_output=True, text=True, check=True, env=apart)
+    again = subprocess.run([*command, clickhouse_url], capture_output=True, text=True, check=True)
+    for done, written in ((first, 2), (again, 0)):
+        told = json.loads(done.stdout)
+        assert (told["ok"], told["to"], told["rows_written"]) == (True, url, written)
+        assert not parts.password or parts.password not in done.stdout + done.stderr
 
 
 def test_a_file_is_profiled_column_by_column(tmp_path: Path) -> None:

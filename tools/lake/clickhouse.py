@@ -17,7 +17,7 @@ from datetime import timedelta
 import pyarrow as pa
 
 from tools.clickhouse.connection import Occupied
-from tools.clickhouse.database import Database, open_database
+from tools.clickhouse.database import Database
 from tools.lake.journal import Event, Journal, age
 from tools.lake.port import InUse, LakeReader, LakeTable, Receipt, checked_name
 from tools.lake.rows import Rows, home, quarantine
@@ -25,19 +25,16 @@ from tools.lake.rows import keys as keys_of
 from tools.lake.staged import StagedRows
 from tools.lake.writer import Writer, writing
 
-_LIMIT = timedelta(minutes=10)
-"""For one statement; what they do grows with 32 MiB of rows, or with a page of them, and not with the table."""
-
 LEASE = timedelta(seconds=30)
 """A writer to a server that was not heard of for so long is taken for dead. One that lives is heard of three times as often. It
 does no harm to be wrong: who was taken for dead by mistake cannot commit any more, and is told."""
 
 
 class ClickHouseLake:
-    """`Lake`. `url` as for `Connection`. In the embedded engine one process at a time may read or write."""
+    """`Lake`. In the embedded engine one process at a time may read or write."""
 
-    def __init__(self, url: str, *, lease: timedelta = LEASE) -> None:
-        self._database = open_database(url, "the lake", _LIMIT)
+    def __init__(self, database: Database, *, lease: timedelta = LEASE) -> None:
+        self._database = database
         self._lease = lease
         self._open: set[str] = set()
 
@@ -51,7 +48,7 @@ class ClickHouseLake:
             with writing(self._database, name, self._lease) as writer:
                 yield ClickHouseTable(writer)
         except Occupied as error:
-            raise InUse(f"{error}; wait until the other process has ended, then run this again") from error
+            raise InUse(f"another process may have it open; wait until that has ended, then run this again: {error}") from error
         finally:
             self._open.discard(name)
 

@@ -1,10 +1,14 @@
 """A lake by its URL."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from tools.clickhouse.connection import EMBEDDED, SERVERS, with_password
 from tools.errors import PermanentError
 from tools.lake.port import Lake
+
+_LIMIT = timedelta(minutes=10)
+"""For one statement in ClickHouse; what they do grows with 32 MiB of rows, or with a page of them, and not with the table."""
 
 
 def open_lake(url: str, password: str | None = None) -> Lake:
@@ -18,16 +22,16 @@ def open_lake(url: str, password: str | None = None) -> Lake:
         from tools.lake.parquet import ParquetLake
 
         return ParquetLake(_folder(path if found else url))
-    from tools.lake.clickhouse import ClickHouseLake
-
-    if url.startswith(EMBEDDED):
-        return ClickHouseLake(f"{EMBEDDED}{_folder(path)}")
-    if scheme not in SERVERS:
+    if scheme not in SERVERS and not url.startswith(EMBEDDED):
         raise PermanentError(
             f"{scheme}:// is no lake: name a folder, chdb://FOLDER, or clickhouse://user@host:port/database"
             " (also clickhouses, http, https)"
         )
-    return ClickHouseLake(with_password(url, password))
+    from tools.clickhouse.database import open_database
+    from tools.lake.clickhouse import ClickHouseLake
+
+    place = f"{EMBEDDED}{_folder(path)}" if url.startswith(EMBEDDED) else with_password(url, password)
+    return ClickHouseLake(open_database(place, "the lake", _LIMIT))
 
 
 def _folder(path: str) -> Path:

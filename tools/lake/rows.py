@@ -1,5 +1,6 @@
 """A table of rows in ClickHouse that belong to attempts. Which of them count is the journal's to say."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -63,8 +64,9 @@ class Rows:
         return [attempt for (attempt,) in found]
 
     def delete(self, attempts: Sequence[int]) -> None:
-        for start in range(0, len(attempts), _MOST_ATTEMPTS):
-            self._database.run(f"DELETE FROM {self.name} WHERE {_among(attempts[start : start + _MOST_ATTEMPTS])}")
+        with contextlib.suppress(NoTable):
+            for start in range(0, len(attempts), _MOST_ATTEMPTS):
+                self._database.run(f"DELETE FROM {self.name} WHERE {_among(attempts[start : start + _MOST_ATTEMPTS])}")
 
     def drop(self) -> None:
         self._database.run(f"DROP TABLE IF EXISTS {self.name} SYNC")

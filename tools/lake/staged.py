@@ -21,8 +21,8 @@ class StagedRows:
     def __init__(self, writer: Writer, attempt: int) -> None:
         self._writer = writer
         self._attempt = attempt
-        self._rows = _Part(attempt)
-        self._quarantine = _Part(attempt)
+        self._rows = _Part()
+        self._quarantine = _Part()
         self._statistics: str | None = None
         self._certain = True
         """Whether it is known what became of it: not while its entry is under way."""
@@ -87,7 +87,7 @@ class StagedRows:
         """Where its rows go: to the others, or, while there are none, to a table of their own, which becomes that of all."""
         found = home(self._writer.database, self._writer.table, self._writer.state())
         if found is None:
-            column_types(schema)
+            column_types(schema)  # refused before anything is done
             return Rows(self._writer.database, rows_name(self._writer.table, self._attempt), schema)
         return found
 
@@ -158,8 +158,7 @@ class StagedRows:
 class _Part:
     """Rows of one table: those that wait in memory, and how many were inserted."""
 
-    def __init__(self, attempt: int) -> None:
-        self.attempt = attempt
+    def __init__(self) -> None:
         self.target: Rows | None = None
         self.pending: list[pa.Table] = []
         self.size = 0

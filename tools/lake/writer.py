@@ -118,6 +118,9 @@ class _Pulse:
 
     @contextlib.contextmanager
     def beating(self, writer: int) -> Iterator[None]:
+        if not self._lease:
+            yield  # nobody is waited for
+            return
         over = threading.Event()
 
         def beat() -> None:
