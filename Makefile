@@ -54,6 +54,7 @@ bench: $(STAMP) ## All benchmarks, one after the other, each printing JSON (minu
 	@$(BIN)/python -m benchmarks.start --json
 	@$(BIN)/python -m benchmarks.drift --json
 	@$(BIN)/python -m benchmarks.drift_power --json
+	@$(BIN)/python -m benchmarks.validation --json
 	@$(BIN)/python -m simulations.drift_cases --json
 
 clean: ## Remove .venv and every cache

@@ -1,13 +1,13 @@
 """`oppen data`: raw data on its way into the lake, without a server."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.terminal import JsonFlag, Refused, WrongUse, emit, show
+from api import cli_quality
+from api.terminal import JsonFlag, Refused, emit, show
 from pipelines.options import SOURCE, takes_reading
 from tools.sources.reading import Reading
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tools.tables.port import ColumnProfile
 
 data = typer.Typer(no_args_is_help=True, help="Raw data: brought in once, and looked at.")
+cli_quality.register(data)
 
 
 @data.command("ingest")
@@ -32,6 +33,9 @@ def ingest(
     ],
     table: Annotated[str, typer.Option(help="In the lake; default: what the source is called.")] = "",
     batches: Annotated[int | None, typer.Option(min=1, help="End after so many new ones.")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="What the rows have to be: YAML, as `oppen data infer` writes it.")
+    ] = None,
     keep_not_finite: Annotated[bool, typer.Option(help="Store NaN and infinities instead of quarantining their rows.")] = False,
     lineage: Annotated[
         str,
@@ -47,23 +51,33 @@ def ingest(
 
     Exit code 0 also when rows were quarantined; 1 when a batch was refused or is broken, or somebody cancelled.
     """
-    found = _ingested(source, to, table, reading, lineage, keep_not_finite=keep_not_finite, batches=batches)
-    emit(found, as_json, _told(found))
+    found = _ingested(source, to, table, reading, lineage, schema, keep_not_finite=keep_not_finite, batches=batches)
+    words = found.pop("words", [])
+    emit(found, as_json, "\n".join([_told(found), *words]))
     if not found["ok"]:
         raise typer.Exit(1)
 
 
 def _ingested(
-    url: str, to: str, table: str, reading: Reading, lineage: str, *, keep_not_finite: bool, batches: int | None
+    url: str,
+    to: str,
+    table: str,
+    reading: Reading,
+    lineage: str,
+    schema: Path | None,
+    *,
+    keep_not_finite: bool,
+    batches: int | None,
 ) -> dict[str, Any]:
     from tools.tables.memory import frugal
 
     frugal()
-    from contextlib import closing
+    from contextlib import ExitStack, closing
 
     from api.telling import told
     from pipelines.cancelling import by_signals
     from pipelines.ingest import Options, ingest
+    from pipelines.validate import Validation
     from tools.clickhouse.connection import without_password
     from tools.clock import SystemClock
     from tools.errors import PortError
@@ -72,27 +86,34 @@ def _ingested(
 
     clock = SystemClock()
     options = Options(finite=not keep_not_finite, most_batches=batches)
+    rules = cli_quality.read_schema(schema) if schema is not None else None
     try:
-        with (
-            by_signals() as cancellation,
-            closing(open_source(url, reading)) as source,
-            closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))) as lake,
-        ):
-            name = table or _as_name(source.label)
-            with lake.open(name) as opened, told(lineage, url, source.label, to, name, opened) as (stored, ended):
-                found = ingest(
-                    source,
-                    opened,
-                    options=options,
-                    progress=_progress,
-                    cancellation=cancellation,
-                    clock=clock,
-                    stored=stored,
-                )
-                ended(found)
+        with ExitStack() as stack:
+            cancellation = stack.enter_context(by_signals())
+            source = stack.enter_context(closing(open_source(url, reading)))
+            lake = stack.enter_context(closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))))
+            name = table or (rules.table if rules is not None else cli_quality.as_name(source.label))
+            opened = stack.enter_context(lake.open(name))
+            stored, ended = stack.enter_context(told(lineage, url, source.label, to, name, opened))
+            checks = stack.enter_context(closing(Validation.of_table(rules, opened, clock))) if rules is not None else None
+            found = ingest(
+                source,
+                opened,
+                checks=checks,
+                options=options,
+                progress=cli_quality.progress,
+                cancellation=cancellation,
+                clock=clock,
+                stored=stored,
+            )
+            ended(found)
     except PortError as error:
         raise Refused(str(error)) from error
-    return {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}
+    answer = {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}
+    if checks is not None and rules is not None:
+        answer["validation"] = {"schema_version": rules.version, "batches": cli_quality.told(checks.outcomes)}
+        answer["words"] = cli_quality.in_words(checks.outcomes)
+    return answer
 
 
 @data.command("profile")
@@ -154,20 +175,6 @@ def _table(columns: list[dict[str, Any]]) -> Any:
         distinct = "many" if each["distinct"] is None else f"{each['distinct']:,}"
         grid.add_row(each["name"], each["type"], f"{each['nulls']:,}", distinct, *numbers, top)
     return grid
-
-
-def _as_name(label: str) -> str:
-    import re
-
-    name = re.sub(r"\W", "_", label, flags=re.ASCII).strip("_")
-    if not name:
-        raise WrongUse("say with --table what the table is to be called")
-    return name if name[0].isalpha() else f"t_{name}"
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        typer.echo(text, err=True)
 
 
 def _told(found: dict[str, Any]) -> str:

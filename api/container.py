@@ -22,6 +22,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.checkpoints import open_checkpoints
 from api.work.chores import Chore
+from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.intake import Intake
@@ -36,6 +37,7 @@ from tools.errors import PortError
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
+from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
 from tools.registry.port import Registry
 from tools.serving.port import Serving
@@ -137,6 +139,10 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         watching = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
         watch = Chore("watch", watching.once, _WATCH)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace)
+        histories = open_histories(settings)
+        if histories is not None:
+            tables = DatasetWatch(database, intake, histories, policy, clock)
+            repeated = (*repeated, Chore("watch datasets", tables.once, _WATCH))
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
@@ -156,6 +162,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             predictions=adapters.predictions,
             quarantines=adapters.quarantines,
             reports=reports,
+            datasets=histories,
             checks=_checks(settings, database, adapters),
             required=frozenset({"database"}),
             lag=loader.lag,
@@ -164,6 +171,15 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             retried=engine.retried,
             senders=settings.senders,
         )
+
+
+def open_histories(settings: Settings) -> Histories | None:
+    """None: no lake is configured."""
+    if not settings.lake:
+        return None
+    from tools.quality.lakes import LakeHistories
+
+    return LakeHistories(settings.lake, settings.lake_password.get_secret_value() if settings.lake_password else None)
 
 
 def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mapping[str, Callable[[], Awaitable[None]]]:

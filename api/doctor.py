@@ -46,6 +46,7 @@ async def examine() -> list[Finding]:
         _ask("database", True, lambda: _database(found), "check OPPEN_DATABASE_URL, and that the server runs"),
         _ask("registry", False, lambda: _registry(found), "check OPPEN_MLFLOW_URI"),
         _ask("prediction store", False, lambda: _predictions(found), "check OPPEN_PREDICTIONS_URL"),
+        *([_ask("lake", False, lambda: _lake(found), "check OPPEN_LAKE and OPPEN_LAKE_PASSWORD")] if found.lake else []),
         _ask(
             "gateway", False, lambda: _get(f"{found.gateway_url}/v2/health/ready"), "start it: python -m gateway --model NAME"
         ),
@@ -105,6 +106,14 @@ async def _predictions(found: Settings) -> str:
     if importlib.util.find_spec("chdb") is None:
         raise ValueError("the embedded engine (chdb) is not installed")
     return f"the embedded engine, {found.predictions.removeprefix('chdb://')}"
+
+
+async def _lake(found: Settings) -> str:
+    from api.container import open_histories
+
+    histories = open_histories(found)
+    assert histories is not None
+    return f"{len(await histories.tables()):,} tables"
 
 
 async def _prometheus(found: Settings) -> str:

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     """`sqlite:////absolute/mlflow.db` or a tracking server's URL; default: SQLite in `home`."""
     predictions_url: str = ""
     """`chdb:///absolute/folder` or `clickhouse://user:password@host:8123/database`; default: the embedded engine in `home`."""
+    lake: str = ""
+    """Tables of raw data to watch: a folder of Parquet, `chdb:///absolute/folder` or `clickhouse://user@host:8123/database`.
+    Empty: none."""
+    lake_password: SecretStr | None = None
+    """Of the server, unless the URL has one."""
     segments: Path | None = None
     """Folder of the gateway's segment files to load; default: `home/gateway/segments`."""
     gateway_url: str = "http://127.0.0.1:8080"
@@ -114,6 +119,11 @@ class Settings(BaseSettings):
     @classmethod
     def _predictions(cls, url: str) -> str:
         return _of_scheme(url, "chdb", "clickhouse", "clickhouses", "http", "https")
+
+    @field_validator("lake")
+    @classmethod
+    def _lake(cls, url: str) -> str:
+        return _of_scheme(url, "", "file", "chdb", "clickhouse", "clickhouses", "http", "https")
 
     @field_validator("gateway_url", "prometheus_url", "public_url")
     @classmethod

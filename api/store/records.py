@@ -285,11 +285,12 @@ class AutonomyRecord(Base):
 
 
 class MonitorRecord(Base):
-    """Where one monitor of one model stands."""
+    """Where one monitor of one subject stands."""
 
     __tablename__ = "monitors"
 
-    model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(220), primary_key=True)
+    """`model:NAME` or `data:TABLE`."""
     monitor: Mapped[str] = mapped_column(String(32), primary_key=True)
     tick: Mapped[datetime]
     """End of the latest window that it was asked about."""

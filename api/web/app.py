@@ -13,6 +13,7 @@ from api.web.routes import (
     alerts,
     approvals,
     autonomy,
+    datasets,
     drift,
     health,
     incidents,
@@ -24,7 +25,7 @@ from api.web.routes import (
 )
 from api.web.services import Services
 
-_ROUTES = (health, alerts, incidents, approvals, autonomy, models, drift, quarantines, lineage, records, keys)
+_ROUTES = (health, alerts, incidents, approvals, autonomy, models, drift, quarantines, datasets, lineage, records, keys)
 
 
 def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], limits: tuple[int, int]) -> FastAPI:

@@ -469,6 +469,88 @@ _QUARANTINE: dict[str, Any] = {
     "release_reason": None,
     "released_at": None,
 }
+_DATASET: dict[str, Any] = {
+    "table": "trips",
+    "bad": True,
+    "summary": "Worse than before: far has no value in 21.2% of the rows, 20.2 points more than usual.",
+    "stale": False,
+    "newest": "2026-11-25T06:00:00Z",
+    "model": None,
+}
+
+_DATASET_QUALITY: dict[str, Any] = {
+    "table": "trips",
+    "model": None,
+    "bad": True,
+    "summary": "Worse than before: far has no value in 21.2% of the rows, 20.2 points more than usual.",
+    "degradations": [
+        {
+            "respect": "nulls",
+            "column": "far",
+            "value": 0.2122969837587007,
+            "usual": 0.009867139575535453,
+            "p_value": 5.753893342542006e-08,
+            "summary": "far has no value in 21.2% of the rows, 20.2 points more than usual",
+        }
+    ],
+    "compared_with": 12,
+    "freshness": {
+        "bad": False,
+        "newest": "2026-11-25T06:00:00Z",
+        "newest_event": "2026-11-25T06:00:00Z",
+        "limit": "P4D",
+        "summary": "The newest batch is of 2026-11-25 06:00 UTC.",
+    },
+    "batches": [
+        {
+            "key": "file:trips-2026-11-25.csv:175843:17ff8d95cb3d9d6e8937d90114076a0c476b61a21522e945a4cb0ebc2c9e5989",
+            "name": "in/trips-2026-11-25.csv",
+            "at": "2026-11-25T06:00:00Z",
+            "verdict": "partly accepted",
+            "refused": None,
+            "rows": 5172,
+            "quarantined": 6,
+            "schema_version": "04df30f988ba",
+            "newest_event": "2026-11-25T06:00:00Z",
+            "broken": [{"column": "kind", "rule": "allowed", "rows": 6, "example": "kind: 'tram' is not one of 'bus', 'car'"}],
+            "odd": [],
+            "columns": [
+                {
+                    "name": "far",
+                    "kind": "numeric",
+                    "rows": 5172,
+                    "nulls": 1098,
+                    "not_finite": 0,
+                    "distinct": 179,
+                    "exact": True,
+                    "minimum": 0.3,
+                    "maximum": 24.4,
+                    "mean": 11.988684339715268,
+                    "deviation": 3.0006531913701666,
+                    "quantiles": [0.3, 10.0, 12.0, 14.0, 24.4],
+                    "top": [],
+                    "complete": False,
+                },
+                {
+                    "name": "kind",
+                    "kind": "categorical",
+                    "rows": 5172,
+                    "nulls": 0,
+                    "not_finite": 0,
+                    "distinct": 2,
+                    "exact": True,
+                    "minimum": None,
+                    "maximum": None,
+                    "mean": None,
+                    "deviation": None,
+                    "quantiles": [],
+                    "top": [["car", 2656], ["bus", 2516]],
+                    "complete": True,
+                },
+            ],
+        }
+    ],
+}
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Alive": _ALIVE,
@@ -485,10 +567,14 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "QualityView": _QUALITY,
     "GraphView": _LINEAGE,
     "ToldView": {"new": True, "run": "run:0198c0ff-ee00-7080-8000-0000000000aa"},
+    "DatasetsView": {"configured": True, "items": [_DATASET]},
+    "DatasetQualityView": _DATASET_QUALITY,
     "MonitorsView": {
         "items": [
             {
+                "subject": "model:loans",
                 "model": "loans",
+                "table": None,
                 "monitor": "drift",
                 "bad": True,
                 "summary": "Covariate drift: number2 moved, and no value is broken.",

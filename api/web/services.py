@@ -17,6 +17,7 @@ from api.work.reports import Reports
 from tools.clock import Clock
 from tools.errors import TemporaryError
 from tools.predictions.port import Lag, PredictionReader
+from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
@@ -39,6 +40,8 @@ class Services:
     predictions: PredictionReader
     quarantines: Quarantines
     reports: Reports
+    datasets: Histories | None
+    """Of the lake's tables; None: no lake is configured."""
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

@@ -30,6 +30,7 @@ from api.work.autonomy import Autonomy
 from api.work.intake import Intake
 from api.work.reports import Reports
 from tests.twins.clock import SteppedClock
+from tests.twins.datasets import TwinHistories
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
@@ -81,6 +82,11 @@ class Platform:
     def predictions(self) -> TwinPredictions:
         assert isinstance(self.services.predictions, TwinPredictions)
         return self.services.predictions
+
+    @property
+    def datasets(self) -> TwinHistories:
+        assert isinstance(self.services.datasets, TwinHistories)
+        return self.services.datasets
 
     @property
     def database(self) -> Database:
@@ -151,6 +157,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         predictions=predictions,
         quarantines=SqlQuarantines(database, clock),
         reports=Reports(predictions, Path(tempfile.gettempdir()) / f"oppen-reports-{os.urandom(6).hex()}", sketch),
+        datasets=TwinHistories(),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,

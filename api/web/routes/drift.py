@@ -14,6 +14,7 @@ from agents.drift.verdicts import compare
 from agents.wording import span
 from api.problems import FieldError, Invalid, NotFound
 from api.store import monitors
+from api.store.records import MonitorRecord
 from api.store.text import storable
 from api.web import auth
 from api.web.dependencies import Needs, asks_much
@@ -50,7 +51,11 @@ class DriftView(View):
 
 
 class MonitorView(View):
-    model: str
+    subject: str
+    """`model:NAME`, or `data:TABLE` for a table of the lake."""
+    model: str | None
+    """Null: it is of a table."""
+    table: str | None
     monitor: str
     bad: bool | None
     """What it said of its latest window; null: it could not tell."""
@@ -278,9 +283,31 @@ def _refused(field: str, detail: str) -> Invalid:
 
 @router.get("/monitors")
 async def list_monitors(
-    needs: Needs, _who: auth.CanView, model: Annotated[str | None, Query(max_length=200, description="Only its.")] = None
+    needs: Needs,
+    _who: auth.CanView,
+    model: Annotated[str | None, Query(max_length=200, description="Only its.")] = None,
+    table: Annotated[str | None, Query(max_length=200, description="Only those of this table of the lake.")] = None,
 ) -> MonitorsView:
     """What is looked at without anybody asking, and where it stands."""
+    asked = {f"model:{model}" if model is not None else None, f"data:{table}" if table is not None else None} - {None}
+    if len(asked) > 1 or not all(storable(each) for each in asked if each is not None):
+        return MonitorsView(items=[])
     async with needs.database.read() as session:
-        found = await monitors.listing(session, model) if model is None or storable(model) else []
-    return MonitorsView(items=[MonitorView.model_validate(each) for each in found])
+        found = await monitors.listing(session, next(iter(asked), None))
+    return MonitorsView(items=[_monitor(each) for each in found])
+
+
+def _monitor(record: MonitorRecord) -> MonitorView:
+    kind, _, name = record.subject.partition(":")
+    return MonitorView(
+        subject=record.subject,
+        model=name if kind == "model" else None,
+        table=name if kind == "data" else None,
+        monitor=record.monitor,
+        bad=record.bad,
+        summary=record.summary,
+        streak=record.streak,
+        raised_at=record.raised_at,
+        tick=record.tick,
+        checked_at=record.checked_at,
+    )
