@@ -10,7 +10,7 @@ Importing it takes seconds and hundreds of megabytes, so it is for programs, and
 
 import importlib.util
 import time as wall
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,11 +24,13 @@ from tools.features.errors import translated
 from tools.features.joining import as_of, latest, taken
 from tools.features.offline import OfflineTables
 from tools.features.port import (
+    CREATED,
     EVENT_TIME,
     EVENT_US,
     MAX_KEYS,
     Found,
     Key,
+    Kind,
     Materialized,
     Reference,
     Value,
@@ -46,6 +48,12 @@ _WRITE_ROWS = 5_000
 _READ_ROWS = 500_000
 _SKEW = timedelta(seconds=5)
 """What the clocks of two machines may differ by: a row that begins later than that has not begun."""
+_FIELDS: Mapping[Kind, str] = {
+    "text": "string_val",
+    "integer": "int64_val",
+    "number": "double_val",
+    "boolean": "bool_val",
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -77,6 +85,8 @@ class FeastStore:
 
             place.folder.mkdir(parents=True, exist_ok=True)
             self._feast = FeatureStore(config=config(place))
+            if place.online:
+                _impatient(self._feast)
         self._offline = OfflineTables(place.offline)
         self._progress = Progress(place.folder, place.online_digest)
         self._place = place
@@ -175,7 +185,7 @@ class FeastStore:
                         name=view.id,
                         path=str(self._offline.path(view)),
                         timestamp_field=EVENT_TIME,
-                        created_timestamp_column="created",
+                        created_timestamp_column=CREATED,
                     ),
                     tags={_VIEW: view.model_dump_json(), _CURRENT: "no"},
                     owner=view.owner,
@@ -232,14 +242,17 @@ class FeastStore:
         return latest(pa.concat_tables([found, pa.Table.from_batches(pending, schema_of(view))]), list(view.entities))
 
     def _write(self, known: _Known, rows: pa.Table) -> None:
-        import pandas as pd
-
-        # Arrow's own kinds: with those of pandas an integer that is missing would make its column one of floats.
-        frame = rows.to_pandas(types_mapper=pd.ArrowDtype)
-        for name in (EVENT_TIME, "created"):
-            frame[name] = rows[name].to_pandas()
+        """Past Feast's own way from Arrow, which rounds integers where others are missing and leaves out rows of nulls."""
+        view = known.view
+        # Without the zone: it is UTC, and the stores take what they are given for that.
+        times = [[each.replace(tzinfo=None) for each in rows[name].to_pylist()] for name in (EVENT_TIME, CREATED)]
+        columns = {name: _wired(rows[name].to_pylist(), kind) for name, kind in view.features.items()}
+        columns[EVENT_US] = _wired(rows[EVENT_US].to_pylist(), "integer")
+        keys = [_entity_key(view, key) for key in rows.select(list(view.entities)).to_pylist()]
+        values = [dict(zip(columns, each, strict=True)) for each in zip(*columns.values(), strict=True)]
         with translated():
-            self._feast.write_to_online_store(known.view.id, df=frame)
+            data = list(zip(keys, values, *times, strict=True))
+            self._feast.provider.online_write_batch(self._feast.config, known.feast, data, None)
 
     def _state(self, known: _Known) -> ViewState:
         batches = self._offline.batches(known.view)
@@ -312,6 +325,15 @@ class FeastStore:
         return [(text, found, reference.feature)]
 
 
+def _impatient(feast: Any) -> None:
+    """Redis' client would try again for ten seconds, which who looks something up has not; and one connection may be stale."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    client = feast.provider.online_store._get_client(feast.config.online_store)
+    client.set_retry(Retry(NoBackoff(), 1))
+
+
 def _entity_key(view: View, key: Key) -> Any:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value as Wire
@@ -325,6 +347,14 @@ def _entity_key(view: View, key: Key) -> Any:
             raise PermanentError(f"entities: {name} is no integer of 64 bits")
         values.append(Wire(string_val=value) if isinstance(value, str) else Wire(int64_val=value))
     return EntityKey(join_keys=list(view.entities), entity_values=values)
+
+
+def _wired(values: Sequence[Value], kind: Kind) -> list[Any]:
+    from feast.protos.feast.types.Value_pb2 import Value as Wire
+
+    field = _FIELDS[kind]
+    wire: Any = Wire
+    return [wire() if value is None else wire(**{field: value}) for value in values]
 
 
 def _moment(row: Any) -> datetime | None:
