@@ -242,43 +242,42 @@ def test_rows_that_no_training_set_can_be_made_of_are_refused(embedded: "FeastSt
 
 @FEASTS_OWN
 def test_a_training_set_is_what_feast_finds(embedded: "FeastStore") -> None:
-    """On random rows with ties, corrections and gaps longer than the ttl; Feast multiplies, so few of them. It is not asked
-    about keys that it does not know: it cannot be."""
+    """On random rows that come late and have gaps longer than the ttl; Feast multiplies, so few of them.
+
+    Not asked of Feast 0.67, whose file store cannot: keys that it has no row of (it breaks down), and two rows of one key and
+    moment (it takes either). Those are in the laws of `joining`.
+    """
     dice, of, other = (
         random.Random(3),
         view(ttl=timedelta(minutes=25)),
         view("00000000000b", name="zones", entities={"zone": "integer"}),
     )
     embedded.register((of, other))
+    seen: set[Any] = set()
     for number in range(4):
         for each in (of, other):
-            unique = {(dice.choice(["bonn", "köln"]), dice.randint(1, 2), dice.randint(0, 240)): None for _ in range(40)}
-            keyed = {(zone if each is other else (city, zone), minute): (city, zone, minute) for city, zone, minute in unique}
-            rows = [
-                row(
-                    minute,
-                    city,
-                    zone,
-                    mean=dice.random(),
-                    count=dice.randint(0, 9),
-                    kind=None if minute % 5 == 0 else f"k{minute}",
-                )
-                for city, zone, minute in keyed.values()
-            ]
+            rows = []
+            for _ in range(40):
+                city, zone, minute = dice.choice(["bonn", "köln"]), dice.randint(1, 2), dice.randint(0, 240)
+                key = (each.name, zone, minute) if each is other else (each.name, city, zone, minute)
+                if key not in seen:
+                    seen.add(key)
+                    kind = None if minute % 5 == 0 else f"k{minute}"
+                    rows.append(row(minute, city, zone, mean=dice.random(), count=dice.randint(0, 9), kind=kind))
             add(embedded, each, rows, at=number)
     for each in (of, other):
         embedded.publish(each)
     moments = sorted({(dice.choice(["bonn", "köln"]), dice.randint(1, 2), float(dice.randint(0, 260))) for _ in range(120)})
-    rows = asked(*moments)
+    rows_asked = asked(*moments)
     names = ["mean", "count", "kind"]
-    ours = embedded.training_set(rows, [*(f"rides:{name}" for name in names), *(f"zones:{name}" for name in names)])
+    ours = embedded.training_set(rows_asked, [*(f"rides:{name}" for name in names), *(f"zones:{name}" for name in names)])
     job = embedded._feast.get_historical_features(
-        entity_df=rows.to_pandas(),
+        entity_df=rows_asked.to_pandas(),
         features=[f"{each.id}:{name}" for each in (of, other) for name in names],
         full_feature_names=True,
     )
-    key = ["city", "zone", EVENT_TIME]
-    both = ours.to_pandas().merge(job.to_df(), on=key, how="left", indicator=True, validate="one_to_one")
+    on = ["city", "zone", EVENT_TIME]
+    both = ours.to_pandas().merge(job.to_df(), on=on, how="left", indicator=True, validate="one_to_one")
     columns = {f"{each.name}:{name}": f"{each.id}__{name}" for each in (of, other) for name in names}
     kept = both[both["_merge"] == "both"]
     assert len(kept) > 60
