@@ -23,6 +23,7 @@ from api.work.checkpoints import open_checkpoints
 from api.work.chores import Chore
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
+from api.work.features import JobProcess, Materializing
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
 from api.work.monitors import Watch
@@ -31,6 +32,7 @@ from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
+from tools.features.port import Features
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
@@ -124,14 +126,15 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         loader = Loader(adapters.predictions, settings.segment_folder)
         sweep = [Chore(name, part, _SWEEP) for name, part in Sweep(database, engine, approvals, clock).parts.items()]
         load = Chore("load", loader.sweep, _LOAD)
-        warm = Chore("warm", lambda: _warm(adapters), _WARM)
+        features = _open_features(settings, clock, stack)
+        warm = Chore("warm", lambda: _warm(adapters, features), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         sweeping = LineageFile(database, settings.lineage_file, clock)
         trace = Chore("lineage", sweeping.once, _TRACE)
         intake = Intake(database, policy, clock)
         watch = Chore("watch", Watch(database, intake, adapters.predictions, adapters.registry, policy, clock).once, _WATCH)
-        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace)
+        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace, *_materializing(settings, policy, clock))
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
@@ -146,7 +149,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             registry=adapters.registry,
             serving=adapters.serving,
             predictions=adapters.predictions,
-            checks=_checks(settings, database, adapters),
+            features=features,
+            checks=_checks(settings, database, adapters, features),
             required=frozenset({"database"}),
             lag=loader.lag,
             chores=(build, *repeated, warm),
@@ -156,7 +160,9 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         )
 
 
-def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mapping[str, Callable[[], Awaitable[None]]]:
+def _checks(
+    settings: Settings, database: Database, adapters: Adapters, features: Features | None
+) -> Mapping[str, Callable[[], Awaitable[None]]]:
     checks = {
         "database": database.ping,
         "registry": adapters.registry.ping,
@@ -164,7 +170,29 @@ def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mappi
         "serving": adapters.serving.ping,
         "notify": adapters.notify.ping,
     }
+    if features is not None:
+        checks["features"] = features.ping
     return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
+
+
+def _open_features(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Features | None:
+    from tools.features.offloaded import OffloadedFeatures
+
+    if (place := settings.feature_place) is None:
+        return None
+    features = OffloadedFeatures(place, clock)
+    stack.push_async_callback(features.close)
+    return features
+
+
+def _materializing(settings: Settings, policies: Callable[[], Policies], clock: Clock) -> tuple[Chore[Any], ...]:
+    """None where no lake is named: then somebody else computes, and here features are only looked up."""
+    from pipelines.feature_jobs import Job
+
+    if (place := settings.feature_place) is None or not settings.lake:
+        return ()
+    job = Job(place, settings.lake, settings.feature_definitions, settings.clock)
+    return (Chore("materialize", Materializing(JobProcess(job), lambda: policies().features, clock).once, _WATCH),)
 
 
 async def _open_adapters(settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack) -> Adapters:
@@ -214,9 +242,15 @@ async def _build_runner(
     return built
 
 
-async def _warm(adapters: Adapters) -> None:
+async def _warm(adapters: Adapters, features: Features | None) -> None:
     """Have the slow libraries in their child processes before the first investigation asks for them."""
-    for name, first in (("predictions", adapters.predictions.models), ("registry", adapters.registry.models)):
+    slow: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+        ("predictions", adapters.predictions.models),
+        ("registry", adapters.registry.models),
+    ]
+    if features is not None:
+        slow.append(("features", features.ping))
+    for name, first in slow:
         try:
             await first()
         except PortError as error:

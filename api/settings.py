@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from api import addresses
+from tools.features.addresses import Place
 from tools.values import Frozen
 
 PREFIX = "OPPEN_"
@@ -80,6 +81,16 @@ class Settings(BaseSettings):
     prometheus_token: SecretStr | None = None
     channels: dict[str, list[SecretStr]] = Field(default_factory=dict)
     """Channel -> Apprise URLs, e.g. `{"ops": ["slack://..."]}`; default: everything goes to `home/outbox.jsonl`."""
+    lake: str = ""
+    """Folder of the lake with the raw data that features are computed from."""
+    features: Path | None = None
+    """Folder of the feature store; none: there is no feature store, and the service says so."""
+    features_registry: SecretStr | None = None
+    """`postgresql://...` or `sqlite:///PATH`, to share definitions; default: a file in `features`."""
+    features_online: SecretStr | None = None
+    """`redis://[user:password@]host:port/number` (`rediss://`: TLS); default: SQLite in `features`."""
+    feature_definitions: str = Field(default="pipelines.flight_features", pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    """Module whose `VIEWS` are computed. It is imported and run."""
     policies: Path | None = None
     """YAML file; default: the documented defaults."""
     lineage: str = ""
@@ -114,6 +125,20 @@ class Settings(BaseSettings):
     @classmethod
     def _predictions(cls, url: str) -> str:
         return _of_scheme(url, "chdb", "clickhouse", "clickhouses", "http", "https")
+
+    @field_validator("features_registry")
+    @classmethod
+    def _registry(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _of_scheme(url.get_secret_value(), "sqlite", "postgresql")
+        return url
+
+    @field_validator("features_online")
+    @classmethod
+    def _online(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _of_scheme(url.get_secret_value(), "redis", "rediss")
+        return url
 
     @field_validator("gateway_url", "prometheus_url", "public_url")
     @classmethod
@@ -169,6 +194,15 @@ class Settings(BaseSettings):
         if self.lineage == "off" or self.lineage.startswith(("http://", "https://")):
             return None
         return Path(self.lineage.removeprefix("file://")).expanduser() if self.lineage else self.home / "lineage.jsonl"
+
+    @property
+    def feature_place(self) -> Place | None:
+        if self.features is None:
+            return None
+        registry, online = (
+            given.get_secret_value() if given else "" for given in (self.features_registry, self.features_online)
+        )
+        return Place(self.features.absolute(), registry, online)
 
     @property
     def segment_folder(self) -> Path:

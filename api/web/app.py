@@ -9,10 +9,10 @@ from api.web import errors, openapi
 from api.web.dependencies import Gate, Local
 from api.web.envelope import Envelope
 from api.web.limits import BodyLimit
-from api.web.routes import alerts, approvals, autonomy, drift, health, incidents, keys, lineage, models, records
+from api.web.routes import alerts, approvals, autonomy, drift, features, health, incidents, keys, lineage, models, records
 from api.web.services import Services
 
-_ROUTES = (health, alerts, incidents, approvals, autonomy, models, drift, lineage, records, keys)
+_ROUTES = (health, alerts, incidents, approvals, autonomy, models, drift, features, lineage, records, keys)
 
 
 def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], limits: tuple[int, int]) -> FastAPI:

@@ -29,6 +29,7 @@ _TAGS = {
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
     "drift": "How far a model's data has moved and why, and how right the model is.",
     "lineage": "Where things come from: raw batches, code, feature views, models.",
+    "features": "What is known about entities, as training and serving see it.",
     "audit": "Who did what: append-only, hash-chained.",
     "keys": "Who may call this.",
     "health": "For probes and scrapers.",

@@ -15,6 +15,7 @@ from api.work.chores import Chore
 from api.work.intake import Intake
 from tools.clock import Clock
 from tools.errors import TemporaryError
+from tools.features.port import Features
 from tools.predictions.port import Lag, PredictionReader
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
@@ -35,6 +36,8 @@ class Services:
     registry: RegistryReader
     serving: ServingReader
     predictions: PredictionReader
+    features: Features | None
+    """None: there is no feature store."""
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

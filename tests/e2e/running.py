@@ -25,6 +25,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.intake import Intake
 from tests.twins.clock import SteppedClock
+from tests.twins.features import TwinFeatures
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
@@ -135,6 +136,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         registry=registry,
         serving=serving,
         predictions=TwinPredictions(),
+        features=TwinFeatures(),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,

@@ -33,6 +33,7 @@ from tools.features.port import (
     Kind,
     Materialized,
     Reference,
+    Unanswerable,
     Value,
     View,
     ViewState,
@@ -99,13 +100,20 @@ class FeastStore:
         """Where rows of views are put."""
         return self._offline
 
+    def ping(self) -> None:
+        """That registry and online store answer."""
+        self._look()
+        with translated():
+            if self._place.online:
+                self._feast.provider.online_store._get_client(self._feast.config.online_store).ping()
+
     def states(self) -> tuple[ViewState, ...]:
         known = sorted(self._look().values(), key=lambda each: (each.view.name, not each.current, each.view.version))
         return tuple(self._state(each) for each in known)
 
     def lookup(self, keys: Sequence[Key], features: Sequence[str], now: datetime) -> tuple[Found, ...]:
         if not 1 <= len(keys) <= MAX_KEYS:
-            raise PermanentError(f"entities: give 1 to {MAX_KEYS} at a time, not {len(keys)}")
+            raise Unanswerable("entities", f"give 1 to {MAX_KEYS} at a time, not {len(keys)}")
         self._look_now_and_then()
         values: list[dict[str, Value]] = [{} for _ in keys]
         moments: list[dict[str, datetime]] = [{} for _ in keys]
@@ -300,7 +308,7 @@ class FeastStore:
                 for name, known, feature in self._resolved(text):
                     wanted.setdefault(known.view.id, []).append((name, feature))
             if not wanted:
-                raise PermanentError("features: name at least one")
+                raise Unanswerable("features", "name at least one")
             self._plans[features] = tuple(_Asked(self._views[each], tuple(names)) for each, names in wanted.items())
         return self._plans[features]
 
@@ -317,11 +325,11 @@ class FeastStore:
             found = next((each for each in candidates if each.view.version == reference.version), None)
         if found is None:
             what = "it has not been materialized yet" if candidates and reference.version is None else "there is none"
-            raise PermanentError(f"features: {text}: {what}; `oppen features list` shows what there is")
+            raise Unanswerable("features", f"{text}: {what}; `oppen features list` shows what there is")
         if reference.feature is None:
             return [(f"{text}:{feature}", found, feature) for feature in found.view.features]
         if reference.feature not in found.view.features:
-            raise PermanentError(f"features: {text}: {found.view.name} has {', '.join(found.view.features)}")
+            raise Unanswerable("features", f"{text}: {found.view.name} has {', '.join(found.view.features)}")
         return [(text, found, reference.feature)]
 
 
@@ -342,9 +350,9 @@ def _entity_key(view: View, key: Key) -> Any:
     for name, kind in view.entities.items():
         value = key.get(name)
         if isinstance(value, bool) or not isinstance(value, str if kind == "text" else int):
-            raise PermanentError(f"entities: {view.name} needs {name}, as {'a text' if kind == 'text' else 'an integer'}")
+            raise Unanswerable("entities", f"{view.name} needs {name}, as {'a text' if kind == 'text' else 'an integer'}")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise PermanentError(f"entities: {name} is no integer of 64 bits")
+            raise Unanswerable("entities", f"{name} is no integer of 64 bits")
         values.append(Wire(string_val=value) if isinstance(value, str) else Wire(int64_val=value))
     return EntityKey(join_keys=list(view.entities), entity_values=values)
 

@@ -21,7 +21,7 @@ class OffloadedFeatures:
         self._child = ChildProcess("features", _opened, place)
 
     async def ping(self) -> None:
-        await self._child.start()
+        await self._child.call(_ping)
 
     async def states(self) -> tuple[ViewState, ...]:
         return await self._child.call(_states)
@@ -37,6 +37,10 @@ def _opened(place: Place) -> "FeastStore":
     from tools.features.feast import FeastStore
 
     return FeastStore(place)
+
+
+def _ping(store: "FeastStore") -> None:
+    store.ping()
 
 
 def _states(store: "FeastStore") -> tuple[ViewState, ...]:

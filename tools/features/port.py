@@ -35,6 +35,18 @@ RESERVED = frozenset({EVENT_TIME, CREATED, EVENT_US, "batch"})
 _NAME = r"^[a-z][a-z0-9_]{0,59}$"
 _REFERENCE = re.compile(r"(?P<view>[a-z][a-z0-9_]{0,59})(@(?P<version>[0-9a-f]{12}))?(:(?P<feature>[a-z][a-z0-9_]{0,59}))?")
 
+
+class Unanswerable(PermanentError):
+    """It was asked for in a way that has no answer: a feature that is not there, a key that lacks an entity."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(field, detail)
+        self.field, self.detail = field, detail
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.detail}"
+
+
 MAX_KEYS, MAX_FEATURES = 1_000, 500
 """Of one lookup."""
 
@@ -116,22 +128,22 @@ class Reference(Frozen):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises PermanentError."""
+        """Raises Unanswerable."""
         if (form := _REFERENCE.fullmatch(text)) is None:
-            raise PermanentError(f"{text[:200]!r} is no feature: write view:feature or view@version:feature")
+            raise Unanswerable("features", f"{text[:200]!r} is no feature: write view:feature or view@version:feature")
         return cls(view=form["view"], version=form["version"], feature=form["feature"])
 
 
 @runtime_checkable
 class FeatureReader(Protocol):
-    """Blocking: for programs, jobs and child processes. Raises PermanentError for a view or feature that is not there."""
+    """Blocking: for programs, jobs and child processes. Raises Unanswerable for what is not there."""
 
     def states(self) -> tuple[ViewState, ...]:
         """Of every version, by name, the current one first."""
         ...
 
     def lookup(self, keys: Sequence[Key], features: Sequence[str], now: datetime) -> tuple[Found, ...]:
-        """What is online, for each of the keys. Raises PermanentError when a key lacks an entity of a view."""
+        """What is online, for each of the keys. Raises Unanswerable when a key lacks an entity of a view."""
         ...
 
     def training_set(self, rows: "pa.Table", features: Sequence[str], *, time: str = EVENT_TIME) -> "pa.Table":
@@ -176,7 +188,7 @@ class Features(Protocol):
     async def states(self) -> tuple[ViewState, ...]: ...
 
     async def lookup(self, keys: Sequence[Key], features: Sequence[str]) -> tuple[Found, ...]:
-        """As of now."""
+        """As of now. Raises Unanswerable."""
         ...
 
     async def close(self) -> None: ...
