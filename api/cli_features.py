@@ -37,22 +37,15 @@ def list_features(store: StoreOption = None, as_json: JsonFlag = False) -> None:
         items = [{**each.model_dump(mode="json", exclude={"view"}), **each.view.model_dump(mode="json")} for each in states]
         emit({"items": items}, as_json, "")
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    grid = Table("view", "version", "current", "entities", "features", "rows", "newest fact", "online as of", "owner")
+    names = ("view, of what", "version", "", "rows", "newest fact", "online as of")
+    grid = Table(*(Column(name, no_wrap=True) for name in names))
     for each in states:
         view = each.view
-        grid.add_row(
-            view.name,
-            view.version,
-            "yes" if each.current else "",
-            ", ".join(view.entities),
-            ", ".join(view.features),
-            f"{each.rows:,}",
-            _at(each.newest),
-            _at(each.materialized_until),
-            view.owner,
-        )
+        moments = _at(each.newest), _at(each.materialized_until)
+        current = "current" if each.current else ""
+        grid.add_row(f"{view.name} ({', '.join(view.entities)})", view.version, current, f"{each.rows:,}", *moments)
     show(grid)
 
 

@@ -5,6 +5,7 @@ known at departure, but that a flight was late only when it has landed, so what 
 """
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.features import Aggregate, FeatureView
-from pipelines.flights import CATEGORICAL, NUMERIC, Flights, weather
+from pipelines.flights import CATEGORICAL, NUMERIC, Flights, load, weather
 from tools.features.columns import TIME
 from tools.features.port import EVENT_TIME
 
@@ -55,6 +56,21 @@ def entity_rows(flights: Flights, known_by: datetime | None = None) -> pa.Table:
     """
     found = flights_table(flights if known_by is None else flights.arrived_by(known_by))
     return found.rename_columns({"departed": EVENT_TIME, "arrived": "label_time"})
+
+
+def export(folder: Path) -> list[str]:
+    """Both as files of Parquet, flights by month; their paths. Raises DataMissing and OSError."""
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    flights = flights_table(load())
+    months = pc.month(flights["departed"])
+    tables = {f"flights-2013-{month:02}": flights.filter(pc.equal(months, month)) for month in range(1, 13)}
+    paths = []
+    for name, table in {**tables, "weather": weather_table()}.items():
+        paths.append(str(folder / f"{name}.parquet"))
+        pq.write_table(table, paths[-1], compression="zstd")
+    return paths
 
 
 def landed(raw: pa.Table) -> pa.Table:

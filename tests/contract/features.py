@@ -1,6 +1,6 @@
 """The backends of the feature store, and rows to put into them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
-BACKENDS = ("embedded", "redis", "sql registry")
+BACKENDS = ("embedded", "redis", "sql registry", "postgres registry")
 
 
 @contextmanager
-def place_of(backend: str, folder: Path) -> Iterator[Place]:
+def place_of(backend: str, folder: Path, postgres: Callable[[], str]) -> Iterator[Place]:
     match backend:
         case "redis":
             with redis_servers.serving(folder) as url:
                 yield Place(folder / "features", online=url)
         case "sql registry":
             yield Place(folder / "features", registry=f"sqlite:///{folder / 'registry-of-several.db'}")
+        case "postgres registry":
+            yield Place(folder / "features", registry=postgres())
         case _:
             yield Place(folder / "features")
 

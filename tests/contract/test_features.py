@@ -4,7 +4,8 @@ What is done here instead of in Feast is held against Feast's own on the same ro
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from tools.features.port import EVENT_TIME, FeatureStore, View
 
 if TYPE_CHECKING:
     from tools.features.feast import FeastStore
+
+    Opened = Callable[[Place], FeastStore]
 
 # Feast takes seconds to import: once.
 pytestmark = [
@@ -42,23 +45,26 @@ LATER = START + timedelta(hours=3)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "redis" and not redis_servers.available():
         pytest.skip("neither OPPEN_TEST_REDIS nor redis-server")
-    with place_of(request.param, tmp_path) as found:
+    with place_of(request.param, tmp_path, lambda: str(request.getfixturevalue("postgres_url"))) as found:
         yield found
 
 
-def opened(place: Place) -> "FeastStore":
+@pytest.fixture
+def opened() -> "Iterator[Opened]":
+    """Opens stores, and closes them in the end."""
     from tools.features.feast import FeastStore
 
-    return FeastStore(place)
+    with ExitStack() as stack:
+        yield lambda place: stack.enter_context(closing(FeastStore(place)))
 
 
 @pytest.fixture
-def store(place: Place) -> "FeastStore":
+def store(place: Place, opened: "Opened") -> "FeastStore":
     return opened(place)
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> "FeastStore":
+def embedded(tmp_path: Path, opened: "Opened") -> "FeastStore":
     return opened(Place(tmp_path / "features"))
 
 
@@ -187,7 +193,7 @@ def test_a_name_means_the_current_version_and_any_can_be_named(store: "FeastStor
     assert states[0].materialized_until == LATER
 
 
-def test_what_one_process_wrote_another_finds(place: Place) -> None:
+def test_what_one_process_wrote_another_finds(place: Place, opened: "Opened") -> None:
     ready(opened(place), view(), [row(170, mean=3.0)])
     other = opened(place)
     other.register((view(),))
@@ -290,7 +296,7 @@ def test_a_training_set_is_what_feast_finds(embedded: "FeastStore") -> None:
 
 
 @FEASTS_OWN
-def test_what_is_materialized_is_what_feast_materializes(tmp_path: Path) -> None:
+def test_what_is_materialized_is_what_feast_materializes(tmp_path: Path, opened: "Opened") -> None:
     """Where nothing came late, which is all that Feast sees."""
     dice = random.Random(5)
     rows = [
@@ -315,7 +321,7 @@ def test_feast_finds_online_what_we_find(store: "FeastStore") -> None:
     assert (found["mean"], found["kind"]) == ([2.5], ["x"])
 
 
-def test_a_redis_that_is_away_is_a_temporary_error_without_its_password(tmp_path: Path) -> None:
+def test_a_redis_that_is_away_is_a_temporary_error_without_its_password(tmp_path: Path, opened: "Opened") -> None:
     store = opened(Place(tmp_path / "features", online="redis://user:hidden@127.0.0.1:1/0"))
     store.register((view(),))
     add(store, view(), [row(0)])

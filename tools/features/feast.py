@@ -234,7 +234,15 @@ class FeastStore:
         return Materialized(view=view.name, version=view.version, keys=rows.num_rows, since=since, until=until)
 
     def close(self) -> None:
-        """Nothing is held that the end of the process would not let go of."""
+        """Feast itself has no way to: its connections would be open until they are collected."""
+        for name in ("write_engine", "read_engine"):
+            if (engine := getattr(self._feast.registry, name, None)) is not None:
+                engine.dispose()
+        online = self._feast.provider.online_store
+        for name in ("_conn", "_client"):
+            if (connection := getattr(online, name, None)) is not None:
+                connection.close()
+                setattr(online, name, None)
 
     def _latest(self, view: View, keys: Sequence[str], since: datetime, until: datetime) -> pa.Table:
         """Piece by piece, so that a long history need not fit into memory."""
