@@ -135,16 +135,16 @@ def training_set(
 
 def _job(store: Path | None, *, lake: str = "", definitions: str = "") -> "Job":
     from api import settings
-    from pipelines.feature_jobs import Job
 
     try:
         found = settings.read()
     except settings.WrongSettings as error:
         raise WrongUse(str(error)) from error
-    place = (found.model_copy(update={"features": store}) if store else found).feature_place
-    if place is None:
+    given: dict[str, Any] = {"features": store, "lake": lake, "feature_definitions": definitions}
+    job = found.model_copy(update={name: value for name, value in given.items() if value}).feature_job
+    if job is None:
         raise WrongUse("name the feature store with --store or OPPEN_FEATURES")
-    return Job(place, lake or found.lake, definitions or found.feature_definitions, found.clock)
+    return job
 
 
 class _refusing:  # noqa: N801 - read as a statement

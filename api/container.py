@@ -187,11 +187,8 @@ def _open_features(settings: Settings, clock: Clock, stack: contextlib.AsyncExit
 
 def _materializing(settings: Settings, policies: Callable[[], Policies], clock: Clock) -> tuple[Chore[Any], ...]:
     """None where no lake is named: then somebody else computes, and here features are only looked up."""
-    from pipelines.feature_jobs import Job
-
-    if (place := settings.feature_place) is None or not settings.lake:
+    if (job := settings.feature_job) is None or not settings.lake:
         return ()
-    job = Job(place, settings.lake, settings.feature_definitions, settings.clock)
     return (Chore("materialize", Materializing(JobProcess(job), lambda: policies().features, clock).once, _WATCH),)
 
 

@@ -120,9 +120,10 @@ async def _features(found: Settings) -> str:
     if importlib.util.find_spec("feast") is None:
         raise ValueError("Feast is not installed: install oppen[features]")
     from pipelines.features import definitions
+    from tools.clickhouse.connection import without_password
 
     views = await asyncio.to_thread(definitions, found.feature_definitions)
-    computed = f"from the lake {found.lake}" if found.lake else "by somebody else (OPPEN_LAKE names no lake)"
+    computed = f"from the lake {without_password(found.lake)}" if found.lake else "by somebody else (OPPEN_LAKE names no lake)"
     return f"{len(views)} views in {found.features.absolute()}, computed {computed}"
 
 

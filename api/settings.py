@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from api import addresses
+from pipelines.feature_jobs import Job
 from tools.features.addresses import Place
 from tools.values import Frozen
 
@@ -82,7 +83,8 @@ class Settings(BaseSettings):
     channels: dict[str, list[SecretStr]] = Field(default_factory=dict)
     """Channel -> Apprise URLs, e.g. `{"ops": ["slack://..."]}`; default: everything goes to `home/outbox.jsonl`."""
     lake: str = ""
-    """Folder of the lake with the raw data that features are computed from."""
+    """With the raw data that features are computed from: a folder, `chdb://FOLDER`, or `clickhouse://user@host:port/database`."""
+    lake_password: SecretStr | None = None
     features: Path | None = None
     """Folder of the feature store; none: there is no feature store, and the service says so."""
     features_registry: SecretStr | None = None
@@ -203,6 +205,15 @@ class Settings(BaseSettings):
             given.get_secret_value() if given else "" for given in (self.features_registry, self.features_online)
         )
         return Place(self.features.absolute(), registry, online)
+
+    @property
+    def feature_job(self) -> Job | None:
+        """None: there is no feature store."""
+        if (place := self.feature_place) is None:
+            return None
+        password = self.lake_password.get_secret_value() if self.lake_password else None
+        lineage = self.lineage or str(self.home.absolute() / "lineage.jsonl")
+        return Job(place, self.lake, self.feature_definitions, self.clock, password, lineage, self.home.absolute())
 
     @property
     def segment_folder(self) -> Path:

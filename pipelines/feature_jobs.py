@@ -4,7 +4,8 @@ Whoever only names a job imports nothing heavy.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +16,11 @@ from tools.features.addresses import Place
 if TYPE_CHECKING:
     from pipelines.cancelling import Cancellation
     from pipelines.feature_runs import Run
+    from pipelines.features import FeatureView
     from tools.features.feast import FeastStore
     from tools.lake.port import Lake
 
+OFF = "off"
 _LAST = "last-run.json"
 
 
@@ -25,11 +28,15 @@ _LAST = "last-run.json"
 class Job:
     place: Place
     lake: str
-    """Folder of the raw data."""
+    """With the raw data: a folder or a URL, as for `open_lake`."""
     definitions: str
     """Module that has VIEWS."""
     clock: str = "system"
     lake_password: str | None = field(default=None, repr=False)
+    lineage: str = OFF
+    """Where it is told what came from where: a file or an address; `off`."""
+    home: Path = Path()
+    """Where what an address did not take waits."""
 
 
 def run(
@@ -48,6 +55,7 @@ def run(
     views, clock = definitions(job.definitions), clock_from(job.clock)
     with opened(job.place) as store, contextlib.closing(_lake(job)) as lake:
         done = materialize(views, lake, store.offline, store, clock, until=until, cancellation=cancellation, progress=progress)
+    _trace(job, views, done, progress)
     if not done.cancelled:
         path = job.place.folder / _LAST
         fresh = path.with_suffix(".new")
@@ -80,6 +88,28 @@ def opened(place: Place) -> "Iterator[FeastStore]":
 
 
 def _lake(job: Job) -> "Lake":
-    from tools.lake.parquet import ParquetLake
+    from tools.lake.opening import open_lake
 
-    return ParquetLake(Path(job.lake))
+    return open_lake(job.lake, job.lake_password)
+
+
+def _trace(job: Job, views: "Sequence[FeatureView]", done: "Run", tell: Callable[[str], None]) -> None:
+    """Raw batches -> versions of views. A run is not less done for what cannot be told."""
+    if job.lineage == OFF:
+        return
+    from pipelines.lineage import features_computed
+    from tools.errors import PortError
+    from tools.lineage.opening import open_lineage
+    from tools.lineage.port import Column
+
+    try:
+        with contextlib.closing(open_lineage(job.lineage, home=job.home, key=os.environ.get("OPPEN_KEY", ""))) as writer:
+            for view, computed in zip((each.view for each in views), done.views, strict=False):
+                if computed.inputs:
+                    columns = [Column(name=name, type=kind) for name, kind in (*view.entities.items(), *view.features.items())]
+                    batches = {view.source: computed.inputs}
+                    features_computed(
+                        writer, view.name, view.version, batches=batches, columns=columns, rows=computed.rows_written, tell=tell
+                    )
+    except PortError as error:
+        tell(f"lineage: {error}")

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from pipelines.cancelling import Cancellation, Cancelled
 from pipelines.features import FeatureView
@@ -39,6 +40,8 @@ class Computed(Frozen):
     online: Materialized | None = None
     published: bool = False
     """This run made the version current."""
+    inputs: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+    """Keys of the raw batches, for lineage."""
     error: str | None = None
     temporary: bool = False
     """The error may be gone the next time."""
@@ -128,6 +131,7 @@ def compute(definition: FeatureView, lake: Lake, offline: OfflineTables, clock: 
         view=view.name,
         version=view.version,
         batches=len(fresh),
+        inputs=tuple(each.key for each in fresh),
         rows_read=read,
         rows_written=written,
         seconds=round(time.perf_counter() - started, 3),

@@ -54,13 +54,15 @@ def _json(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-def test_materialize_list_and_look_up(oppen: Any) -> None:
+def test_materialize_list_and_look_up(oppen: Any, tmp_path: Path) -> None:
     done = _json(oppen("materialize", "--until", AT, "--json"))
     assert (done["ok"], done["cancelled"]) == (True, False)
     assert {each["view"]: (each["rows_read"], each["published"]) for each in done["views"]} == {
         "happened": (3, True),
         "stated": (3, True),
     }
+    traced = (tmp_path / "home" / "lineage.jsonl").read_text()
+    assert {each["version"] in traced for each in done["views"]} == {True}, "where the rows came from is told"
     again = _json(oppen("materialize", "--until", AT, "--json"))
     assert [each["rows_read"] for each in again["views"]] == [0, 0]
     listed = _json(oppen("list", "--json"))["items"]
