@@ -185,6 +185,15 @@ class Dataset(Frozen):
     """Of the newest event in it; None: only the arrival of batches is watched."""
 
 
+class FeatureStore(Frozen):
+    """How often features are computed and brought online."""
+
+    every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=1)
+    """At multiples of it. Windows of the reference features end at full hours: more often brings online nothing new."""
+    retry: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
+    """After a run that failed: one takes seconds of a core before it can fail."""
+
+
 _QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}
 
 
@@ -277,6 +286,7 @@ class Policies(Frozen):
     investigation: Investigation = Investigation()
     drift: Drift = Drift()
     monitors: Monitors = Monitors()
+    features: FeatureStore = FeatureStore()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()

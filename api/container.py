@@ -25,6 +25,7 @@ from api.work.chores import Chore
 from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
+from api.work.features import JobProcess, Materializing
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
 from api.work.monitors import Watch
@@ -34,6 +35,7 @@ from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
+from tools.features.port import Features
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
@@ -130,7 +132,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         loader = Loader(adapters.predictions, settings.segment_folder)
         sweep = [Chore(name, part, _SWEEP) for name, part in Sweep(database, engine, approvals, clock).parts.items()]
         load = Chore("load", loader.sweep, _LOAD)
-        warm = Chore("warm", lambda: _warm(adapters), _WARM)
+        features = _open_features(settings, clock, stack)
+        warm = Chore("warm", lambda: _warm(adapters, features), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
         sweeping = LineageFile(database, settings.lineage_file, clock)
@@ -138,7 +141,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         intake = Intake(database, policy, clock)
         watching = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
         watch = Chore("watch", watching.once, _WATCH)
-        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace)
+        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace, *_materializing(settings, policy, clock))
         histories = open_histories(settings)
         if histories is not None:
             tables = DatasetWatch(database, intake, histories, policy, clock)
@@ -163,7 +166,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             quarantines=adapters.quarantines,
             reports=reports,
             datasets=histories,
-            checks=_checks(settings, database, adapters),
+            features=features,
+            checks=_checks(settings, database, adapters, features),
             required=frozenset({"database"}),
             lag=loader.lag,
             chores=(build, *repeated, warm),
@@ -182,7 +186,9 @@ def open_histories(settings: Settings) -> Histories | None:
     return LakeHistories(settings.lake, settings.lake_password.get_secret_value() if settings.lake_password else None)
 
 
-def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mapping[str, Callable[[], Awaitable[None]]]:
+def _checks(
+    settings: Settings, database: Database, adapters: Adapters, features: Features | None
+) -> Mapping[str, Callable[[], Awaitable[None]]]:
     checks = {
         "database": database.ping,
         "registry": adapters.registry.ping,
@@ -190,7 +196,26 @@ def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mappi
         "serving": adapters.serving.ping,
         "notify": adapters.notify.ping,
     }
+    if features is not None:
+        checks["features"] = features.ping
     return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
+
+
+def _open_features(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Features | None:
+    from tools.features.offloaded import OffloadedFeatures
+
+    if (place := settings.feature_place) is None:
+        return None
+    features = OffloadedFeatures(place, clock)
+    stack.push_async_callback(features.close)
+    return features
+
+
+def _materializing(settings: Settings, policies: Callable[[], Policies], clock: Clock) -> tuple[Chore[Any], ...]:
+    """None where no lake is named: then somebody else computes, and here features are only looked up."""
+    if (job := settings.feature_job) is None or not settings.lake:
+        return ()
+    return (Chore("materialize", Materializing(JobProcess(job), lambda: policies().features, clock).once, _WATCH),)
 
 
 async def _open_adapters(settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack) -> Adapters:
@@ -240,9 +265,15 @@ async def _build_runner(
     return built
 
 
-async def _warm(adapters: Adapters) -> None:
+async def _warm(adapters: Adapters, features: Features | None) -> None:
     """Have the slow libraries in their child processes before the first investigation asks for them."""
-    for name, first in (("predictions", adapters.predictions.models), ("registry", adapters.registry.models)):
+    slow: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+        ("predictions", adapters.predictions.models),
+        ("registry", adapters.registry.models),
+    ]
+    if features is not None:
+        slow.append(("features", features.ping))
+    for name, first in slow:
         try:
             await first()
         except PortError as error:

@@ -51,6 +51,7 @@ async def examine() -> list[Finding]:
             "gateway", False, lambda: _get(f"{found.gateway_url}/v2/health/ready"), "start it: python -m gateway --model NAME"
         ),
         _ask("metrics system", False, lambda: _prometheus(found), "check OPPEN_PROMETHEUS_URL"),
+        _ask("feature store", False, lambda: _features(found), "see docs/features.md"),
         _ask("channels", False, lambda: _channels(found), "check OPPEN_CHANNELS"),
         _ask(
             "service",
@@ -120,6 +121,19 @@ async def _prometheus(found: Settings) -> str:
     if not found.prometheus_url:
         return "none (OPPEN_PROMETHEUS_URL): investigations do without, and say so"
     return await _get(f"{found.prometheus_url}/-/healthy")
+
+
+async def _features(found: Settings) -> str:
+    if found.features is None:
+        return "none (OPPEN_FEATURES)"
+    if importlib.util.find_spec("feast") is None:
+        raise ValueError("Feast is not installed: install oppen[features]")
+    from pipelines.features import definitions
+    from tools.clickhouse.connection import without_password
+
+    views = await asyncio.to_thread(definitions, found.feature_definitions)
+    computed = f"from the lake {without_password(found.lake)}" if found.lake else "by somebody else (OPPEN_LAKE names no lake)"
+    return f"{len(views)} views in {found.features.absolute()}, computed {computed}"
 
 
 async def _channels(found: Settings) -> str:

@@ -113,6 +113,18 @@ def drill(
         report.result(train_and_register(flights, later, seed, spoilt, tracking_uri, model, report.progress, writer))
 
 
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="Folder, which is made.")],
+    as_json: _Json = False,
+) -> None:
+    """Write the flights, a file a month, and their weather as raw data: what the reference features are computed from."""
+    from pipelines.flight_features import export as write
+
+    files = write(to)
+    typer.echo(json.dumps({"files": files}) if as_json else "\n".join(files))
+
+
 def _flights(report: _Report) -> Flights:
     flights = load()
     report.progress(f"{len(flights)} flights")
@@ -150,7 +162,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # Wrong use leaves it by SystemExit(2).
         app(list(arguments))
-    except (DataMissing, ValueError, PortError) as error:
+    except (DataMissing, OSError, ValueError, PortError) as error:
         typer.echo(f"failed: {error}", err=True)
         return 1
     return 0

@@ -15,6 +15,7 @@ from api.web.routes import (
     autonomy,
     datasets,
     drift,
+    features,
     health,
     incidents,
     keys,
@@ -25,7 +26,21 @@ from api.web.routes import (
 )
 from api.web.services import Services
 
-_ROUTES = (health, alerts, incidents, approvals, autonomy, models, drift, quarantines, datasets, lineage, records, keys)
+_ROUTES = (
+    health,
+    alerts,
+    incidents,
+    approvals,
+    autonomy,
+    models,
+    drift,
+    quarantines,
+    datasets,
+    features,
+    lineage,
+    records,
+    keys,
+)
 
 
 def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], limits: tuple[int, int]) -> FastAPI:

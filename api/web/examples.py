@@ -552,6 +552,22 @@ _DATASET_QUALITY: dict[str, Any] = {
     ],
 }
 
+_FEATURE_VIEW: dict[str, Any] = {
+    "name": "origin_weather",
+    "version": "d8530bdd7d46",
+    "current": True,
+    "description": "The last weather reported at an airport: °F, mph, inches, miles.",
+    "owner": "mlops",
+    "source": "weather",
+    "entities": {"origin": "text"},
+    "features": {"temp": "number", "wind_speed": "number", "precip": "number", "visib": "number"},
+    "ttl_s": 21600.0,
+    "rows": 26115,
+    "newest": "2013-11-20T12:00:00Z",
+    "computed_at": "2026-11-24T09:00:04.120114Z",
+    "materialized_until": "2026-11-24T09:00:03.801220Z",
+}
+
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Alive": _ALIVE,
     "AlertView": _ALERT,
@@ -586,6 +602,16 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         ]
     },
     "QuarantineView": _QUARANTINE,
+    "FeaturesView": {"items": [_FEATURE_VIEW]},
+    "FeatureValuesView": {
+        "items": [
+            {
+                "entity": {"origin": "JFK"},
+                "values": {"origin_delays:late_rate_24h": 0.2131, "origin_weather:temp": 44.06},
+                "as_of": {"origin_delays": "2013-11-20T12:00:00Z", "origin_weather": "2013-11-20T12:00:00Z"},
+            }
+        ]
+    },
     "AliasesView": {"at": "2026-11-24T08:00:00Z", "aliases": {"champion": "2"}},
     "HistoryView": _HISTORY,
     "AutonomyView": _AUTONOMY,

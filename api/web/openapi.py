@@ -30,6 +30,7 @@ _TAGS = {
     "drift": "How far a model's data has moved and why, and how right the model is.",
     "lineage": "Where things come from: raw batches, code, feature views, models.",
     "datasets": "Tables of raw data: what was measured of their batches, and whether they get worse.",
+    "features": "What is known about entities, as training and serving see it.",
     "audit": "Who did what: append-only, hash-chained.",
     "keys": "Who may call this.",
     "health": "For probes and scrapers.",

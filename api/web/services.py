@@ -16,6 +16,7 @@ from api.work.intake import Intake
 from api.work.reports import Reports
 from tools.clock import Clock
 from tools.errors import TemporaryError
+from tools.features.port import Features
 from tools.predictions.port import Lag, PredictionReader
 from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
@@ -42,6 +43,8 @@ class Services:
     reports: Reports
     datasets: Histories | None
     """Of the lake's tables; None: no lake is configured."""
+    features: Features | None
+    """None: there is no feature store."""
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

@@ -31,6 +31,7 @@ from api.work.intake import Intake
 from api.work.reports import Reports
 from tests.twins.clock import SteppedClock
 from tests.twins.datasets import TwinHistories
+from tests.twins.features import TwinFeatures
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
@@ -158,6 +159,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         quarantines=SqlQuarantines(database, clock),
         reports=Reports(predictions, Path(tempfile.gettempdir()) / f"oppen-reports-{os.urandom(6).hex()}", sketch),
         datasets=TwinHistories(),
+        features=TwinFeatures(),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,
