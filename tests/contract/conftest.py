@@ -1,4 +1,6 @@
 from tests.contract.jobs import backend, cluster
+from tests.contract.lakes import embedded_lake, lake, lake_backend, name
+from tests.contract.lineages import lineage, lineage_database
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
 from tests.contract.registries import embedded_backend, server_backend, twin_backend
 
@@ -7,9 +9,15 @@ __all__ = [
     "clickhouse_url",
     "cluster",
     "embedded_backend",
+    "embedded_lake",
     "embedded_predictions",
+    "lake",
+    "lake_backend",
+    "lineage",
+    "lineage_database",
     "loads",
     "model",
+    "name",
     "server_backend",
     "server_predictions",
     "store",
