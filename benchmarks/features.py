@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _NOW = datetime(2013, 11, 20, 21, 30, tzinfo=UTC)
 """A busy hour in the evening of New York."""
 _MOST_MS, _MOST_JOIN_S, _MOST_INCREMENT_S = 5.0, 30.0, 30.0
+_MOST_OF_FEAST = {"sqlite": 1.0, "redis": 2.0}
+"""From Redis each view's own time is read as well, in the same round trip."""
 _TURNS = 1_000
 _BESIDE_FEAST = 300
 _TEN = (
@@ -203,7 +205,10 @@ def measured(folder: Path, redis: str, turns: int) -> tuple[Checks, dict[str, An
     checks.at_most("lookup of 10 features, p99", p(taken["ours"], 99), _MOST_MS, "ms")
     checks.at_most("the same by way of the service's process, p99", p(service, 99), _MOST_MS, "ms")
     checks.at_most(
-        "lookup beside Feast's own, medians", round(p(taken["ours"], 50) / p(taken["feast"], 50), 2), 1.0, "of Feast's"
+        "lookup beside Feast's own, medians",
+        round(p(taken["ours"], 50) / p(taken["feast"], 50), 2),
+        _MOST_OF_FEAST["redis" if redis else "sqlite"],
+        "of Feast's",
     )
     checks.equal("online values that differ from offline", different, 0)
     checks.at_least("values compared", values, 1_000, "values")

@@ -73,6 +73,10 @@ class _Asked:
     known: _Known
     wanted: tuple[tuple[str, str], ...]
 
+    @property
+    def columns(self) -> list[str]:
+        return [*dict.fromkeys(feature for _, feature in self.wanted), EVENT_US]
+
 
 class FeastStore:
     """`FeatureStore`."""
@@ -117,25 +121,49 @@ class FeastStore:
         self._look_now_and_then()
         values: list[dict[str, Value]] = [{} for _ in keys]
         moments: list[dict[str, datetime]] = [{} for _ in keys]
-        for asked in self._plan(tuple(features)):
+        plan = self._plan(tuple(features))
+        read = self._read_at_once(plan, keys) if self._place.online else self._read_one_by_one(plan, keys)
+        for asked, rows in zip(plan, read, strict=True):
             view = asked.known.view
-            wanted = [*(feature for _, feature in asked.wanted), EVENT_US]
-            with translated():
-                rows = self._feast.provider.online_read(
-                    self._feast.config, asked.known.feast, [_entity_key(view, key) for key in keys], wanted
-                )
-            for place, (_, row) in enumerate(rows):
-                moment = _moment(row)
+            for place, row in enumerate(rows):
+                moment = _moment(row.get(EVENT_US))
                 if moment is None or moment > now + _SKEW or now - moment > view.ttl:
                     values[place].update(dict.fromkeys((name for name, _ in asked.wanted), None))
                     continue
                 moments[place][view.name] = moment
-                values[place].update((name, _plain(row.get(feature))) for name, feature in asked.wanted)
+                values[place].update((name, row.get(feature)) for name, feature in asked.wanted)
         order = self._names(features)
         return tuple(
             Found(values={name: found[name] for name in order}, as_of=times)
             for found, times in zip(values, moments, strict=True)
         )
+
+    def _read_one_by_one(self, plan: Sequence[_Asked], keys: Sequence[Key]) -> list[list[dict[str, Value]]]:
+        """For each view and key its features: in a file, view by view, past what makes Feast's answers slow."""
+        found = []
+        for asked in plan:
+            entities = [_entity_key(asked.known.view, key) for key in keys]
+            with translated():
+                rows = self._feast.provider.online_read(self._feast.config, asked.known.feast, entities, asked.columns)
+            found.append([{name: _plain(value) for name, value in (row or {}).items()} for _, row in rows])
+        return found
+
+    def _read_at_once(self, plan: Sequence[_Asked], keys: Sequence[Key]) -> list[list[dict[str, Value]]]:
+        """The same of a server: in one round trip, which is what takes the time there, and which only Feast's own way does."""
+        names = {name for asked in plan for name in asked.known.view.entities}
+        for asked in plan:
+            for key in keys:
+                _entity_key(asked.known.view, key)
+        with translated():
+            answer = self._feast.get_online_features(
+                features=[f"{asked.known.view.id}:{name}" for asked in plan for name in asked.columns],
+                entity_rows=[{name: key[name] for name in names} for key in keys],
+                full_feature_names=True,
+            ).to_dict()
+        return [
+            [{name: answer[f"{asked.known.view.id}__{name}"][place] for name in asked.columns} for place in range(len(keys))]
+            for asked in plan
+        ]
 
     def training_set(self, rows: pa.Table, features: Sequence[str], *, time: str = EVENT_TIME) -> pa.Table:
         self._look()
@@ -373,8 +401,7 @@ def _wired(values: Sequence[Value], kind: Kind) -> list[Any]:
     return [wire() if value is None else wire(**{field: value}) for value in values]
 
 
-def _moment(row: Any) -> datetime | None:
-    number = None if row is None else _plain(row.get(EVENT_US))
+def _moment(number: Value) -> datetime | None:
     return None if number is None else _EPOCH + timedelta(microseconds=int(number))
 
 
