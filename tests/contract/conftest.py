@@ -1,3 +1,4 @@
+from tests.contract.jobs import cluster, job_backend
 from tests.contract.lakes import backend, embedded_lake, lake, name
 from tests.contract.lineages import lineage, lineage_database
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
@@ -6,9 +7,11 @@ from tests.contract.registries import embedded_backend, server_backend, twin_bac
 __all__ = [
     "backend",
     "clickhouse_url",
+    "cluster",
     "embedded_backend",
     "embedded_lake",
     "embedded_predictions",
+    "job_backend",
     "lake",
     "lineage",
     "lineage_database",
