@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 
 from tests.kubernetes.cluster import TestCluster, running_cluster
+from tests.kubernetes.rights import granted
 from tests.twins.jobs import Play, TwinJobs
 from tools.jobs.kubernetes import KubernetesJobs
 from tools.jobs.local import LocalJobs
@@ -101,18 +102,21 @@ class Backend:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[TestCluster]:
-    with running_cluster(tmp_path) as made:
+    with running_cluster(tmp_path, rights={SERVICE: {"ml": granted("jobs"), "oppen": granted("service")}}) as made:
         made.add("Namespace", "ml")
+        made.add("Namespace", "oppen")
         made.add("ServiceAccount", "oppen-jobs", "ml")
         made.add("Secret", "oppen-jobs", "ml", stringData={"MLFLOW_TRACKING_TOKEN": "hush"})
         yield made
 
 
+SERVICE = "service-token"
+"""Of the service's account, with the rights that Terraform grants it."""
 SETTINGS = Settings(image="oppen:test", secret="oppen-jobs", checkpoints_claim="checkpoints")
 
 
 @asynccontextmanager
-async def on_test_cluster(cluster: TestCluster, token: str | None = None) -> AsyncIterator[Backend]:
+async def on_test_cluster(cluster: TestCluster, token: str = SERVICE) -> AsyncIterator[Backend]:
     async with connected("ml", kubeconfig=cluster.kubeconfig(token)) as api:
         yield Backend(KubernetesJobs(api, SETTINGS), "kubernetes")
 

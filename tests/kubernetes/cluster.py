@@ -48,7 +48,9 @@ class TestCluster:
 
 
 @contextmanager
-def running_cluster(folder: Path, *, rights: dict[str, frozenset[Right]] | None = None, gpus: int = 0) -> Iterator[TestCluster]:
+def running_cluster(
+    folder: Path, *, rights: dict[str, dict[str, frozenset[Right]]] | None = None, gpus: int = 0
+) -> Iterator[TestCluster]:
     store = Store()
     controllers = Controllers(store, gpus=gpus)
     server = ApiServer(store, controllers, rights or {})

@@ -40,11 +40,11 @@ class ApiServer:
 
     store: Store
     node: Node
-    rights: dict[str, frozenset[Right]] = field(default_factory=dict)
-    """By bearer token. Without a token everything is allowed, as for an administrator."""
+    rights: dict[str, dict[str, frozenset[Right]]] = field(default_factory=dict)
+    """By bearer token and namespace. Without a token everything is allowed, as for an administrator."""
     bookmarks_s: float = 0.2
-    used: list[tuple[str, Right]] = field(default_factory=list)
-    """What was asked for, and by which token."""
+    used: set[tuple[str, str, Right]] = field(default_factory=set)
+    """What was asked for: by which token, in which namespace."""
     interfere: Any = None
     """Called with method, resource and name before each request: what somebody else does in between, or a Refusal to raise."""
     port: int = 0
@@ -179,12 +179,12 @@ class _Handler(BaseHTTPRequestHandler):
         }[self.command]
         title = request.resource.plural + (f"/{request.subresource}" if request.subresource else "")
         right = (request.resource.group, title, verb)
-        self.api.used.append((token, right))
+        self.api.used.add((token, request.namespace, right))
         if not token:
             return
         if token not in self.api.rights:
             raise Refusal(401, "Unauthorized", "Unauthorized")
-        if right not in self.api.rights[token]:
+        if right not in self.api.rights[token].get(request.namespace, ()):
             group = request.resource.group
             raise Refusal(403, "Forbidden", f'cannot {verb} resource "{title}" in API group "{group}"')
 

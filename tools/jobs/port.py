@@ -6,7 +6,7 @@ What a job's command finds, on every backend:
   spec's files, read-only), `OPPEN_JOB_CHECKPOINTS` (a folder that its next attempt finds again), `OPPEN_JOB_USAGE` (a file that
   it may leave `{"cpu_seconds", "peak_memory_bytes"}` in, for backends that do not measure), `CUDA_VISIBLE_DEVICES` (its GPUs,
   where no container chooses them) and a minimal `PATH`, `HOME`, `TMPDIR`, `LANG`;
-- a line on stdout or stderr that is a JSON object with `progress` (0 to 1), perhaps `text` and `eta_seconds`, tells its progress;
+- a line of its output that is a JSON object with `progress` (0 to 1), perhaps `text` and `eta_seconds`, tells its progress;
 - told to stop it gets SIGTERM, and SIGKILL after the spec's `grace`.
 """
 

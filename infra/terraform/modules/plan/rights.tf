@@ -1,0 +1,15 @@
+# What the service may do, and nothing that its adapters do not do: a test compares this with what they ask for.
+locals {
+  rights_on_jobs = [
+    { api_groups = ["batch"], resources = ["jobs"], resource_names = null, verbs = ["create", "get", "list", "watch", "patch"] },
+    { api_groups = [""], resources = ["pods"], resource_names = null, verbs = ["list", "watch"] },
+    { api_groups = [""], resources = ["pods/log"], resource_names = null, verbs = ["get"] },
+    { api_groups = [""], resources = ["events"], resource_names = null, verbs = ["list"] },
+    { api_groups = [""], resources = ["configmaps"], resource_names = null, verbs = ["create", "get"] },
+  ]
+
+  rights_on_serving = [
+    { api_groups = [""], resources = ["configmaps"], resource_names = var.serving.config_maps, verbs = ["get", "patch"] },
+    { api_groups = ["apps"], resources = ["deployments/scale"], resource_names = var.serving.deployments, verbs = ["get", "patch"] },
+  ]
+}
