@@ -37,7 +37,7 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
     """`pods`: that are still there; `events`: about them and the Job."""
     metadata, status = job["metadata"], job.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    ordered = sorted(pods, key=_created)
+    ordered = sorted(pods, key=_order)
     phase, cause, ended = _judged(job, ordered, events)
     starts = [begun for pod in ordered if (begun := _started(pod)) is not None]
     over = int(status.get("failed") or 0) + int(status.get("succeeded") or 0)
@@ -86,7 +86,7 @@ def has_started(pod: Object) -> bool:
 
 def latest(pods: Sequence[Object]) -> Object | None:
     """The pod of the last attempt that ran."""
-    return max((pod for pod in pods if has_started(pod)), key=_created, default=None)
+    return max((pod for pod in pods if has_started(pod)), key=_order, default=None)
 
 
 def _judged(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> tuple[Phase, Cause, datetime | None]:
@@ -240,8 +240,12 @@ def _left(pod: Object) -> dict[str, float]:
     }
 
 
-def _created(pod: Object) -> tuple[str, str]:
-    return pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]
+def _order(pod: Object) -> tuple[object, ...]:
+    """Of attempts. Times are in whole seconds, so one that goes on, that succeeded, or that changed last is the later one."""
+    metadata = pod["metadata"]
+    ended = (_container(pod, "terminated") or {}).get("finishedAt") or ""
+    changed = str(metadata.get("resourceVersion", ""))
+    return not _over(pod), metadata["creationTimestamp"], ended, _succeeded(pod), int(changed) if changed.isdigit() else 0
 
 
 def _happened(event: Object) -> str:
