@@ -281,6 +281,23 @@ async def test_a_log_is_followed_through_a_restart_without_loss_or_repetition(pl
     assert found == words
 
 
+async def test_who_watches_or_follows_waits_for_a_server_that_is_away(played: Backend, cluster: TestCluster) -> None:
+    """For longer than a connection is tried again for."""
+    name = (await played.jobs.submit(KEY, played.spec("speaks slowly"))).name
+
+    async def follow() -> list[str]:
+        return [line async for line in played.jobs.logs(name, follow=True)]
+
+    following, watching = asyncio.create_task(follow()), asyncio.create_task(until(played, name, over))
+    await reached(lambda: cluster.server.watching >= 2)
+    cluster.server.stop()
+    await asyncio.sleep(1.5)
+    cluster.server.start()
+    async with asyncio.timeout(LIMIT_S):
+        assert await following == ["a", "b", "c"]
+        assert (await watching).phase is Phase.SUCCEEDED
+
+
 async def test_a_server_that_is_away_is_temporary(played: Backend, cluster: TestCluster) -> None:
     cluster.server.stop()
     with pytest.raises(TemporaryError, match="does not answer"):

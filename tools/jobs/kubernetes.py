@@ -12,9 +12,10 @@ Kubernetes keeps no count of cores or memory used by a job that has ended; `usag
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -36,6 +37,9 @@ _LOG_QUIET_S = 3600.0
 _TRIES = 5
 """At a change that others get in between of."""
 _PAUSE_S = 0.5
+_PATIENCE_S = 60.0
+
+T = TypeVar("T")
 
 
 class KubernetesJobs:
@@ -90,7 +94,7 @@ class KubernetesJobs:
             while not before.final:
                 await _first_of(moved.wait(), *watches)
                 moved.clear()
-                state = await self.state(name)
+                state = await self._patient(self.state, name)
                 if state != before:
                     before = state
                     yield state
@@ -104,7 +108,7 @@ class KubernetesJobs:
         read: _Read | None = None
         while True:
             over = verdicts.final(job)
-            pod = verdicts.latest(await self._pods(name))
+            pod = verdicts.latest(await (self._patient(self._pods, name) if follow else self._pods(name)))
             if pod is not None:
                 if read is None or read.pod != pod["metadata"]["name"]:
                     read = _Read(pod["metadata"]["name"], tail if read is None else None)
@@ -120,7 +124,7 @@ class KubernetesJobs:
             if over or not follow:
                 return
             await asyncio.sleep(_PAUSE_S)
-            job = await self._job(name)
+            job = await self._patient(self._job, name)
 
     async def usage(self, name: str) -> Usage:
         return verdicts.usage(await self._job(name), await self._pods(name), datetime.now(UTC))
@@ -143,6 +147,18 @@ class KubernetesJobs:
             else:
                 break
         return await self._state(job)
+
+    async def _patient(self, call: Callable[[str], Awaitable[T]], name: str) -> T:
+        """For who watches or follows: a server that is away for less than a minute is waited for."""
+        clock = asyncio.get_running_loop().time
+        limit = clock() + _PATIENCE_S
+        while True:
+            try:
+                return await call(name)
+            except TemporaryError as error:
+                if clock() > limit:
+                    raise
+                await asyncio.sleep(min(error.retry_after.total_seconds(), _PAUSE_S))
 
     async def _same(self, name: str, key: str, spec: JobSpec) -> Object:
         """The Job of this name, if it is this one."""

@@ -45,7 +45,7 @@ class LocalJobs:
         try:
             await asyncio.to_thread(self._root.mkdir, parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise TemporaryError(f"the jobs' folder cannot be used: {error}") from error
+            raise _unwritable(error) from error
 
     async def submit(self, key: str, spec: JobSpec) -> JobState:
         try:
@@ -55,9 +55,12 @@ class LocalJobs:
         if missing := sorted(spec.secrets - self._secrets.keys()):
             raise PermanentError(f"secrets: {', '.join(missing)} is not among those that jobs may have here")
         await self.ping()
-        await asyncio.to_thread(self._tidy)
         folder = self._folder(name)
-        await asyncio.to_thread(self.claim, folder, key, spec)
+        try:
+            await asyncio.to_thread(self._tidy)
+            await asyncio.to_thread(self.claim, folder, key, spec)
+        except OSError as error:
+            raise _unwritable(error) from error
         return await self._attended(folder)
 
     def claim(self, folder: Folder, key: str, spec: JobSpec) -> None:
@@ -130,7 +133,10 @@ class LocalJobs:
     async def cancel(self, name: str, *, reason: str) -> JobState:
         folder = self._known(name)
         if not (await self.state(name)).final:
-            await asyncio.to_thread(folder.cancel, {"reason": reason[:500], "at": time.time()})
+            try:
+                await asyncio.to_thread(folder.cancel, {"reason": reason[:500], "at": time.time()})
+            except OSError as error:
+                raise _unwritable(error) from error
         return await self._attended(folder)
 
     async def _attended(self, folder: Folder) -> JobState:
@@ -142,17 +148,20 @@ class LocalJobs:
     async def start_supervisor(self, folder: Folder) -> None:
         """Returns when one holds the lock; whether it is this one does not matter."""
         given = {"secrets": self._secrets_of(folder), "gpus": self._gpus, "gpu_locks": str(self._root)}
-        with (folder.path / "supervisor.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "tools.jobs.runner", str(folder.path)),
-                # The home of this very package, and nothing of the service's own environment.
-                env={"PYTHONPATH": str(Path(__file__).parents[2]), "LANG": "C.UTF-8"},
-                stdin=PIPE,
-                stdout=DEVNULL,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-            )
+        try:
+            with (folder.path / "supervisor.log").open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "tools.jobs.runner", str(folder.path)),
+                    # The home of this very package, and nothing of the service's own environment.
+                    env={"PYTHONPATH": str(Path(__file__).parents[2]), "LANG": "C.UTF-8"},
+                    stdin=PIPE,
+                    stdout=DEVNULL,
+                    stderr=log,
+                    cwd="/",
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise TemporaryError(f"{folder.path.name}: its supervisor cannot be started: {error}") from error
         try:
             async with asyncio.timeout(_START_S):
                 await process.communicate(json.dumps(given).encode())
@@ -285,6 +294,11 @@ def _state(folder: Folder) -> JobState:
         )
     except (ValidationError, ValueError) as error:
         raise PermanentError(f"{folder.path.name}: its status on disk is not understood: {error}") from error
+
+
+def _unwritable(error: OSError) -> TemporaryError:
+    """A full disk most likely, or a volume that is away."""
+    return TemporaryError(f"the jobs' folder cannot be used: {error}")
 
 
 def _instant(seconds: float) -> datetime:

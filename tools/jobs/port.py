@@ -22,7 +22,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tools.values import Frozen, Instant
 
-_NAME_SLUG = 30
+_NAME_SLUG = 28
 _CONFIG_BYTES = 900_000
 """A ConfigMap holds 1 MiB at most, names and quoting included."""
 

@@ -209,6 +209,8 @@ class Supervisor:
             os.sched_setaffinity(0, (allowed + allowed)[first : first + cores])
         os.nice(_NICENESS)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if wanted["gpus"]:
+            return  # a GPU's driver maps its memory too
         # Far above the limit, which is on what is resident and measured: this stops one that allocates between two looks.
         ceiling = 2 * wanted["memory_bytes"] + _SPARE_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
