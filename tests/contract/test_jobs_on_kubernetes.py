@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.contract.jobs import SERVICE, SETTINGS, Backend, on_test_cluster
 from tests.kubernetes.cluster import TestCluster
-from tests.kubernetes.rights import granted
+from tests.kubernetes.rights import TERRAFORM, granted
 from tests.kubernetes.server import Right
 from tests.kubernetes.store import BY_KIND, Object, Refusal, faults
 from tools.errors import Conflict, PermanentError, TemporaryError
@@ -337,6 +338,37 @@ async def test_what_a_job_writes_down_about_itself_is_its_usage(played: Backend)
     await until(played, name, over)
     used = await played.jobs.usage(name)
     assert (used.cpu_seconds, used.peak_memory_bytes) == (1.5, 1000)
+
+
+async def test_what_runs_under_measure_is_measured_and_ends_as_it_would(played: Backend) -> None:
+    busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 7"
+    command = (sys.executable, "-m", "tools.jobs.measured", "sh", "-c", busy)
+    spec = played.spec("succeeds", environment={"PYTHONPATH": str(TERRAFORM.parents[1])})
+    name = (await played.jobs.submit(KEY, spec.model_copy(update={"command": command}))).name
+    state = await until(played, name, over)
+    assert (state.reason, state.exit_code) == (Reason.EXIT_CODE, 7)
+    used = await played.jobs.usage(name)
+    assert used.cpu_seconds
+    assert used.peak_memory_bytes
+
+
+async def test_what_runs_under_measure_is_told_to_stop(played: Backend) -> None:
+    command = (
+        sys.executable,
+        "-m",
+        "tools.jobs.measured",
+        "sh",
+        "-c",
+        "trap 'echo stopped; exit 0' TERM; echo on; sleep 600 & wait",
+    )
+    spec = played.spec("succeeds", environment={"PYTHONPATH": str(TERRAFORM.parents[1])}, grace=timedelta(minutes=1))
+    name = (await played.jobs.submit(KEY, spec.model_copy(update={"command": command}))).name
+    following = played.jobs.logs(name, follow=True)
+    async with asyncio.timeout(LIMIT_S):
+        assert await anext(following) == "on"
+        await played.jobs.cancel(name, reason="enough")
+        assert await anext(following) == "stopped"
+    await following.aclose()
 
 
 # Rights, and the two other adapters.
