@@ -91,6 +91,7 @@ async def test_it_ends_when_it_is_cancelled(backend: Backend, behaviour: str) ->
     await backend.jobs.cancel(name, reason="budget is spent")
     state = await ended(backend, name)
     assert (state.phase, state.reason, state.detail) == (Phase.FAILED, Reason.CANCELLED, "budget is spent")
+    assert state.attempts == 1
     assert await backend.jobs.cancel(name, reason="again") == state
 
 

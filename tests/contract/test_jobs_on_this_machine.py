@@ -270,6 +270,12 @@ async def test_gpus_are_held_by_one_job_each(root: Path) -> None:
         await ended(jobs, job_name(key))
 
 
+async def test_a_signal_has_its_name(jobs: LocalJobs) -> None:
+    await jobs.submit(KEY, spec_of("kill -9 $$"))
+    state = await ended(jobs)
+    assert (state.reason, state.exit_code, state.detail) == (Reason.EXIT_CODE, 137, "signal SIGKILL")
+
+
 async def test_cores_are_counted_out(jobs: LocalJobs) -> None:
     await jobs.submit(KEY, spec_of("grep Cpus_allowed_list /proc/self/status | tr -cd '0-9,-'"))
     await ended(jobs)
