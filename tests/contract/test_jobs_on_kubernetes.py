@@ -18,7 +18,7 @@ from tests.kubernetes.store import BY_KIND, Object, Refusal, faults
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.jobs import manifests
 from tools.jobs.kubernetes import KubernetesJobs
-from tools.jobs.port import MIB, JobState, Phase, Reason, Resources, job_name
+from tools.jobs.port import MIB, JobSpec, JobState, Phase, Reason, Resources, job_name
 from tools.kubernetes.cluster import connected
 from tools.kubernetes.config_maps import ConfigMaps
 from tools.kubernetes.deployments import Deployments
@@ -47,6 +47,11 @@ def over(state: JobState) -> bool:
 
 def running(state: JobState) -> bool:
     return state.phase is Phase.RUNNING
+
+
+def spelled(backend: Backend, *words: str, pause_s: float) -> JobSpec:
+    command = f"for word in {' '.join(words)}; do echo $word; sleep {pause_s}; done"
+    return backend.spec("succeeds").model_copy(update={"command": ("sh", "-c", command)})
 
 
 def pods(cluster: TestCluster) -> list[Object]:
@@ -268,10 +273,7 @@ async def test_a_watch_outlives_a_restart_of_the_server(played: Backend, cluster
 
 async def test_a_log_is_followed_through_a_restart_without_loss_or_repetition(played: Backend, cluster: TestCluster) -> None:
     words = [str(number) for number in range(40)]
-    spec = played.spec("succeeds").model_copy(
-        update={"command": ("sh", "-c", f"for word in {' '.join(words)}; do echo $word; sleep 0.05; done")}
-    )
-    name = (await played.jobs.submit(KEY, spec)).name
+    name = (await played.jobs.submit(KEY, spelled(played, *words, pause_s=0.05))).name
     found: list[str] = []
     async with asyncio.timeout(LIMIT_S):
         async for line in played.jobs.logs(name, follow=True):
@@ -284,7 +286,7 @@ async def test_a_log_is_followed_through_a_restart_without_loss_or_repetition(pl
 
 async def test_who_watches_or_follows_waits_for_a_server_that_is_away(played: Backend, cluster: TestCluster) -> None:
     """For longer than a connection is tried again for."""
-    name = (await played.jobs.submit(KEY, played.spec("speaks slowly"))).name
+    name = (await played.jobs.submit(KEY, spelled(played, "a", "b", "c", pause_s=0.7))).name
 
     async def follow() -> list[str]:
         return [line async for line in played.jobs.logs(name, follow=True)]
@@ -391,8 +393,11 @@ async def test_the_service_is_granted_what_its_adapters_use_and_no_more(played: 
     assert [line async for line in played.jobs.logs(name, tail=1)] == ["waiting"]
     await played.jobs.jobs()
     await played.jobs.usage(name)
+    watching = asyncio.create_task(until(played, name, over))
+    await reached(lambda: cluster.server.watching >= 2)
     await played.jobs.cancel(name, reason="seen")
-    await until(played, name, over)  # its pods are gone then, so events are looked at
+    assert (await watching).final
+    await played.jobs.state(name)  # its pods are gone, so events are looked at
     async with connected("oppen", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
         configuration = await ConfigMaps(api).read("oppen-gateway")
         await ConfigMaps(api).change("oppen-gateway", {"a": "b"}, expected_version=configuration.version, key="k")
