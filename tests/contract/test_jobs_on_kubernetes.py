@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from tools.jobs.port import MIB, JobSpec, JobState, Phase, Reason, Resources, jo
 from tools.kubernetes.cluster import connected
 from tools.kubernetes.config_maps import ConfigMaps
 from tools.kubernetes.deployments import Deployments
+from tools.kubernetes.kinds import JOB
 
 LIMIT_S = 15
 KEY = "flights/run-1"
@@ -299,6 +302,27 @@ async def test_who_watches_or_follows_waits_for_a_server_that_is_away(played: Ba
     async with asyncio.timeout(LIMIT_S):
         assert await following == ["a", "b", "c"]
         assert (await watching).phase is Phase.SUCCEEDED
+
+
+async def test_a_watch_that_is_left_while_it_opens_is_closed(cluster: TestCluster) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        asked.set()
+        answer.wait(LIMIT_S)
+
+    async with connected("ml", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
+        opening = asyncio.create_task(
+            anext(api.stream(JOB.path("ml"), {"watch": "true", "allowWatchBookmarks": "true"}, quiet_s=30))
+        )
+        cluster.server.interfere = hold
+        await reached(asked.is_set)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        answer.set()
+        cluster.server.interfere = None
+        await reached(lambda: cluster.server.opened == 1 and cluster.server.watching == 0)
+        gc.collect()
 
 
 async def test_a_server_that_is_away_is_temporary(played: Backend, cluster: TestCluster) -> None:
