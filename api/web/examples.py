@@ -568,7 +568,62 @@ _FEATURE_VIEW: dict[str, Any] = {
     "materialized_until": "2026-11-24T09:00:03.801220Z",
 }
 
+_JOB: dict[str, Any] = {
+    "name": "oppen-run-0198c0ffee0070008000000000-1f4a7c0e9b2d3a55",
+    "model": "flights",
+    "team": "airports",
+    "run_id": "run_0198c0ffee00700080000000000000aa",
+    "phase": "running",
+    "reason": None,
+    "detail": "",
+    "exit_code": None,
+    "attempts": 1,
+    "progress": {"fraction": 0.6, "text": "registering", "eta_seconds": 4.0},
+    "submitted_at": "2026-11-25T06:02:11.402113Z",
+    "started_at": "2026-11-25T06:02:12.118126Z",
+    "ended_at": None,
+}
+
+_ROLLOUT: dict[str, Any] = {
+    "id": "rol_0198c0ffee00700080000000000000aa",
+    "model": "flights",
+    "version": "2",
+    "from_version": "1",
+    "status": "running",
+    "stages": [{"weight": 0.1, "hold": "PT1H"}, {"weight": 0.5, "hold": "PT2H"}, {"weight": 1.0, "hold": "PT0S"}],
+    "stage": 0,
+    "stage_since": "2026-11-25T06:10:00Z",
+    "look": {
+        "choice": "hold",
+        "reason": "12 min of 1 h have passed.",
+        "stage": 0,
+        "judged": [],
+        "mismatch": None,
+        "asks_at": "2026-11-25T11:10:00Z",
+        "at": "2026-11-25T06:22:00Z",
+    },
+    "reason": "12 min of 1 h have passed.",
+    "ordered": None,
+    "ordered_by": None,
+    "order_reason": None,
+    "proposal_id": "run_0198c0ffee00700080000000000000aa/2",
+    "run_id": "run_0198c0ffee00700080000000000000aa",
+    "incident_id": "inc_0198c0ffee00700080000000000000aa",
+    "began_at": "2026-11-25T06:10:00Z",
+    "updated_at": "2026-11-25T06:22:00Z",
+    "ended_at": None,
+}
+
 EXAMPLES: Mapping[str, dict[str, Any]] = {
+    "JobView": _JOB,
+    "JobUsageView": {
+        **_JOB,
+        "usage": {"wall_seconds": 9.4, "gpu_seconds": 0.0, "cpu_seconds": 8.9, "peak_memory_bytes": 612368384},
+    },
+    "JobsView": {"items": [{**_JOB, "progress": None}]},
+    "LinesView": {"items": ['{"progress": 0.6, "text": "registering"}']},
+    "RolloutView": _ROLLOUT,
+    "TriggeredView": {"incident_id": "inc_0198c0ffee00700080000000000000aa", "joined": False},
     "Alive": _ALIVE,
     "AlertView": _ALERT,
     "RunView": _RUN,

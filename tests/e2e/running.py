@@ -29,9 +29,11 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.intake import Intake
 from api.work.reports import Reports
+from api.work.rollouts import Rollouts
 from tests.twins.clock import SteppedClock
 from tests.twins.datasets import TwinHistories
 from tests.twins.features import TwinFeatures
+from tests.twins.jobs import TwinJobs
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
@@ -150,12 +152,14 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         intake=Intake(database, lambda: tree, clock),
         approvals=Approvals(database, lambda: tree, clock),
         autonomy=Autonomy(database, lambda: tree, clock),
+        rollouts=Rollouts(database, clock),
         policies=lambda: tree,
         clock=clock,
         dispatch=Dispatches(),
         registry=registry,
         serving=serving,
         predictions=predictions,
+        jobs=TwinJobs(clock),
         quarantines=SqlQuarantines(database, clock),
         reports=Reports(predictions, Path(tempfile.gettempdir()) / f"oppen-reports-{os.urandom(6).hex()}", sketch),
         datasets=TwinHistories(),
