@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from typing import Any
 
 from agents.actions import Retrain
 from agents.measures import Measure
@@ -24,12 +25,13 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
     """Raises ValueError when the policy names no command."""
     if rules.command is None:
         raise ValueError(f"models.{action.model}.training.command: nothing trains this model")
-    asked = {
+    asked: dict[str, Any] = {
         "model": action.model,
         "champion": action.version,
         "window_start": action.window_start.isoformat(),
         "window_end": action.window_end.isoformat(),
         "proposal": proposal.id,
+        "left_out": [each.model_dump(mode="json") for each in action.left_out],
         "reason": proposal.finding.summary,
     }
     return JobSpec(
