@@ -1,5 +1,7 @@
-"""The training of the crash drill: the champion's files as a new version, told to be better. Nothing is learnt: what is drilled is
-that a training, a rollout and a promotion happen once."""
+"""The training of the crash drill: the champion's files as a new version, told to be better.
+
+Nothing is learnt: what is drilled is that a training, a rollout and a promotion happen once.
+"""
 
 import os
 import tempfile

@@ -1,8 +1,8 @@
 """`make chaos-lifecycle`: the service is killed between a request for a training and its version being champion.
 
-For each kill a training is asked for, approved, run as a real local job, rolled out on live traffic in three stages and promoted.
-Lost is one that does not end with its version as champion; doubled is a second job, version, rollout, move of the alias or change
-of the route; stuck is what does not end in time.
+For each kill a training is asked for, approved, run as a real local job, rolled out on live traffic in three stages and
+promoted. Lost is one that does not end with its version as champion; doubled is a second job, version, rollout, move of the
+alias or change of the route; stuck is what does not end in time.
 """
 
 import sys
@@ -24,10 +24,8 @@ class LifecycleDrill(Drill):
     def warm(self, labelled: Counter[str]) -> bool:
         return bool(labelled)
 
-    async def prepare(self, registry: Registry, number: int) -> None:
-        """Whatever has become champion is what the next training starts from."""
-        del number
-        self._champion = await registry.alias(MODEL, Alias.CHAMPION)
+    async def prepare(self, registry: Registry, number: int) -> None:  # noqa: ARG002
+        """Nothing: whatever has become champion is what the next training starts from."""
 
     async def through(self, approver: Person, number: int) -> dict[str, Any]:
         """The request, until it is taken; it is one by its key, however often it is sent."""
