@@ -5,9 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agents.units import Duration, Share
 from tools.registry.evaluations import CHECKS, CheckName
-from tools.values import Frozen
+from tools.values import Duration, Frozen, Share
 
 Level = Annotated[float, Field(gt=0, lt=0.5)]
 Margin = Annotated[float, Field(gt=0, lt=1)]

@@ -26,12 +26,13 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
     if rules.command is None:
         raise ValueError(f"models.{action.model}.training.command: nothing trains this model")
     resources = Resources(cpu=rules.cpu, memory_bytes=rules.memory_mib * MIB, gpus=rules.gpus)
-    asked: dict[str, str] = {
+    asked: dict[str, Any] = {
         "model": action.model,
         "champion": action.version,
         "window_start": action.window_start.isoformat(),
         "window_end": action.window_end.isoformat(),
         "proposal": proposal.id,
+        "left_out": [each.model_dump(mode="json") for each in action.left_out],
         "reason": proposal.finding.summary,
     }
     return JobSpec(

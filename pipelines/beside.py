@@ -10,8 +10,8 @@ from typing import Any
 from pipelines.card import FILE as CARD
 from pipelines.card import Made, card
 from pipelines.evaluating import contender, measure
+from pipelines.inspection import stage
 from pipelines.labelled import Sample
-from pipelines.staging import stage
 from tools.errors import PermanentError
 from tools.registry.evaluations import Evaluation, Facts, artifact
 from tools.registry.library import opened

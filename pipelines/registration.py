@@ -4,10 +4,7 @@ Uses MLflow's own interface, as any training job would; only aliases are left al
 """
 
 import json
-import logging
 import platform
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,6 +14,7 @@ from typing import Any
 
 from pipelines.training import TrainedModel
 from tools.jobs.prices import Cost
+from tools.lineage.code import code_version
 from tools.registry.library import artifact_location, opened
 from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature
 from tools.registry.tracking import translated
@@ -150,7 +148,7 @@ def _origin(trained: TrainedModel) -> dict[str, str]:
         "data.rows": str(int(trained.metrics["rows"])),
         "features": json.dumps([feature.name for feature in trained.spec.features]),
     }
-    commit = _commit()
+    commit = code_version().commit
     return tags | _environment(trained) | ({"git.commit": commit} if commit else {})
 
 
@@ -163,16 +161,3 @@ def _environment(trained: TrainedModel) -> dict[str, str]:
         "env.platform": platform.platform(),
         "env.device": trained.device,
     }
-
-
-def _commit() -> str | None:
-    """Of the checkout that this code runs from; None where there is none."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    if found.returncode:
-        logging.getLogger(__name__).info("no commit to tag the version with: %s", found.stderr.strip())
-        return None
-    return found.stdout.strip()

@@ -6,9 +6,9 @@ registry is MLFLOW_TRACKING_URI, the version carries the job's name, and beside 
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from pipelines.registration import Registered, record_cost, register, registered
 from tools.errors import PermanentError
 from tools.jobs.port import Resources
 from tools.jobs.prices import Prices, cost_of
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 JOB_TAG = "oppen.job"
 HELD_OUT = timedelta(days=7)
@@ -44,6 +44,7 @@ class Order:
     window: Window
     tracking_uri: str
     checkpoints: Path | None = None
+    left_out: tuple[LeftOut, ...] = ()
     resources: Resources | None = None
     """What is reserved for it, which is what it costs."""
     prices: Prices | None = None
@@ -65,6 +66,7 @@ class Order:
                 window=window,
                 tracking_uri=environment["MLFLOW_TRACKING_URI"],
                 checkpoints=Path(environment["OPPEN_JOB_CHECKPOINTS"]) if "OPPEN_JOB_CHECKPOINTS" in environment else None,
+                left_out=tuple(LeftOut(**each) for each in asked.get("left_out", ())),
                 resources=Resources(**asked["resources"]) if asked.get("resources") else None,
                 prices=Prices(**asked["prices"]) if asked.get("prices") else None,
                 feature_view=environment.get("OPPEN_FEATURE_VIEW"),
@@ -100,6 +102,7 @@ def retrain(
         meter.keep()
         progress(fraction, text)
 
+    flights = _without(flights, order.left_out, shift)
     if fault is not None:
         # Whoever prepared the data spoilt what is trained on and what is evaluated on alike.
         flights = fault.spoil(flights)
@@ -146,6 +149,16 @@ def _trained(order: Order, flights: Flights, window: Window, seed: int, tell: Ca
         tags={JOB_TAG: order.job},
         feature_view=order.feature_view,
     )
+
+
+def _without(flights: Flights, left_out: Sequence[LeftOut], shift: timedelta) -> Flights:
+    """Data in quarantine is not learnt from, and nobody is judged by it."""
+    kept = np.ones(len(flights), dtype=bool)
+    for each in left_out:
+        window = each.window.shifted(-shift)
+        start, end = (np.datetime64(moment.astimezone(UTC).replace(tzinfo=None)) for moment in (window.start, window.end))
+        kept &= ~((flights.departed >= start) & (flights.departed < end))
+    return flights.rows(kept) if not kept.all() else flights
 
 
 def _tell_cost(order: Order, registered: Registered, meter: Meter) -> None:

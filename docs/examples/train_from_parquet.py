@@ -17,6 +17,7 @@ import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -61,12 +62,16 @@ def progress(fraction: float, text: str) -> None:
     print(json.dumps({"progress": fraction, "text": text}), flush=True)
 
 
-def rows(asked: dict[str, str], time: str) -> pd.DataFrame:
-    """Of the window that was approved, and of no other."""
+def rows(asked: dict[str, Any], time: str) -> pd.DataFrame:
+    """Of the window that was approved, and of no other, without what is in quarantine."""
     frame = pd.read_parquet(os.environ["TRAINING_DATA"])
     moments = pd.to_datetime(frame[time], utc=True)
     start, end = (datetime.fromisoformat(asked[name]) for name in ("window_start", "window_end"))
-    return frame[(moments >= start) & (moments < end)].sort_values(time)
+    chosen = (moments >= start) & (moments < end)
+    for each in asked.get("left_out", []):
+        start, end = (datetime.fromisoformat(each["window"][name]) for name in ("start", "end"))
+        chosen &= ~((moments >= start) & (moments < end))
+    return frame[chosen].sort_values(time)
 
 
 def registered(client: mlflow.MlflowClient, model: str, job: str) -> bool:

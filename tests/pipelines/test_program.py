@@ -4,8 +4,14 @@ import pytest
 
 from pipelines.__main__ import main
 
-EVALUATE = ["evaluate", "--tracking-uri=sqlite:////nowhere/mlflow.db", "--model=flights", "--candidate=2", "--label=late"]
-NOWHERE = ["train", "--tracking-uri", "sqlite:////nowhere/mlflow.db"]
+EVALUATE = [
+    "evaluate",
+    "--tracking-uri=sqlite:////nowhere/at/all/mlflow.db",
+    "--model=flights",
+    "--candidate=2",
+    "--label=late",
+]
+NOWHERE = ["train", "--tracking-uri", "sqlite:////nowhere/at/all/mlflow.db"]
 
 
 def test_a_window_without_flights_is_a_failure_with_a_reason(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import staging
+from pipelines import inspection
 from pipelines.evaluating import Contender, contender
-from pipelines.staging import stage
+from pipelines.inspection import stage
 from tests.gateway.model_files import FEATURES, MULTICLASS, SPEC, write_fixed_pt2, write_onnx, write_pickle, write_pt2
 from tools.errors import PermanentError
 from tools.registry.evaluations import CHECKS
@@ -37,7 +37,7 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Contender:
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """The load lasts a second in a job, where nothing else waits."""
-    monkeypatch.setattr(staging, "_LOAD_S", 0.05)
+    monkeypatch.setattr(inspection, "_LOAD_S", 0.05)
 
 
 def failed(folder: Path, champion: Contender, format: ArtifactFormat = "pt2") -> tuple[str, str]:
@@ -124,7 +124,7 @@ class Played:
     """An engine in place of the file's own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., np.ndarray]) -> None:
-        monkeypatch.setattr(staging, "load", lambda *_, **__: answer)
+        monkeypatch.setattr(inspection, "load", lambda *_, **__: answer)
 
 
 def scored(*arrays: Any) -> np.ndarray:
