@@ -1,8 +1,8 @@
 """For libraries that change the environment of the whole process when they are imported.
 
-Pandera sets PYARROW_IGNORE_TIMEZONE, and from then on Arrow takes noon in Berlin for noon in UTC, in code that has nothing to
-do with it. Feast sets PROMETHEUS_MULTIPROC_DIR, and from then on figures of the process go to files. Both were seen, in tests
-that failed when they ran after others.
+Pandera sets PYARROW_IGNORE_TIMEZONE, and from then on Arrow takes noon in Berlin for noon in UTC, in code that knows nothing of
+it. Feast sets PROMETHEUS_MULTIPROC_DIR, and from then on figures of the process go to files. Both were seen, in tests that
+failed when they ran after others.
 """
 
 import contextlib
