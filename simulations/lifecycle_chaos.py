@@ -24,7 +24,7 @@ class LifecycleDrill(Drill):
     def warm(self, labelled: Counter[str]) -> bool:
         return bool(labelled)
 
-    async def prepare(self, registry: Registry, number: int) -> None:  # noqa: ARG002
+    async def prepare(self, registry: Registry, number: int) -> None:
         """Nothing: whatever has become champion is what the next training starts from."""
 
     async def through(self, approver: Person, number: int) -> dict[str, Any]:
