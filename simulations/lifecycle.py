@@ -51,10 +51,12 @@ class _Lifecycle(Story):
     """What both stories have in common."""
 
     fault = ""
+    must_hold = ("*",)
 
     def policies(self, template: str) -> str:
         environment = {"OPPEN_FLIGHTS_SHIFT_WEEKS": str(self._shift // timedelta(weeks=1)), "OPPEN_DRILL_FAULT": self.fault}
-        return template.replace("{python}", sys.executable).replace("{environment}", json.dumps(environment))
+        filled = template.replace("{python}", sys.executable).replace("{must_hold}", json.dumps(self.must_hold))
+        return filled.replace("{environment}", json.dumps(environment))
 
     async def open(self) -> tuple[Person, Person, Replay, Registry, asyncio.Event, asyncio.Task[None]]:
         """The platform with its first champion, and traffic on it."""
@@ -229,6 +231,9 @@ class _Good(_Lifecycle):
 
 class _Bad(_Lifecycle):
     fault = FAULT
+    must_hold = ("accuracy", "auc", "log_loss")
+    """A team that looks at the whole and at no part of it. By the default policy the evaluation itself finds the fault, in the
+    flights from Newark."""
 
     async def tell(self) -> tuple[Checks, dict[str, Any]]:
         operator, approver, replay, _registry, stop, traffic = await self.open()
