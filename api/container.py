@@ -39,12 +39,15 @@ from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
 from tools.quarantines.port import Quarantines
 from tools.registry.port import Registry
+from tools.rollouts.gateway import GatewayTraffic
+from tools.rollouts.port import Traffic
 from tools.serving.port import Serving
 from tools.telemetry.port import Telemetry
 from tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from api.work.runner import Runner
+    from tools.rollouts.flagger import FlaggerTraffic
 
 log = structlog.get_logger()
 
@@ -71,10 +74,25 @@ class Adapters:
     notify: Notifier
     quarantines: Quarantines
     jobs: Jobs
+    flagger: "FlaggerTraffic | None" = None
+    """What moves the traffic of rollouts, where it is not the serving layer."""
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.flagger or GatewayTraffic(self.serving)
 
     @property
     def toolbox(self) -> Toolbox:
-        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines, self.jobs)
+        return Toolbox(
+            self.registry,
+            self.serving,
+            self.predictions,
+            self.telemetry,
+            self.notify,
+            self.quarantines,
+            self.jobs,
+            self.traffic,
+        )
 
 
 Decorate = Callable[[Adapters], Adapters]

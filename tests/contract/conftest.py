@@ -1,6 +1,7 @@
 from tests.contract.jobs import backend, cluster
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
 from tests.contract.registries import embedded_backend, server_backend, twin_backend
+from tests.contract.rollouts import moving, on
 
 __all__ = [
     "backend",
@@ -10,6 +11,8 @@ __all__ = [
     "embedded_predictions",
     "loads",
     "model",
+    "moving",
+    "on",
     "server_backend",
     "server_predictions",
     "store",
