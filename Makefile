@@ -54,8 +54,10 @@ bench: $(STAMP) ## All benchmarks, one after the other, each printing JSON (minu
 	@$(BIN)/python -m benchmarks.start --json
 	@$(BIN)/python -m benchmarks.drift --json
 	@$(BIN)/python -m benchmarks.drift_power --json
+	@$(BIN)/python -m benchmarks.validation --json
 	@$(BIN)/python -m simulations.drift_cases --json
 	@$(BIN)/python -m benchmarks.canary --json
+	@$(BIN)/python -m benchmarks.features --json
 
 clean: ## Remove .venv and every cache
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -9,20 +9,24 @@ from typing import Literal
 from pydantic import Field
 
 from agents.alerts import Severity
+from agents.datasets import Judgement
 from agents.drift.causes import DriftFinding
 from agents.drift.verdicts import Comparison
-from agents.policies import Monitor, Policies, Slo
+from agents.freshness import Freshness
+from agents.policies import DatasetMonitor, Monitor, Policies, Slo
 from agents.statistics import wilson
 from agents.wording import milliseconds, share
 from tools.predictions.port import VersionWindow, Volume
 from tools.values import Frozen, Instant
 
-NAMES: dict[Monitor, str] = {
+NAMES: dict[Monitor | DatasetMonitor, str] = {
     "drift": "ModelDrift",
     "data_quality": "ModelDataQuality",
     "skew": "ModelTrainingSkew",
     "performance": "ModelBelowSlo",
     "freshness": "ModelTrafficStopped",
+    "dataset_quality": "DatasetQuality",
+    "dataset_freshness": "DatasetStale",
 }
 """Monitor -> the alert's name."""
 _MOVED = frozenset({"covariate_drift", "label_shift", "concept_drift"})
@@ -31,7 +35,7 @@ _MOVED = frozenset({"covariate_drift", "label_shift", "concept_drift"})
 class Check(Frozen):
     """What one monitor says of one window."""
 
-    monitor: Monitor
+    monitor: Monitor | DatasetMonitor
     bad: bool | None
     """None: it cannot be told."""
     summary: str
@@ -139,3 +143,14 @@ def freshness(before: tuple[Volume, ...], silence: tuple[Volume, ...]) -> Check:
     if not was or since is None:
         return Check(monitor="freshness", bad=None, summary="Nothing came, and nothing had come before.")
     return Check(monitor="freshness", bad=True, summary=f"No prediction has come since {since:%Y-%m-%d %H:%M} UTC.")
+
+
+def dataset_quality(found: Judgement) -> Check:
+    """Critical where nothing is taken in any more."""
+    refused = any(each.respect == "refused" for each in found.degradations)
+    severity: Severity = "critical" if refused else "warning"
+    return Check(monitor="dataset_quality", bad=found.bad, summary=found.summary, severity=severity)
+
+
+def dataset_freshness(found: Freshness) -> Check:
+    return Check(monitor="dataset_freshness", bad=found.bad, summary=found.summary)

@@ -18,8 +18,7 @@ from agents.actions import Risk
 from agents.drift.rules import DriftRules
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
 from agents.schedules import known as cron_known
-from agents.units import Duration, Share
-from tools.values import Frozen, Instant
+from tools.values import Duration, Frozen, Instant, Share
 
 # A set has no order of its own, and that of strings differs from process to process: unsorted, so would the hash.
 Models = Annotated[frozenset[str], PlainSerializer(sorted, when_used="json")]
@@ -144,6 +143,57 @@ class Monitors(Frozen):
     repeat: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
     """What is still bad is said again, as Alertmanager does: an incident that was closed opens again then, and one that is
     open, or still in people's hands, takes it in. Not more often: inputs that moved without harm stay so for weeks."""
+
+
+DatasetMonitor = Literal["dataset_quality", "dataset_freshness"]
+
+
+class Dataset(Frozen):
+    """What a table of raw data is watched for: batches that are worse than those before, and batches that do not come."""
+
+    enabled: tuple[DatasetMonitor, ...] = ("dataset_quality", "dataset_freshness")
+    every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=1)
+    """How often it is looked at; ends at multiples of it, as windows of models do."""
+    repeat: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
+    """What is still bad is raised again so often, as monitors of models do."""
+    model: str = ""
+    """The model that it feeds, whose incidents its alerts then are; empty: they are of the component `data:TABLE`."""
+    history: int = Field(default=60, ge=10, le=1_000)
+    """The latest batches, among which what is usual is found: after half of them a change has become usual."""
+    min_history: int = Field(default=8, ge=3)
+    """Batches before the judged ones; with fewer, one odd one among them is no exception yet."""
+    in_a_row: int = Field(default=2, ge=1, le=20)
+    """So many batches, one after the other, have to be worse in the same way: one odd batch wakes nobody."""
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """How often a batch like those before may be called worse, over all that is looked at in it; twice in a row far more
+    seldom. Beside the sizes below."""
+    min_null_rise: Share = 0.05
+    """Rise of the share of nulls in a column: as for the inputs of models."""
+    min_bad_rise: Share = 0.02
+    """Rise of the share of quarantined rows. Schemas refuse above 5 %, and who looks wants to know before."""
+    min_rows_share: Share = 0.5
+    """A batch of fewer than this share of the usual rows lacks something; holidays seldom take more than half."""
+    min_level_shift: Annotated[float, Field(gt=0)] = 1.0
+    """Of a column of numbers, in its usual deviations within a batch: beyond it most of the values are new ones."""
+    spread_factor: Annotated[float, Field(gt=1)] = 2.0
+    """So many times wider, or narrower, than usual."""
+    min_new_share: Share = 0.05
+    """Of the rows, with values that no batch had before."""
+    max_age: Duration | None = None
+    """Of the newest batch. None: by the table's own rhythm, `silence_factor` says how."""
+    silence_factor: Annotated[float, Field(gt=1)] = 4.0
+    """So many times the usual pause between batches is silence: a daily table may rest over a long weekend."""
+    max_event_age: Duration | None = None
+    """Of the newest event in it; None: only the arrival of batches is watched."""
+
+
+class FeatureStore(Frozen):
+    """How often features are computed and brought online."""
+
+    every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=1)
+    """At multiples of it. Windows of the reference features end at full hours: more often brings online nothing new."""
+    retry: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
+    """After a run that failed: one takes seconds of a core before it can fail."""
 
 
 _QUORUM = {Risk.NONE: 1, Risk.LOW: 1, Risk.MEDIUM: 1, Risk.HIGH: 2}
@@ -292,12 +342,16 @@ class Policies(Frozen):
     rollouts: Rollouts = Rollouts()
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
+    features: FeatureStore = FeatureStore()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()
     freezes: tuple[Freeze, ...] = ()
     slo: Slo = Slo()
     models: dict[str, ModelPolicy] = Field(default_factory=dict)
+    dataset: Dataset = Dataset()
+    datasets: dict[str, Dataset] = Field(default_factory=dict)
+    """By table, in place of `dataset`."""
     metrics: tuple[Metric, ...] = ()
     """None by default: which exporters run beside a model is known to its installation only."""
     notify_channel: str = "ops"
@@ -320,6 +374,9 @@ class Policies(Frozen):
 
     def monitors_of(self, model: str) -> Monitors:
         return self.model(model).monitors or self.monitors
+
+    def dataset_of(self, table: str) -> Dataset:
+        return self.datasets.get(table, self.dataset)
 
     def training_of(self, model: str) -> Training:
         return self.model(model).training

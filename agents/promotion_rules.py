@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agents.units import Duration, Share
-from tools.values import Frozen
+from tools.values import Duration, Frozen, Share
 
 Level = Annotated[float, Field(gt=0, lt=0.5)]
 Margin = Annotated[float, Field(gt=0, lt=1)]

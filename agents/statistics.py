@@ -20,6 +20,40 @@ def normal_tail(z: float) -> float:
     return math.erfc(abs(z) / math.sqrt(2))
 
 
+def student_tail(t: float, degrees: float) -> float:
+    """P(|T| >= |t|) for Student's T: the regularised incomplete beta function I_x(d / 2, 1 / 2) at x = d / (d + t²).
+
+    Abramowitz and Stegun, 26.7.1 and 26.5.8 (continued fraction, by Lentz's method as in Numerical Recipes 6.4).
+    """
+    if degrees <= 0:
+        raise ValueError("Student's distribution has more than 0 degrees of freedom")
+    if not math.isfinite(t):
+        return 0.0
+    x, a, b = degrees / (degrees + t * t), degrees / 2, 0.5
+    if x >= 1.0:
+        return 1.0
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return min(1.0, front * _beta_fraction(a, b, x) / a)
+    return max(0.0, 1.0 - front * _beta_fraction(b, a, 1 - x) / b)
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    tiny = 1e-300
+    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
+    value = d
+    for n in range(1, _MAX_TERMS):
+        even = n * (b - n) * x / ((a + 2 * n - 1) * (a + 2 * n))
+        odd = -(a + n) * (a + b + n) * x / ((a + 2 * n) * (a + 2 * n + 1))
+        for step in (even, odd):
+            d = 1 / ((1 + step * d) or tiny)
+            c = (1 + step / c) or tiny
+            value *= c * d
+        if abs(c * d - 1) < _PRECISION:
+            break
+    return value
+
+
 def two_proportions(hits: int, total: int, other_hits: int, other_total: int) -> float:
     """p-value for two shares being one, by the pooled z-test.
 

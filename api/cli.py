@@ -16,6 +16,8 @@ import typer
 
 from api.cli_data import data
 from api.cli_drift import drift
+from api.cli_features import features
+from api.cli_lineage import lineage
 from api.cli_remote import approvals, audit, autonomy, incidents
 from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
 
@@ -34,6 +36,8 @@ for name, group in {
     "audit": audit,
     "data": data,
     "drift": drift,
+    "lineage": lineage,
+    "features": features,
 }.items():
     app.add_typer(group, name=name)
 

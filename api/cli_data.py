@@ -1,69 +1,119 @@
 """`oppen data`: raw data on its way into the lake, without a server."""
 
-import sys
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.terminal import JsonFlag, Refused, WrongUse, emit, show
+from api import cli_quality
+from api.terminal import JsonFlag, Refused, emit, show
+from pipelines.options import SOURCE, takes_reading
+from tools.sources.reading import Reading
 
 if TYPE_CHECKING:
-    from tools.sources.opening import Reading
     from tools.tables.port import ColumnProfile
 
 data = typer.Typer(no_args_is_help=True, help="Raw data: brought in once, and looked at.")
+cli_quality.register(data)
 
 
 @data.command("ingest")
+@takes_reading
 def ingest(
-    source: Annotated[str, typer.Argument(help="A file, a folder or a quoted glob of .parquet, .csv, .jsonl, .ndjson.")],
-    to: Annotated[Path, typer.Option("--to", help="The lake: a folder, with a folder of Parquet for each table.")],
+    reading: Reading,
+    source: Annotated[str, typer.Argument(help=SOURCE)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="The lake: a folder, for Parquet; chdb://FOLDER, for the embedded ClickHouse; clickhouse://user@host:port/database,"
+            " clickhouses://, http:// or https:// for a server, with its password in OPPEN_LAKE_PASSWORD.",
+        ),
+    ],
     table: Annotated[str, typer.Option(help="In the lake; default: what the source is called.")] = "",
-    key: Annotated[str, typer.Option(help="Of the one file, in place of its name, size and content.")] = "",
-    batch_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="In memory at a time.")] = 65_536,
-    batches: Annotated[int | None, typer.Option(min=1, help="End after so many new files.")] = None,
+    batches: Annotated[int | None, typer.Option(min=1, help="End after so many new ones.")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="What the rows have to be: YAML, as `oppen data infer` writes it.")
+    ] = None,
     keep_not_finite: Annotated[bool, typer.Option(help="Store NaN and infinities instead of quarantining their rows.")] = False,
+    lineage: Annotated[
+        str,
+        typer.Option(
+            envvar="OPPEN_LINEAGE",
+            metavar="FILE|URL|off",
+            help="Where to tell what came from where; default: _lineage.jsonl in the lake. For a URL the key is OPPEN_KEY.",
+        ),
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Store what the source has and the lake has not. The same batch twice is once; what is interrupted leaves nothing half.
 
     Exit code 0 also when rows were quarantined; 1 when a batch was refused or is broken, or somebody cancelled.
     """
-    from tools.sources.opening import Reading
-
-    reading = Reading(batch_rows, key or None)
-    found = _ingested(source, to, table, reading, keep_not_finite=keep_not_finite, batches=batches)
-    emit(found, as_json, _told(found))
+    found = _ingested(source, to, table, reading, lineage, schema, keep_not_finite=keep_not_finite, batches=batches)
+    words = found.pop("words", [])
+    emit(found, as_json, "\n".join([_told(found), *words]))
     if not found["ok"]:
         raise typer.Exit(1)
 
 
 def _ingested(
-    url: str, to: Path, table: str, reading: "Reading", *, keep_not_finite: bool, batches: int | None
+    url: str,
+    to: str,
+    table: str,
+    reading: Reading,
+    lineage: str,
+    schema: Path | None,
+    *,
+    keep_not_finite: bool,
+    batches: int | None,
 ) -> dict[str, Any]:
     from tools.tables.memory import frugal
 
     frugal()
-    from contextlib import closing
+    from contextlib import ExitStack, closing
 
+    from api.telling import told
     from pipelines.cancelling import by_signals
     from pipelines.ingest import Options, ingest
+    from pipelines.validate import Validation
+    from tools.clickhouse.connection import without_password
     from tools.clock import SystemClock
     from tools.errors import PortError
-    from tools.lake.parquet import ParquetLake
+    from tools.lake.opening import open_lake
     from tools.sources.opening import open_source
 
     clock = SystemClock()
     options = Options(finite=not keep_not_finite, most_batches=batches)
+    rules = cli_quality.read_schema(schema) if schema is not None else None
     try:
-        with by_signals() as cancellation, closing(open_source(url, reading)) as source, closing(ParquetLake(to)) as lake:
-            name = table or _as_name(source.label)
-            with lake.open(name) as opened:
-                found = ingest(source, opened, options=options, progress=_progress, cancellation=cancellation, clock=clock)
+        with ExitStack() as stack:
+            cancellation = stack.enter_context(by_signals())
+            source = stack.enter_context(closing(open_source(url, reading)))
+            lake = stack.enter_context(closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))))
+            name = table or (rules.table if rules is not None else cli_quality.as_name(source.label))
+            opened = stack.enter_context(lake.open(name))
+            stored, ended = stack.enter_context(told(lineage, url, source.label, to, name, opened))
+            checks = stack.enter_context(closing(Validation.of_table(rules, opened, clock))) if rules is not None else None
+            found = ingest(
+                source,
+                opened,
+                checks=checks,
+                options=options,
+                progress=cli_quality.progress,
+                cancellation=cancellation,
+                clock=clock,
+                stored=stored,
+            )
+            ended(found)
     except PortError as error:
         raise Refused(str(error)) from error
-    return {"ok": found.ok, "table": name, "to": str(to), **found.model_dump(mode="json")}
+    answer = {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}
+    if checks is not None and rules is not None:
+        answer["validation"] = {"schema_version": rules.version, "batches": cli_quality.told(checks.outcomes)}
+        answer["words"] = cli_quality.in_words(checks.outcomes)
+    return answer
 
 
 @data.command("profile")
@@ -125,20 +175,6 @@ def _table(columns: list[dict[str, Any]]) -> Any:
         distinct = "many" if each["distinct"] is None else f"{each['distinct']:,}"
         grid.add_row(each["name"], each["type"], f"{each['nulls']:,}", distinct, *numbers, top)
     return grid
-
-
-def _as_name(label: str) -> str:
-    import re
-
-    name = re.sub(r"\W", "_", label, flags=re.ASCII).strip("_")
-    if not name:
-        raise WrongUse("say with --table what the table is to be called")
-    return name if name[0].isalpha() else f"t_{name}"
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        typer.echo(text, err=True)
 
 
 def _told(found: dict[str, Any]) -> str:

@@ -1,11 +1,13 @@
 """`oppen drift`: what can be said about two tables without a server."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.terminal import JsonFlag, Refused, WrongUse, emit, show
+from tools.reports.port import MOST_ROWS
 
 if TYPE_CHECKING:
     from agents.drift.rules import Method
@@ -64,6 +66,46 @@ def compare(reference: Table, current: Table, method: Methods = None, as_json: J
     for name, reason in profiled.left_out.items():
         typer.echo(f"Not compared: {name} ({reason}).")
     typer.echo(f"{seconds} s")
+
+
+@drift.command("report")
+def report(
+    reference: Table,
+    current: Table,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    rows: Annotated[int, typer.Option(min=1_000, max=MOST_ROWS, help="Of each side, at most; a sample of more.")] = MOST_ROWS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Evidently's report of two tables as one HTML file, on a sample of each whose size it states."""
+    import asyncio
+    import tempfile
+
+    from tools.errors import PortError
+    from tools.reports.evidently import draw, require_evidently
+    from tools.reports.sampling import sample
+    from tools.tables.opening import open_table
+
+    try:
+        require_evidently()
+        with tempfile.TemporaryDirectory(prefix="oppen-report-") as folder:
+            paths = Path(folder) / "reference.parquet", Path(folder) / "current.parquet"
+            sides = [
+                sample(open_table(name), _without_password(name), rows, path)
+                for name, path in zip((reference, current), paths, strict=True)
+            ]
+            made = asyncio.run(draw((paths[0], sides[0]), (paths[1], sides[1]), out.absolute()))
+    except PortError as error:
+        raise Refused(str(error)) from error
+    except OSError as error:
+        raise Refused(f"{out}: {error.strerror}") from error
+    told = {"out": str(out), "reference": sides[0].model_dump(), "current": sides[1].model_dump(), **made.model_dump()}
+    emit(told, as_json, f"{out}: {made.columns} columns. Reference: {sides[0]}. Current: {sides[1]}.")
+
+
+def _without_password(name: str) -> str:
+    import re
+
+    return re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", name)
 
 
 def _methods(names: list[str] | None) -> "list[Method]":

@@ -23,20 +23,26 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.checkpoints import open_checkpoints
 from api.work.chores import Chore
+from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
+from api.work.features import JobProcess, Materializing
 from api.work.intake import Intake
+from api.work.lineage import LineageFile
 from api.work.monitors import Watch
 from api.work.progress import Progress
+from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
+from tools.features.port import Features
 from tools.jobs.port import Jobs
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
+from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
 from tools.registry.port import Registry
 from tools.rollouts.gateway import GatewayTraffic
@@ -57,6 +63,8 @@ _LOAD = timedelta(milliseconds=500)
 """How often new segments are looked for; the gateway completes one every few seconds."""
 _WATCH = timedelta(seconds=30)
 """How soon a window that has ended is looked at."""
+_TRACE = timedelta(seconds=2)
+"""How often new lines in the file of lineage are looked for; jobs take minutes."""
 _TIDY = timedelta(hours=1)
 """How often rows that have served are dropped."""
 _BUILD = _WARM = timedelta(seconds=1)
@@ -147,16 +155,27 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         loader = Loader(adapters.predictions, settings.segment_folder)
         sweep = [Chore(name, part, _SWEEP) for name, part in Sweep(database, engine, approvals, clock).parts.items()]
         load = Chore("load", loader.sweep, _LOAD)
-        warm = Chore("warm", lambda: _warm(adapters), _WARM)
+        features = _open_features(settings, clock, stack)
+        warm = Chore("warm", lambda: _warm(adapters, features), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
         tidy = Chore("tidy", tidying.once, _TIDY)
+        sweeping = LineageFile(database, settings.lineage_file, clock)
+        trace = Chore("lineage", sweeping.once, _TRACE)
         intake = Intake(database, policy, clock)
         watching = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
         # On a clock that passes days in seconds, windows end as quickly.
-        watch = Chore("watch", watching.once, _WATCH if settings.clock == "system" else _SWEEP)
-        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch)
+        often = _WATCH if settings.clock == "system" else _SWEEP
+        watch = Chore("watch", watching.once, often)
+        repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace, *_materializing(settings, policy, clock))
+        histories = open_histories(settings)
+        if histories is not None:
+            tables = DatasetWatch(database, intake, histories, policy, clock)
+            repeated = (*repeated, Chore("watch datasets", tables.once, often))
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
+
+        reports = Reports(adapters.predictions, settings.home / "reports")
+        stack.push_async_callback(reports.close)
 
         yield Services(
             database=database,
@@ -172,7 +191,10 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             predictions=adapters.predictions,
             quarantines=adapters.quarantines,
             jobs=adapters.jobs,
-            checks=_checks(settings, database, adapters),
+            reports=reports,
+            datasets=histories,
+            features=features,
+            checks=_checks(settings, database, adapters, features),
             required=frozenset({"database"}),
             lag=loader.lag,
             chores=(build, *repeated, warm),
@@ -182,7 +204,18 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         )
 
 
-def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mapping[str, Callable[[], Awaitable[None]]]:
+def open_histories(settings: Settings) -> Histories | None:
+    """None: no lake is configured."""
+    if not settings.lake:
+        return None
+    from tools.quality.lakes import LakeHistories
+
+    return LakeHistories(settings.lake, settings.lake_password.get_secret_value() if settings.lake_password else None)
+
+
+def _checks(
+    settings: Settings, database: Database, adapters: Adapters, features: Features | None
+) -> Mapping[str, Callable[[], Awaitable[None]]]:
     checks = {
         "database": database.ping,
         "registry": adapters.registry.ping,
@@ -191,7 +224,26 @@ def _checks(settings: Settings, database: Database, adapters: Adapters) -> Mappi
         "notify": adapters.notify.ping,
         "jobs": adapters.jobs.ping,
     }
+    if features is not None:
+        checks["features"] = features.ping
     return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
+
+
+def _open_features(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Features | None:
+    from tools.features.offloaded import OffloadedFeatures
+
+    if (place := settings.feature_place) is None:
+        return None
+    features = OffloadedFeatures(place, clock)
+    stack.push_async_callback(features.close)
+    return features
+
+
+def _materializing(settings: Settings, policies: Callable[[], Policies], clock: Clock) -> tuple[Chore[Any], ...]:
+    """None where no lake is named: then somebody else computes, and here features are only looked up."""
+    if (job := settings.feature_job) is None or not settings.lake:
+        return ()
+    return (Chore("materialize", Materializing(JobProcess(job), lambda: policies().features, clock).once, _WATCH),)
 
 
 async def _open_adapters(settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack) -> Adapters:
@@ -257,9 +309,15 @@ async def _build_runner(
     return built
 
 
-async def _warm(adapters: Adapters) -> None:
+async def _warm(adapters: Adapters, features: Features | None) -> None:
     """Have the slow libraries in their child processes before the first investigation asks for them."""
-    for name, first in (("predictions", adapters.predictions.models), ("registry", adapters.registry.models)):
+    slow: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+        ("predictions", adapters.predictions.models),
+        ("registry", adapters.registry.models),
+    ]
+    if features is not None:
+        slow.append(("features", features.ping))
+    for name, first in slow:
         try:
             await first()
         except PortError as error:

@@ -46,10 +46,12 @@ async def examine() -> list[Finding]:
         _ask("database", True, lambda: _database(found), "check OPPEN_DATABASE_URL, and that the server runs"),
         _ask("registry", False, lambda: _registry(found), "check OPPEN_MLFLOW_URI"),
         _ask("prediction store", False, lambda: _predictions(found), "check OPPEN_PREDICTIONS_URL"),
+        *([_ask("lake", False, lambda: _lake(found), "check OPPEN_LAKE and OPPEN_LAKE_PASSWORD")] if found.lake else []),
         _ask(
             "gateway", False, lambda: _get(f"{found.gateway_url}/v2/health/ready"), "start it: python -m gateway --model NAME"
         ),
         _ask("metrics system", False, lambda: _prometheus(found), "check OPPEN_PROMETHEUS_URL"),
+        _ask("feature store", False, lambda: _features(found), "see docs/features.md"),
         _ask("channels", False, lambda: _channels(found), "check OPPEN_CHANNELS"),
         _ask(
             "service",
@@ -107,10 +109,31 @@ async def _predictions(found: Settings) -> str:
     return f"the embedded engine, {found.predictions.removeprefix('chdb://')}"
 
 
+async def _lake(found: Settings) -> str:
+    from api.container import open_histories
+
+    histories = open_histories(found)
+    assert histories is not None
+    return f"{len(await histories.tables()):,} tables"
+
+
 async def _prometheus(found: Settings) -> str:
     if not found.prometheus_url:
         return "none (OPPEN_PROMETHEUS_URL): investigations do without, and say so"
     return await _get(f"{found.prometheus_url}/-/healthy")
+
+
+async def _features(found: Settings) -> str:
+    if found.features is None:
+        return "none (OPPEN_FEATURES)"
+    if importlib.util.find_spec("feast") is None:
+        raise ValueError("Feast is not installed: install oppen[features]")
+    from pipelines.features import definitions
+    from tools.clickhouse.connection import without_password
+
+    views = await asyncio.to_thread(definitions, found.feature_definitions)
+    computed = f"from the lake {without_password(found.lake)}" if found.lake else "by somebody else (OPPEN_LAKE names no lake)"
+    return f"{len(views)} views in {found.features.absolute()}, computed {computed}"
 
 
 async def _channels(found: Settings) -> str:

@@ -80,6 +80,10 @@ class TooManyFailures(Problem):
     status, code, title = 429, "too-many-failures", "Too many failed attempts from this address"
 
 
+class NotInstalledHere(Problem):
+    status, code, title = 501, "not-installed", "This installation lacks what this needs"
+
+
 class Overloaded(Problem):
     """Alertmanager never retries a 429, so overload is a 503."""
 

@@ -15,6 +15,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from api import addresses
+from pipelines.feature_jobs import Job
+from tools.features.addresses import Place
 from tools.jobs.manifests import Settings as ClusterJobs
 from tools.values import Frozen
 
@@ -72,6 +74,11 @@ class Settings(BaseSettings):
     """`sqlite:////absolute/mlflow.db` or a tracking server's URL; default: SQLite in `home`."""
     predictions_url: str = ""
     """`chdb:///absolute/folder` or `clickhouse://user:password@host:8123/database`; default: the embedded engine in `home`."""
+    lake: str = ""
+    """Raw data, whose tables are watched and that features are computed from: a folder of Parquet, `chdb:///absolute/folder` or
+    `clickhouse://user@host:8123/database`. Empty: none."""
+    lake_password: SecretStr | None = None
+    """Of the server, unless the URL has one."""
     segments: Path | None = None
     """Folder of the gateway's segment files to load; default: `home/gateway/segments`."""
     gateway_url: str = "http://127.0.0.1:8080"
@@ -87,8 +94,19 @@ class Settings(BaseSettings):
     prometheus_token: SecretStr | None = None
     channels: dict[str, list[SecretStr]] = Field(default_factory=dict)
     """Channel -> Apprise URLs, e.g. `{"ops": ["slack://..."]}`; default: everything goes to `home/outbox.jsonl`."""
+    features: Path | None = None
+    """Folder of the feature store; none: there is no feature store, and the service says so."""
+    features_registry: SecretStr | None = None
+    """`postgresql://...` or `sqlite:///PATH`, to share definitions; default: a file in `features`."""
+    features_online: SecretStr | None = None
+    """`redis://[user:password@]host:port/number` (`rediss://`: TLS); default: SQLite in `features`."""
+    feature_definitions: str = Field(default="pipelines.flight_features", pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    """Module whose `VIEWS` are computed. It is imported and run."""
     policies: Path | None = None
     """YAML file; default: the documented defaults."""
+    lineage: str = ""
+    """Where jobs tell what came from where: a file, which the service takes in, or an address; default: `home/lineage.jsonl`.
+    `off`: the commands tell nothing."""
     clock: str = Field(default="system", pattern="^(system|shared:.+)$")
     """`system`, or `shared:PATH` in a demo."""
     senders: dict[str, Sender] = Field(default_factory=dict)
@@ -124,6 +142,25 @@ class Settings(BaseSettings):
     @classmethod
     def _predictions(cls, url: str) -> str:
         return _of_scheme(url, "chdb", "clickhouse", "clickhouses", "http", "https")
+
+    @field_validator("lake")
+    @classmethod
+    def _lake(cls, url: str) -> str:
+        return _of_scheme(url, "", "file", "chdb", "clickhouse", "clickhouses", "http", "https")
+
+    @field_validator("features_registry")
+    @classmethod
+    def _registry(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _of_scheme(url.get_secret_value(), "sqlite", "postgresql")
+        return url
+
+    @field_validator("features_online")
+    @classmethod
+    def _online(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _of_scheme(url.get_secret_value(), "redis", "rediss")
+        return url
 
     @field_validator("gateway_url", "prometheus_url", "public_url")
     @classmethod
@@ -172,6 +209,31 @@ class Settings(BaseSettings):
     def first_key(self) -> Path:
         """Where the first start leaves an admin key."""
         return self.home.absolute() / "first-admin-key"
+
+    @property
+    def lineage_file(self) -> Path | None:
+        """The file of events that the service takes in; None where jobs send them to an address, or nowhere."""
+        if self.lineage == "off" or self.lineage.startswith(("http://", "https://")):
+            return None
+        return Path(self.lineage.removeprefix("file://")).expanduser() if self.lineage else self.home / "lineage.jsonl"
+
+    @property
+    def feature_place(self) -> Place | None:
+        if self.features is None:
+            return None
+        registry, online = (
+            given.get_secret_value() if given else "" for given in (self.features_registry, self.features_online)
+        )
+        return Place(self.features.absolute(), registry, online)
+
+    @property
+    def feature_job(self) -> Job | None:
+        """None: there is no feature store."""
+        if (place := self.feature_place) is None:
+            return None
+        password = self.lake_password.get_secret_value() if self.lake_password else None
+        lineage = self.lineage or str(self.home.absolute() / "lineage.jsonl")
+        return Job(place, self.lake, self.feature_definitions, self.clock, password, lineage, self.home.absolute())
 
     @property
     def segment_folder(self) -> Path:

@@ -4,18 +4,25 @@ Exit code 0, 1 (it failed) or 2 (wrong use). Heavy libraries are imported after 
 """
 
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipelines.faults import LostArrivals
 from pipelines.flights import DataMissing, Flights, load
+from pipelines.ingest_command import command as ingest
 from pipelines.jobs import train_and_register
+from pipelines.lineage import OFF, default_file
 from tools.errors import PortError
+from tools.lineage.opening import open_lineage
+from tools.lineage.port import LineageWriter
 from tools.values import Window
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -30,6 +37,14 @@ _Fault = Annotated[
     typer.Option(
         metavar="lost-arrivals:ORIGIN,...",
         help="For drills: count every flight from these airports as on time, as if its arrival message had been lost.",
+    ),
+]
+_Lineage = Annotated[
+    str,
+    typer.Option(
+        envvar="OPPEN_LINEAGE",
+        metavar="FILE|URL|off",
+        help="Where to tell what a version was made from; default: lineage.jsonl beside MLflow's database, or in OPPEN_HOME.",
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print each result as one line of JSON.")]
@@ -54,6 +69,9 @@ def jobs() -> None:
     """Jobs of the platform."""
 
 
+app.command("ingest")(ingest)
+
+
 @app.command()
 def train(
     tracking_uri: _TrackingUri,
@@ -62,13 +80,15 @@ def train(
     end: _To = "2013-03-01",
     seed: _Seed = 7,
     fault: _Fault = "",
+    lineage: _Lineage = "",
     as_json: _Json = False,
 ) -> None:
     """Train the reference model on a window of flights and register it as a new version."""
     report = _Report(as_json=as_json)
     window, spoilt = _window(start, end), _fault(fault)
-    flights = _flights(report)
-    report.result(train_and_register(flights, window, seed, spoilt, tracking_uri, model, report.progress))
+    with _writer(lineage, tracking_uri) as writer:
+        flights = _flights(report)
+        report.result(train_and_register(flights, window, seed, spoilt, tracking_uri, model, report.progress, writer))
 
 
 @app.command()
@@ -81,14 +101,28 @@ def drill(
     then_end: Annotated[str, typer.Option("--then-to", metavar="YYYY-MM-DD")] = "2013-03-08",
     seed: _Seed = 7,
     fault: _Fault = "lost-arrivals:JFK,LGA",
+    lineage: _Lineage = "",
     as_json: _Json = False,
 ) -> None:
     """Register two versions: a good one, and a later one whose retraining had a fault. Each is reported when it is there."""
     report = _Report(as_json=as_json)
     good, later, spoilt = _window(start, end), _window(then_start, then_end), _fault(fault)
-    flights = _flights(report)
-    report.result(train_and_register(flights, good, seed, None, tracking_uri, model, report.progress))
-    report.result(train_and_register(flights, later, seed, spoilt, tracking_uri, model, report.progress))
+    with _writer(lineage, tracking_uri) as writer:
+        flights = _flights(report)
+        report.result(train_and_register(flights, good, seed, None, tracking_uri, model, report.progress, writer))
+        report.result(train_and_register(flights, later, seed, spoilt, tracking_uri, model, report.progress, writer))
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="Folder, which is made.")],
+    as_json: _Json = False,
+) -> None:
+    """Write the flights, a file a month, and their weather as raw data: what the reference features are computed from."""
+    from pipelines.flight_features import export as write
+
+    files = write(to)
+    typer.echo(json.dumps({"files": files}) if as_json else "\n".join(files))
 
 
 @app.command()
@@ -118,6 +152,18 @@ def _flights(report: _Report) -> Flights:
     return flights
 
 
+@contextmanager
+def _writer(destination: str, tracking_uri: str) -> Iterator[LineageWriter | None]:
+    """Raises PermanentError for what is no destination."""
+    if destination == OFF:
+        yield None
+        return
+    home = Path(os.environ.get("OPPEN_HOME", ".oppen"))
+    key = os.environ.get("OPPEN_KEY", "")
+    with closing(open_lineage(destination or str(default_file(tracking_uri, home)), home=home, key=key)) as writer:
+        yield writer
+
+
 def _window(start: str, end: str) -> Window:
     try:
         first, after = (datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) for day in (start, end))
@@ -137,7 +183,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # Wrong use leaves it by SystemExit(2).
         app(list(arguments))
-    except (DataMissing, ValueError, PortError) as error:
+    except (DataMissing, OSError, ValueError, PortError) as error:
         typer.echo(f"failed: {error}", err=True)
         return 1
     return 0

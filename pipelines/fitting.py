@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,6 +31,8 @@ _NOT_EXACT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 @dataclass(frozen=True)
 class Fitted:
     accepted: pa.Table
+    numbers: "np.ndarray[Any, np.dtype[np.int64]]"
+    """Of the accepted rows, in their batch."""
     quarantined: pa.Table
     """As QUARANTINE."""
 
@@ -51,11 +54,11 @@ def plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
 
 
-def same_columns(found: pa.Schema, wanted: pa.Schema) -> None:
-    """Raises PermanentError, naming them, when columns are missing, too many or there twice."""
+def same_columns(found: pa.Schema, wanted: pa.Schema, optional: frozenset[str] = frozenset()) -> None:
+    """Raises PermanentError, naming them, when columns are missing, too many or there twice. `optional`: may be missing."""
     if twice := sorted({name for name in found.names if found.names.count(name) > 1}):
         raise PermanentError(f"column {twice[0]!r} is there twice")
-    missing = [name for name in wanted.names if name not in found.names]
+    missing = [name for name in wanted.names if name not in found.names and name not in optional]
     more = [name for name in found.names if name not in wanted.names]
     if missing or more:
         said = [f"column {name!r} is missing" for name in missing[:_SHOWN_COLUMNS]]
@@ -63,12 +66,15 @@ def same_columns(found: pa.Schema, wanted: pa.Schema) -> None:
         raise PermanentError(f"{'; '.join(said)} (the table has {', '.join(wanted.names[:20])})")
 
 
-def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool) -> Fitted:
-    """`finite`: a NaN or an infinity does not fit."""
-    same_columns(chunk.rows.schema, schema)
+def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool, optional: frozenset[str] = frozenset()) -> Fitted:
+    """`finite`: a NaN or an infinity does not fit. `optional`: columns that are nulls where the chunk lacks them."""
+    same_columns(chunk.rows.schema, schema, optional)
     columns: list[pa.Array] = []
     reasons: dict[int, list[str]] = defaultdict(list)
     for field in schema:
+        if field.name not in chunk.rows.schema.names:
+            columns.append(pa.nulls(chunk.rows.num_rows, field.type))
+            continue
         values = _flat(chunk.rows[field.name])
         fitting = _converted(values, field.type, chunk.text)
         if fitting is None:
@@ -84,7 +90,7 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool) -> Fitted:
     rows = pa.Table.from_arrays(columns, schema=schema)
     misread = [(each.row, each.reason, each.record) for each in chunk.misread]
     if not reasons:
-        return Fitted(rows, quarantine(misread))
+        return Fitted(rows, chunk.numbers, quarantine(misread))
     places = sorted(reasons)
     records = chunk.rows.take(pa.array(places)).to_pylist()
     misfits = [
@@ -92,7 +98,8 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool) -> Fitted:
         for place, record in zip(places, records, strict=True)
     ]
     kept = pc.invert(pc.is_in(pa.array(range(rows.num_rows), pa.int64()), pa.array(places, pa.int64())))
-    return Fitted(rows.filter(kept), quarantine(sorted([*misread, *misfits])))
+    numbers = np.delete(chunk.numbers, places)
+    return Fitted(rows.filter(kept), numbers, quarantine(sorted([*misread, *misfits])))
 
 
 def quarantine(rows: Iterable[tuple[int | None, str, str]]) -> pa.Table:

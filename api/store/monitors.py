@@ -1,4 +1,4 @@
-"""SQL about where monitors stand: one row for each monitor of each model, which only ever moves on."""
+"""SQL about where monitors stand: one row for each monitor of each subject, which only ever moves on."""
 
 from datetime import datetime
 
@@ -9,27 +9,29 @@ from api.store.records import MonitorRecord
 from api.store.sessions import ReadSession, Transaction
 
 
-async def of_model(session: ReadSession, model: str) -> dict[str, MonitorRecord]:
+async def of_subject(session: ReadSession, subject: str) -> dict[str, MonitorRecord]:
     """By monitor."""
-    found = await session.scalars(select(MonitorRecord).where(MonitorRecord.model == model))
+    found = await session.scalars(select(MonitorRecord).where(MonitorRecord.subject == subject))
     return {each.monitor: each for each in found}
 
 
-async def listing(session: ReadSession, model: str | None = None) -> list[MonitorRecord]:
-    """By model and monitor."""
-    query = select(MonitorRecord).order_by(MonitorRecord.model, MonitorRecord.monitor)
-    return list(await session.scalars(query if model is None else query.where(MonitorRecord.model == model)))
+async def listing(session: ReadSession, subject: str | None = None) -> list[MonitorRecord]:
+    """By subject and monitor."""
+    query = select(MonitorRecord).order_by(MonitorRecord.subject, MonitorRecord.monitor)
+    return list(await session.scalars(query if subject is None else query.where(MonitorRecord.subject == subject)))
 
 
-async def meet(transaction: Transaction, model: str, monitor: str, tick: datetime) -> None:
+async def meet(transaction: Transaction, subject: str, monitor: str, tick: datetime) -> None:
     """From the next window on it is looked at: what was before the first look is nobody's alarm."""
-    if await transaction.get(MonitorRecord, (model, monitor)) is None:
-        transaction.add(MonitorRecord(model=model, monitor=monitor, tick=tick, bad=None, streak=0, summary=""))
+    if await transaction.get(MonitorRecord, (subject, monitor)) is None:
+        transaction.add(MonitorRecord(subject=subject, monitor=monitor, tick=tick, bad=None, streak=0, summary=""))
 
 
-async def move(transaction: Transaction, model: str, check: Check, standing: Standing, tick: datetime, *, at: datetime) -> bool:
+async def move(
+    transaction: Transaction, subject: str, check: Check, standing: Standing, tick: datetime, *, at: datetime
+) -> bool:
     """Whether it moved on: another replica may have been there already."""
-    record = await transaction.get(MonitorRecord, (model, check.monitor), with_for_update=True)
+    record = await transaction.get(MonitorRecord, (subject, check.monitor), with_for_update=True)
     if record is None or record.tick >= tick:
         return False
     record.tick, record.bad, record.summary, record.checked_at = tick, check.bad, check.summary, at

@@ -285,11 +285,12 @@ class AutonomyRecord(Base):
 
 
 class MonitorRecord(Base):
-    """Where one monitor of one model stands."""
+    """Where one monitor of one subject stands."""
 
     __tablename__ = "monitors"
 
-    model: Mapped[str] = mapped_column(String(200), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(220), primary_key=True)
+    """`model:NAME` or `data:TABLE`."""
     monitor: Mapped[str] = mapped_column(String(32), primary_key=True)
     tick: Mapped[datetime]
     """End of the latest window that it was asked about."""
@@ -382,3 +383,46 @@ class NotificationRecord(Base):
     channel: Mapped[str] = mapped_column(String(100))
     message: Mapped[dict[str, Any]]
     sent_at: Mapped[datetime]
+
+
+class LineageEventRecord(Base):
+    """An OpenLineage event as it was told, without secrets; the same one twice is one row."""
+
+    __tablename__ = "lineage_events"
+    __table_args__ = (Index("lineage_events_run", "run_id", "event_time"),)
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(36))
+    event_type: Mapped[str] = mapped_column(String(16))
+    event_time: Mapped[datetime]
+    told_by: Mapped[str] = mapped_column(String(200))
+    """The principal who sent it, or the file that it stood in."""
+    received_at: Mapped[datetime]
+    event: Mapped[dict[str, Any]]
+
+
+class LineageNodeRecord(Base):
+    """What all events say of one dataset, batch, feature view, model version, job or run."""
+
+    __tablename__ = "lineage_nodes"
+
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """Digest of the id, which may be longer than an index takes."""
+    id: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(16))
+    namespace: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    version: Mapped[str | None] = mapped_column(Text)
+    facets: Mapped[dict[str, Any]]
+
+
+class LineageEdgeRecord(Base):
+    """By the keys of its ends."""
+
+    __tablename__ = "lineage_edges"
+    __table_args__ = (Index("lineage_edges_target", "target", "kind"),)
+
+    source: Mapped[str] = mapped_column(String(32), primary_key=True)
+    target: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    facets: Mapped[dict[str, Any]]

@@ -397,6 +397,65 @@ _QUALITY: dict[str, Any] = {
     "features": [{"name": "number2", "null_rate": 0.0, "null_rate_reference": 0.0, "faults": []}],
 }
 
+_LINEAGE: dict[str, Any] = {
+    "node": "features:trip_features@5c1d",
+    "nodes": [
+        {
+            "id": "features:trip_features@5c1d",
+            "kind": "features",
+            "namespace": "features",
+            "name": "trip_features",
+            "version": "5c1d",
+            "depth": 0,
+            "job": None,
+            "state": None,
+            "started_at": None,
+            "ended_at": None,
+            "facets": {"schema": {"fields": [{"name": "distance_mean_7d", "type": "double"}]}},
+        },
+        {
+            "id": "run:0198c0ff-ee00-7080-8000-0000000000aa",
+            "kind": "run",
+            "namespace": "oppen",
+            "name": "0198c0ff-ee00-7080-8000-0000000000aa",
+            "version": None,
+            "depth": 1,
+            "job": "job:oppen/features.trip_features",
+            "state": "COMPLETE",
+            "started_at": "2026-11-24T06:00:00Z",
+            "ended_at": "2026-11-24T06:00:09.204611Z",
+            "facets": {"oppen_code": {"package": "oppen", "version": "0.1.0", "commit": "c96e9d7", "changed": False}},
+        },
+        {
+            "id": "batch:trips/file:2026-11-23.parquet:18234:9f86d081",
+            "kind": "batch",
+            "namespace": "lake",
+            "name": "trips",
+            "version": "file:2026-11-23.parquet:18234:9f86d081",
+            "depth": 2,
+            "job": None,
+            "state": None,
+            "started_at": None,
+            "ended_at": None,
+            "facets": {"batch": {"name": "2026-11-23.parquet", "rows": 9120, "quarantined": 3}},
+        },
+    ],
+    "edges": [
+        {
+            "source": "run:0198c0ff-ee00-7080-8000-0000000000aa",
+            "target": "features:trip_features@5c1d",
+            "kind": "output",
+            "facets": {"outputStatistics": {"rowCount": 9120}},
+        },
+        {
+            "source": "batch:trips/file:2026-11-23.parquet:18234:9f86d081",
+            "target": "run:0198c0ff-ee00-7080-8000-0000000000aa",
+            "kind": "input",
+            "facets": {},
+        },
+    ],
+    "next_cursor": None,
+}
 _QUARANTINE: dict[str, Any] = {
     "id": "qua_0198c0ffee00700080000000000000aa",
     "model": "loans",
@@ -410,8 +469,161 @@ _QUARANTINE: dict[str, Any] = {
     "release_reason": None,
     "released_at": None,
 }
+_DATASET: dict[str, Any] = {
+    "table": "trips",
+    "bad": True,
+    "summary": "Worse than before: far has no value in 21.2% of the rows, 20.2 points more than usual.",
+    "stale": False,
+    "newest": "2026-11-25T06:00:00Z",
+    "model": None,
+}
+
+_DATASET_QUALITY: dict[str, Any] = {
+    "table": "trips",
+    "model": None,
+    "bad": True,
+    "summary": "Worse than before: far has no value in 21.2% of the rows, 20.2 points more than usual.",
+    "degradations": [
+        {
+            "respect": "nulls",
+            "column": "far",
+            "value": 0.2122969837587007,
+            "usual": 0.009867139575535453,
+            "p_value": 5.753893342542006e-08,
+            "summary": "far has no value in 21.2% of the rows, 20.2 points more than usual",
+        }
+    ],
+    "compared_with": 12,
+    "freshness": {
+        "bad": False,
+        "newest": "2026-11-25T06:00:00Z",
+        "newest_event": "2026-11-25T06:00:00Z",
+        "limit": "P4D",
+        "summary": "The newest batch is of 2026-11-25 06:00 UTC.",
+    },
+    "batches": [
+        {
+            "key": "file:trips-2026-11-25.csv:175843:17ff8d95cb3d9d6e8937d90114076a0c476b61a21522e945a4cb0ebc2c9e5989",
+            "name": "in/trips-2026-11-25.csv",
+            "at": "2026-11-25T06:00:00Z",
+            "verdict": "partly accepted",
+            "refused": None,
+            "rows": 5172,
+            "quarantined": 6,
+            "schema_version": "04df30f988ba",
+            "newest_event": "2026-11-25T06:00:00Z",
+            "broken": [{"column": "kind", "rule": "allowed", "rows": 6, "example": "kind: 'tram' is not one of 'bus', 'car'"}],
+            "odd": [],
+            "columns": [
+                {
+                    "name": "far",
+                    "kind": "numeric",
+                    "rows": 5172,
+                    "nulls": 1098,
+                    "not_finite": 0,
+                    "distinct": 179,
+                    "exact": True,
+                    "minimum": 0.3,
+                    "maximum": 24.4,
+                    "mean": 11.988684339715268,
+                    "deviation": 3.0006531913701666,
+                    "quantiles": [0.3, 10.0, 12.0, 14.0, 24.4],
+                    "top": [],
+                    "complete": False,
+                },
+                {
+                    "name": "kind",
+                    "kind": "categorical",
+                    "rows": 5172,
+                    "nulls": 0,
+                    "not_finite": 0,
+                    "distinct": 2,
+                    "exact": True,
+                    "minimum": None,
+                    "maximum": None,
+                    "mean": None,
+                    "deviation": None,
+                    "quantiles": [],
+                    "top": [["car", 2656], ["bus", 2516]],
+                    "complete": True,
+                },
+            ],
+        }
+    ],
+}
+
+_FEATURE_VIEW: dict[str, Any] = {
+    "name": "origin_weather",
+    "version": "d8530bdd7d46",
+    "current": True,
+    "description": "The last weather reported at an airport: °F, mph, inches, miles.",
+    "owner": "mlops",
+    "source": "weather",
+    "entities": {"origin": "text"},
+    "features": {"temp": "number", "wind_speed": "number", "precip": "number", "visib": "number"},
+    "ttl_s": 21600.0,
+    "rows": 26115,
+    "newest": "2013-11-20T12:00:00Z",
+    "computed_at": "2026-11-24T09:00:04.120114Z",
+    "materialized_until": "2026-11-24T09:00:03.801220Z",
+}
+
+_JOB: dict[str, Any] = {
+    "name": "oppen-run-0198c0ffee0070008000000000-1f4a7c0e9b2d3a55",
+    "model": "flights",
+    "team": "airports",
+    "run_id": "run_0198c0ffee00700080000000000000aa",
+    "phase": "running",
+    "reason": None,
+    "detail": "",
+    "exit_code": None,
+    "attempts": 1,
+    "progress": {"fraction": 0.6, "text": "registering", "eta_seconds": 4.0},
+    "submitted_at": "2026-11-25T06:02:11.402113Z",
+    "started_at": "2026-11-25T06:02:12.118126Z",
+    "ended_at": None,
+}
+
+_ROLLOUT: dict[str, Any] = {
+    "id": "rol_0198c0ffee00700080000000000000aa",
+    "model": "flights",
+    "version": "2",
+    "from_version": "1",
+    "status": "running",
+    "stages": [{"weight": 0.1, "hold": "PT1H"}, {"weight": 0.5, "hold": "PT2H"}, {"weight": 1.0, "hold": "PT0S"}],
+    "stage": 0,
+    "stage_since": "2026-11-25T06:10:00Z",
+    "look": {
+        "choice": "hold",
+        "reason": "12 min of 1 h have passed.",
+        "stage": 0,
+        "judged": [],
+        "mismatch": None,
+        "asks_at": "2026-11-25T11:10:00Z",
+        "at": "2026-11-25T06:22:00Z",
+    },
+    "reason": "12 min of 1 h have passed.",
+    "ordered": None,
+    "ordered_by": None,
+    "order_reason": None,
+    "proposal_id": "run_0198c0ffee00700080000000000000aa/2",
+    "run_id": "run_0198c0ffee00700080000000000000aa",
+    "incident_id": "inc_0198c0ffee00700080000000000000aa",
+    "began_at": "2026-11-25T06:10:00Z",
+    "updated_at": "2026-11-25T06:22:00Z",
+    "ended_at": None,
+}
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {
+    "JobView": _JOB,
+    "JobUsageView": {
+        **_JOB,
+        "usage": {"wall_seconds": 9.4, "gpu_seconds": 0.0, "cpu_seconds": 8.9, "peak_memory_bytes": 612368384},
+    },
+    "JobsView": {"items": [{**_JOB, "progress": None}]},
+    "LinesView": {"items": ['{"progress": 0.6, "text": "registering"}']},
+    "RolloutView": _ROLLOUT,
+    "TriggeredView": {"incident_id": "inc_0198c0ffee00700080000000000000aa", "joined": False},
     "Alive": _ALIVE,
     "AlertView": _ALERT,
     "RunView": _RUN,
@@ -424,10 +636,16 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "ModelView": _MODEL,
     "DriftView": _DRIFT,
     "QualityView": _QUALITY,
+    "GraphView": _LINEAGE,
+    "ToldView": {"new": True, "run": "run:0198c0ff-ee00-7080-8000-0000000000aa"},
+    "DatasetsView": {"configured": True, "items": [_DATASET]},
+    "DatasetQualityView": _DATASET_QUALITY,
     "MonitorsView": {
         "items": [
             {
+                "subject": "model:loans",
                 "model": "loans",
+                "table": None,
                 "monitor": "drift",
                 "bad": True,
                 "summary": "Covariate drift: number2 moved, and no value is broken.",
@@ -439,6 +657,16 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         ]
     },
     "QuarantineView": _QUARANTINE,
+    "FeaturesView": {"items": [_FEATURE_VIEW]},
+    "FeatureValuesView": {
+        "items": [
+            {
+                "entity": {"origin": "JFK"},
+                "values": {"origin_delays:late_rate_24h": 0.2131, "origin_weather:temp": 44.06},
+                "as_of": {"origin_delays": "2013-11-20T12:00:00Z", "origin_weather": "2013-11-20T12:00:00Z"},
+            }
+        ]
+    },
     "AliasesView": {"at": "2026-11-24T08:00:00Z", "aliases": {"champion": "2"}},
     "HistoryView": _HISTORY,
     "AutonomyView": _AUTONOMY,
@@ -464,6 +692,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
 
 TEXTS: Mapping[str, str] = {
     "text/event-stream": 'id: 7\nevent: approval.requested\ndata: {"seq": 7, "name": "approval.requested", "data": {}}\n\n',
+    "text/html": "<!DOCTYPE html>...",
     "text/markdown": "## Alerts\n\n- `ModelAccuracyLow`, critical, since 2026-11-24 06:06 UTC: ...\n\n## Finding\n\n...",
     "text/plain": 'oppen_alerts_total{outcome="new",source="alertmanager"} 1.0\n',
 }

@@ -10,12 +10,13 @@ from api.problems import Malformed, TooLarge
 from api.web.errors import respond
 
 _SMALL_BYTES = 256 * 1024
-"""For all that is no delivery of alerts: the largest of them, an edited action, stays under a tenth of this."""
-_DELIVERIES = "/v1/alerts/"
+"""For all that is no delivery: the largest of them, an edited action, stays under a tenth of this."""
+_DELIVERIES = ("/v1/alerts/", "/v1/lineage")
 
 
 class BodyLimit:
-    """413 for bodies above the bound, whether or not they say how long they are. `deliveries`: the bytes alerts may have."""
+    """413 for bodies above the bound, whether or not they say how long they are. `deliveries`: the bytes that alerts and
+    events of lineage may have."""
 
     def __init__(self, app: ASGIApp, deliveries: int) -> None:
         self._app = app

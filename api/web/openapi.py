@@ -31,6 +31,9 @@ _TAGS = {
     "jobs": "Trainings under way, and what became of them.",
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
     "drift": "How far a model's data has moved and why, and how right the model is.",
+    "lineage": "Where things come from: raw batches, code, feature views, models.",
+    "datasets": "Tables of raw data: what was measured of their batches, and whether they get worse.",
+    "features": "What is known about entities, as training and serving see it.",
     "audit": "Who did what: append-only, hash-chained.",
     "keys": "Who may call this.",
     "health": "For probes and scrapers.",
@@ -47,6 +50,7 @@ _DESCRIPTIONS = {
     415: "The body is no JSON by its Content-Type.",
     422: "A field does not hold what it should; `errors` says which.",
     429: "Too many keys that do not hold came from this address; see Retry-After.",
+    501: "This installation lacks the library that this needs.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
 _PAGE = "PageView_"

@@ -149,3 +149,60 @@ CLOUDEVENTS = _operation(
     cloudevents_batch__json=({"type": "array", "items": _EVENT}, [_EVENT_EXAMPLE]),
     json=(_GENERIC_ALERT, _GENERIC_EXAMPLE),
 )
+
+_FACETS: Json = {"type": "object", "additionalProperties": {"type": "object"}}
+_DATASETS: Json = {
+    "type": "array",
+    "maxItems": 10_000,
+    "items": {
+        "type": "object",
+        "required": ["namespace", "name"],
+        "properties": {
+            "namespace": {"type": "string", "minLength": 1, "maxLength": 1_000},
+            "name": {"type": "string", "minLength": 1, "maxLength": 2_000},
+            "facets": _FACETS,
+            "inputFacets": _FACETS,
+            "outputFacets": _FACETS,
+        },
+    },
+}
+_RUN_ID: Json = {"type": "string", "format": "uuid"}
+
+_RUN_EVENT: Json = {
+    "type": "object",
+    "required": ["eventTime", "producer", "run", "job"],
+    "properties": {
+        "eventType": {"type": "string", "enum": ["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"]},
+        "eventTime": _MOMENT,
+        "producer": {"type": "string", "maxLength": 2_000},
+        "schemaURL": {"type": "string"},
+        "run": {"type": "object", "required": ["runId"], "properties": {"runId": _RUN_ID, "facets": _FACETS}},
+        "job": {
+            "type": "object",
+            "required": ["namespace", "name"],
+            "properties": {
+                "namespace": {"type": "string", "minLength": 1, "maxLength": 1_000},
+                "name": {"type": "string", "minLength": 1, "maxLength": 2_000},
+                "facets": _FACETS,
+            },
+        },
+        "inputs": _DATASETS,
+        "outputs": _DATASETS,
+    },
+}
+_RUN_EVENT_EXAMPLE: Json = {
+    "eventType": "COMPLETE",
+    "eventTime": "2026-01-31T12:00:00Z",
+    "producer": "https://github.com/OpenLineage/OpenLineage/tree/1.54.0/integration/airflow",
+    "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+    "run": {"runId": "0198c0ff-ee00-7080-8000-0000000000aa", "facets": {}},
+    "job": {"namespace": "airflow", "name": "daily.load_trips", "facets": {}},
+    "inputs": [{"namespace": "postgres://warehouse:5432", "name": "shop.public.trips"}],
+    "outputs": [{"namespace": "s3://raw", "name": "trips"}],
+}
+RUN_EVENT: Json = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _RUN_EVENT, "example": _RUN_EVENT_EXAMPLE}},
+    }
+}

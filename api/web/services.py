@@ -13,11 +13,14 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.chores import Chore
 from api.work.intake import Intake
+from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from tools.clock import Clock
 from tools.errors import TemporaryError
+from tools.features.port import Features
 from tools.jobs.port import Jobs
 from tools.predictions.port import Lag, PredictionReader
+from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
@@ -41,6 +44,11 @@ class Services:
     predictions: PredictionReader
     quarantines: Quarantines
     jobs: Jobs
+    reports: Reports
+    datasets: Histories | None
+    """Of the lake's tables; None: no lake is configured."""
+    features: Features | None
+    """None: there is no feature store."""
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Readiness: each raises PortError when its dependency does not answer."""
     required: frozenset[str]

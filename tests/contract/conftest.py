@@ -1,17 +1,25 @@
-from tests.contract.jobs import backend, cluster
+from tests.contract.jobs import cluster, job_backend
+from tests.contract.lakes import embedded_lake, lake, lake_backend, name
+from tests.contract.lineages import lineage, lineage_database
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
 from tests.contract.registries import embedded_backend, server_backend, twin_backend
 from tests.contract.rollouts import moving, on
 
 __all__ = [
-    "backend",
     "clickhouse_url",
     "cluster",
     "embedded_backend",
+    "embedded_lake",
     "embedded_predictions",
+    "job_backend",
+    "lake",
+    "lake_backend",
+    "lineage",
+    "lineage_database",
     "loads",
     "model",
     "moving",
+    "name",
     "on",
     "server_backend",
     "server_predictions",

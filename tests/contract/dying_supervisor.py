@@ -1,9 +1,10 @@
 """`python -m tests.contract.dying_supervisor FOLDER SAVE MOMENT`: a supervisor that is killed before, after, or inside its
-SAVE-th write of the status; or, at `go`, between having its command's process on record and letting it begin."""
+SAVE-th write of the status."""
 
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from tools.jobs import runner
@@ -21,6 +22,7 @@ class DyingFolder(Folder):
         DyingFolder.saves += 1
         fatal = DyingFolder.saves == SAVE
         if fatal and MOMENT == "before":
+            time.sleep(0.3)  # time enough for a command that did not wait to be on record
             die()
         if fatal and MOMENT == "inside":
             self._written("status", status)

@@ -30,9 +30,9 @@ Behaviour = Literal[
 ]  # fmt: skip
 
 SHELL: Mapping[Behaviour, str] = {
-    "succeeds": "echo one; echo two; echo three >&2",
+    "succeeds": "echo one; echo two; sleep 0.1; echo three >&2",
     "exits 3": "echo no; exit 3",
-    "dies of 9": "kill -9 $$",
+    "dies of 9": "sh -c 'kill -9 $$'; exit $?",  # the first process of a container cannot be killed from inside
     "hogs memory": "exec tail /dev/zero",
     "waits": "echo waiting; exec sleep 600",
     "is stubborn": "trap '' TERM; echo deaf; while :; do sleep 0.1; done",
@@ -134,7 +134,7 @@ async def on_real_cluster(kubeconfig: Path) -> AsyncIterator[Backend]:
 
 
 @pytest.fixture(params=["twin", "local", "kubernetes"])
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+async def job_backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     match request.param:
         case "twin":
             yield Backend(TwinJobs(), "twin")

@@ -10,6 +10,11 @@ from tools.errors import Conflict, PermanentError
 from tools.jobs.port import MIB, Jobs, JobState, Phase, Progress, Reason, Resources, job_name
 
 
+@pytest.fixture
+def backend(job_backend: Backend) -> Backend:
+    return job_backend
+
+
 async def ended(backend: Backend, name: str) -> JobState:
     async with asyncio.timeout(backend.patience_s + 10):
         states = [state async for state in backend.jobs.watch(name)]
@@ -86,6 +91,7 @@ async def test_it_ends_when_it_is_cancelled(backend: Backend, behaviour: str) ->
     await backend.jobs.cancel(name, reason="budget is spent")
     state = await ended(backend, name)
     assert (state.phase, state.reason, state.detail) == (Phase.FAILED, Reason.CANCELLED, "budget is spent")
+    assert state.attempts == 1
     assert await backend.jobs.cancel(name, reason="again") == state
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,10 +20,11 @@ from tests.kubernetes.store import BY_KIND, Object, Refusal, faults
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.jobs import manifests
 from tools.jobs.kubernetes import KubernetesJobs
-from tools.jobs.port import MIB, JobState, Phase, Reason, Resources, job_name
+from tools.jobs.port import MIB, JobSpec, JobState, Phase, Reason, Resources, job_name
 from tools.kubernetes.cluster import connected
 from tools.kubernetes.config_maps import ConfigMaps
 from tools.kubernetes.deployments import Deployments
+from tools.kubernetes.kinds import JOB
 
 LIMIT_S = 15
 KEY = "flights/run-1"
@@ -47,6 +50,11 @@ def over(state: JobState) -> bool:
 
 def running(state: JobState) -> bool:
     return state.phase is Phase.RUNNING
+
+
+def spelled(backend: Backend, *words: str, pause_s: float) -> JobSpec:
+    command = f"for word in {' '.join(words)}; do echo $word; sleep {pause_s}; done"
+    return backend.spec("succeeds").model_copy(update={"command": ("sh", "-c", command)})
 
 
 def pods(cluster: TestCluster) -> list[Object]:
@@ -268,10 +276,7 @@ async def test_a_watch_outlives_a_restart_of_the_server(played: Backend, cluster
 
 async def test_a_log_is_followed_through_a_restart_without_loss_or_repetition(played: Backend, cluster: TestCluster) -> None:
     words = [str(number) for number in range(40)]
-    spec = played.spec("succeeds").model_copy(
-        update={"command": ("sh", "-c", f"for word in {' '.join(words)}; do echo $word; sleep 0.05; done")}
-    )
-    name = (await played.jobs.submit(KEY, spec)).name
+    name = (await played.jobs.submit(KEY, spelled(played, *words, pause_s=0.05))).name
     found: list[str] = []
     async with asyncio.timeout(LIMIT_S):
         async for line in played.jobs.logs(name, follow=True):
@@ -284,7 +289,7 @@ async def test_a_log_is_followed_through_a_restart_without_loss_or_repetition(pl
 
 async def test_who_watches_or_follows_waits_for_a_server_that_is_away(played: Backend, cluster: TestCluster) -> None:
     """For longer than a connection is tried again for."""
-    name = (await played.jobs.submit(KEY, played.spec("speaks slowly"))).name
+    name = (await played.jobs.submit(KEY, spelled(played, "a", "b", "c", pause_s=0.7))).name
 
     async def follow() -> list[str]:
         return [line async for line in played.jobs.logs(name, follow=True)]
@@ -297,6 +302,27 @@ async def test_who_watches_or_follows_waits_for_a_server_that_is_away(played: Ba
     async with asyncio.timeout(LIMIT_S):
         assert await following == ["a", "b", "c"]
         assert (await watching).phase is Phase.SUCCEEDED
+
+
+async def test_a_watch_that_is_left_while_it_opens_is_closed(cluster: TestCluster) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        asked.set()
+        answer.wait(LIMIT_S)
+
+    async with connected("ml", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
+        opening = asyncio.create_task(
+            anext(api.stream(JOB.path("ml"), {"watch": "true", "allowWatchBookmarks": "true"}, quiet_s=30))
+        )
+        cluster.server.interfere = hold
+        await reached(asked.is_set)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        answer.set()
+        cluster.server.interfere = None
+        await reached(lambda: cluster.server.opened == 1 and cluster.server.watching == 0)
+        gc.collect()
 
 
 async def test_a_server_that_is_away_is_temporary(played: Backend, cluster: TestCluster) -> None:
@@ -391,8 +417,11 @@ async def test_the_service_is_granted_what_its_adapters_use_and_no_more(played: 
     assert [line async for line in played.jobs.logs(name, tail=1)] == ["waiting"]
     await played.jobs.jobs()
     await played.jobs.usage(name)
+    watching = asyncio.create_task(until(played, name, over))
+    await reached(lambda: cluster.server.watching >= 2)
     await played.jobs.cancel(name, reason="seen")
-    await until(played, name, over)  # its pods are gone then, so events are looked at
+    assert (await watching).final
+    await played.jobs.state(name)  # its pods are gone, so events are looked at
     async with connected("oppen", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
         configuration = await ConfigMaps(api).read("oppen-gateway")
         await ConfigMaps(api).change("oppen-gateway", {"a": "b"}, expected_version=configuration.version, key="k")

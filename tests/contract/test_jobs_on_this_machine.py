@@ -17,7 +17,7 @@ import pytest
 from tests.contract.dying_submitter import BOUNDARIES, KEY, spec_of
 from tools.errors import PermanentError, TemporaryError
 from tools.jobs import processes
-from tools.jobs.folder import Folder
+from tools.jobs.folder import LOCK_PATIENCE_S, Folder
 from tools.jobs.local import LocalJobs
 from tools.jobs.output import Output
 from tools.jobs.port import MIB, JobState, Phase, Reason, Resources, job_name
@@ -112,10 +112,10 @@ async def test_a_submission_that_is_killed_at_any_time_leads_to_one_run(jobs: Lo
 
 async def test_several_services_at_once_start_one(jobs: LocalJobs, root: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    spec = spec_of(once(runs, "sleep 0.3"))
+    spec = spec_of(once(runs, f"sleep {3 * LOCK_PATIENCE_S}"))
     await asyncio.gather(*(LocalJobs(root).submit(KEY, spec) for _ in range(6)))
-    assert (await ended(jobs)).attempts == 1
-    assert runs.read_text() == "run\n"
+    state = await ended(jobs)
+    assert (state.phase, state.attempts, runs.read_text()) == (Phase.SUCCEEDED, 1, "run\n")
 
 
 async def test_a_job_outlives_its_service_and_is_found_again(jobs: LocalJobs, root: Path, tmp_path: Path) -> None:
@@ -268,6 +268,12 @@ async def test_gpus_are_held_by_one_job_each(root: Path) -> None:
     for key in "bc":
         await jobs.cancel(job_name(key), reason="the test is over")
         await ended(jobs, job_name(key))
+
+
+async def test_a_signal_has_its_name(jobs: LocalJobs) -> None:
+    await jobs.submit(KEY, spec_of("kill -9 $$"))
+    state = await ended(jobs)
+    assert (state.reason, state.exit_code, state.detail) == (Reason.EXIT_CODE, 137, "signal SIGKILL")
 
 
 async def test_cores_are_counted_out(jobs: LocalJobs) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from tests.contract.predictions import HOUR, START, Loads, at, filled, fresh_mod
 from tests.twins.predictions import TwinPredictions
 from tools.predictions.port import FeatureProfile, Loaded, PredictionStore, Slice, VersionWindow
 from tools.predictions.records import FeatureValue, LabelRecord, Record
-from tools.values import Window
+from tools.values import LeftOut, Window
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -493,3 +494,28 @@ def near(value: VersionWindow | FeatureProfile) -> dict[str, object]:
         if isinstance(mean := found.get(name), float):
             found[name] = None if math.isnan(mean) else pytest.approx(mean, rel=1e-9, abs=1e-9)
     return found
+
+
+async def test_a_sample_is_a_file_of_bounded_size_and_the_same_every_time(
+    store: PredictionStore, loads: Loads, model: str, tmp_path: Path
+) -> None:
+    rows = [predicted(f"{n}", model, minutes=n / 20, x=n, word=f"w{n % 3}") for n in range(1_000)]
+    await loads(*rows, predicted("other", model, version="2", x=-1))
+    paths = [tmp_path / f"{name}.parquet" for name in "abc"]
+    few = [await store.sample(model, HOUR, path, most=100, version="1") for path in paths[:2]]
+    assert few[0] == few[1]
+    assert few[0].rows == 1_000
+    assert 50 < few[0].sampled <= 100
+    found = pyarrow.parquet.read_table(paths[0])
+    assert found.equals(pyarrow.parquet.read_table(paths[1]))
+    assert (found.column_names, found.num_rows) == (["x", "word", "prediction", "score"], few[0].sampled)
+    assert set(found["word"].to_pylist()) == {"w0", "w1", "w2"}
+    half = LeftOut(window=Window(start=HOUR.start, end=HOUR.start + HOUR.length / 2), features=("x",))
+    whole = await store.sample(model, HOUR, paths[2], most=5_000, version="1", without=[half])
+    assert (whole.rows, whole.sampled) == (400, 400)
+    assert min(pyarrow.parquet.read_table(paths[2])["x"].to_pylist()) == 600
+
+
+async def test_of_nothing_there_is_an_empty_sample(store: PredictionStore, model: str, tmp_path: Path) -> None:
+    found = await store.sample(model, HOUR, tmp_path / "a.parquet", most=10)
+    assert (found.rows, found.sampled, pyarrow.parquet.read_table(tmp_path / "a.parquet").num_rows) == (0, 0, 0)

@@ -1,6 +1,8 @@
 """The port of quarantines over its backends: the twin, SQLite, PostgreSQL; and both databases for processes that are killed."""
 
 import asyncio
+import multiprocessing
+import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -10,12 +12,16 @@ import pytest
 from api.store import audit
 from api.store.database import Database
 from api.store.quarantines import SqlQuarantines
+from tests.contract import dying_quarantines
+from tests.contract.dying_quarantines import MODEL, When, die, place, release
 from tests.twins.clock import SteppedClock
 from tests.twins.quarantines import TwinQuarantines
 from tools.errors import Conflict, PermanentError
 from tools.quarantines.port import Quarantine, Quarantines
 from tools.values import Window
 
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([dying_quarantines.__name__])
 CLOCK = SteppedClock()
 DAY = timedelta(days=1)
 TODAY = Window(start=CLOCK.now() - DAY, end=CLOCK.now())
@@ -113,3 +119,29 @@ async def test_every_change_is_in_the_audit_log_once(database: Database) -> None
     async with database.read() as session:
         lines = (await audit.page(session, subject="model:flights")).items
     assert [(line.action, line.actor) for line in reversed(lines)] == [("data.quarantined", "ann"), ("data.released", "bob")]
+
+
+def _killed(url: str, when: When, quarantine: str | None = None) -> None:
+    process = PROCESSES.Process(target=die, args=(url, when, quarantine))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_at_its_commit_and_repeated_it_has_happened_once(
+    database: Database, database_url: str, when: When
+) -> None:
+    on = SqlQuarantines(database, SteppedClock())
+    await asyncio.to_thread(_killed, database_url, when)
+    assert len(await on.in_force(MODEL)) == (when == "after")
+    first = await place(on)
+    assert await on.in_force(MODEL) == (first,)
+
+    await asyncio.to_thread(_killed, database_url, when, first.id)
+    assert len(await on.in_force(MODEL)) == (when == "before")
+    assert (await release(on, first.id)).released_by == "bob"
+    assert await on.in_force(MODEL) == ()
+    async with database.read() as session:
+        lines = (await audit.page(session, subject=f"model:{MODEL}")).items
+    assert [line.action for line in lines] == ["data.released", "data.quarantined"]

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import json
+import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,11 +28,17 @@ from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.intake import Intake
+from api.work.reports import Reports
+from api.work.rollouts import Rollouts
 from tests.twins.clock import SteppedClock
+from tests.twins.datasets import TwinHistories
+from tests.twins.features import TwinFeatures
+from tests.twins.jobs import TwinJobs
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
 from tools.predictions.port import Lag
+from tools.reports.port import Made, Side
 
 TOKEN = "a-token-of-alertmanager"
 SENDERS = {
@@ -78,6 +87,11 @@ class Platform:
         return self.services.predictions
 
     @property
+    def datasets(self) -> TwinHistories:
+        assert isinstance(self.services.datasets, TwinHistories)
+        return self.services.datasets
+
+    @property
     def database(self) -> Database:
         return self.services.database
 
@@ -119,24 +133,37 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def sketch(reference: tuple[Path, Side], current: tuple[Path, Side], out: Path) -> Made:
+    """What is told of the samples, without the picture: drawing takes many seconds, and has tests of its own."""
+    out.write_text(f"<html><body>{reference[1]}. {current[1]}.</body></html>")
+    assert all(path.exists() for path, _ in (reference, current))
+    return Made(bytes=out.stat().st_size, columns=1, left_out=())
+
+
 async def no_lag() -> Lag:
     return Lag(segments=2, bytes=300, oldest=None)
 
 
 def services_on(database: Database, clock: SteppedClock, policies: Policies | None = None) -> Services:
     registry, serving, tree = TwinRegistry(clock), TwinServing(), policies or Policies()
+    predictions = TwinPredictions()
     return Services(
         database=database,
         intake=Intake(database, lambda: tree, clock),
         approvals=Approvals(database, lambda: tree, clock),
         autonomy=Autonomy(database, lambda: tree, clock),
+        rollouts=Rollouts(database, clock),
         policies=lambda: tree,
         clock=clock,
         dispatch=Dispatches(),
         registry=registry,
         serving=serving,
-        predictions=TwinPredictions(),
+        predictions=predictions,
+        jobs=TwinJobs(clock),
         quarantines=SqlQuarantines(database, clock),
+        reports=Reports(predictions, Path(tempfile.gettempdir()) / f"oppen-reports-{os.urandom(6).hex()}", sketch),
+        datasets=TwinHistories(),
+        features=TwinFeatures(),
         checks={"database": database.ping, "registry": registry.ping, "serving": serving.ping},
         required=frozenset({"database"}),
         lag=no_lag,

@@ -9,7 +9,7 @@ from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform, give_key
 
 READABLE = (
-    *("alerts", "incidents", "approvals", "autonomy", "policies", "models", "monitors"),
+    *("alerts", "incidents", "approvals", "autonomy", "policies", "models", "monitors", "datasets"),
     *("actions", "audit", "audit/verify"),
 )
 
@@ -24,6 +24,7 @@ async def test_nothing_is_shown_without_a_key(platform: Platform) -> None:
         "models/x/history",
         "models/x/aliases",
         "models/x/quality",
+        "datasets/x/quality",
         "drift",
         "incidents/x/report",
     )

@@ -207,3 +207,17 @@ async def test_a_window_of_years_is_refused(platform: Platform, windows: tuple[W
     if field == "start":
         query["reference_start"] = (platform.clock.now() - 501 * _DAY).isoformat()
     assert fields(refused(await platform.viewer.get("/v1/drift", params=query), 422, "invalid")) == [field]
+
+
+async def test_a_report_says_what_it_is_a_sample_of_and_may_run_its_scripts_nowhere_else(
+    platform: Platform, windows: tuple[Window, Window]
+) -> None:
+    filled(platform, windows, "none")
+    answer = await platform.viewer.get("/v1/drift/report", params={"model": "model"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "all 3,000 rows" in answer.text
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+    refused(await platform.viewer.get("/v1/drift/report", params={"model": "nobody"}), 404, "not-found")
+    nothing = {"model": "model", "version": "7"}
+    refused(await platform.viewer.get("/v1/drift/report", params=nothing), 404, "not-found")
+    refused(await platform.anybody.get("/v1/drift/report", params={"model": "model"}), 401, "unauthenticated")

@@ -30,7 +30,7 @@ async def test_a_fault_of_ours_is_500_with_an_id_and_no_more(database: Database,
 
 
 async def test_paths_and_methods_that_are_not_there(platform: Platform) -> None:
-    refused(await platform.viewer.get("/v1/rollouts"), 404, "not-found")
+    refused(await platform.viewer.get("/v1/nothing"), 404, "not-found")
     refused(await platform.viewer.get("/docs"), 404, "not-found")
     wrong = await platform.viewer.post("/v1/incidents")
     refused(wrong, 405, "method-not-allowed")

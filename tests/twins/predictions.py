@@ -1,5 +1,6 @@
 """A prediction store in memory, with the answers of the real one."""
 
+import hashlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,11 +11,24 @@ from math import ceil, floor, isfinite
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from tests.twins.columns import column
 from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
-from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, Tally, VersionWindow, Volume
+from tools.predictions.port import (
+    FeatureProfile,
+    Loaded,
+    Outcome,
+    Period,
+    Sampled,
+    Slice,
+    Tally,
+    VersionWindow,
+    Volume,
+)
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.tables.port import Distributions
@@ -184,6 +198,18 @@ class TwinPredictions:
             Outcome(prediction=prediction, twentieth=twentieth, label=label, count=count)
             for (prediction, twentieth, label), count in counted.items()
         )
+
+    async def sample(
+        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> Sampled:
+        rows = _without(self._rows(model, window, version), without)
+        chosen = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:most]
+        columns: dict[str, list[Any]] = {
+            name: [fitting(row.features.get(name), kind) for row in chosen] for name, kind in self._kinds.get(model, {}).items()
+        }
+        answers = {"prediction": [row.prediction for row in chosen], "score": [row.score for row in chosen]}
+        pyarrow.parquet.write_table(pa.table(columns | {name: of for name, of in answers.items() if name not in columns}), to)
+        return Sampled(rows=len(rows), sampled=len(chosen))
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         labelled = [

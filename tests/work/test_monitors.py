@@ -71,7 +71,7 @@ class Watched:
 
     async def standing(self, monitor: str) -> tuple[bool | None, int]:
         async with self.database.read() as session:
-            record = (await monitors.of_model(session, "loans"))[monitor]
+            record = (await monitors.of_subject(session, "model:loans"))[monitor]
         return record.bad, record.streak
 
 
@@ -84,7 +84,7 @@ async def watched(database: Database) -> Watched:
 
 async def test_a_model_is_first_looked_at_when_its_next_window_ends(watched: Watched) -> None:
     async with watched.database.read() as session:
-        met = await monitors.of_model(session, "loans")
+        met = await monitors.of_subject(session, "model:loans")
     assert set(met) == {"drift", "data_quality", "skew", "performance", "freshness"}
     assert all(each.checked_at is None for each in met.values())
     assert await watched.watch.once() == 0
@@ -158,7 +158,7 @@ async def test_policy_says_which_monitors_a_model_has(database: Database) -> Non
     watched = Watched(database, Policies(models={"loans": ModelPolicy(monitors=Monitors(enabled=("freshness",)))}))
     await watched.watch.once()
     async with database.read() as session:
-        assert set(await monitors.of_model(session, "loans")) == {"freshness"}
+        assert set(await monitors.of_subject(session, "model:loans")) == {"freshness"}
 
 
 async def test_inputs_unlike_those_of_training_are_raised_though_they_never_moved(watched: Watched) -> None:

@@ -32,8 +32,8 @@ _JOB_OF_POD = "batch.kubernetes.io/job-name"
 _PROGRESS_LINES = 50
 """Of the end of the log, that are looked through for progress."""
 _LOG_BYTES = 16 * 1024 * 1024
-_LOG_QUIET_S = 3600.0
-"""A training may say nothing for long; after this the stream is opened anew."""
+_LOG_QUIET_S = 300.0
+"""A training may say nothing for long; after this the stream is opened anew, behind its last line."""
 _TRIES = 5
 """At a change that others get in between of."""
 _PAUSE_S = 0.5

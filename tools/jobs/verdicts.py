@@ -42,6 +42,8 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
     starts = [begun for pod in ordered if (begun := _started(pod)) is not None]
     over = int(status.get("failed") or 0) + int(status.get("succeeded") or 0)
     active = sum(1 for pod in ordered if _started(pod) is not None and _container(pod, "terminated") is None)
+    # A pod that a deadline took away counts as failed, also if nothing of it ever ran.
+    idle = phase is Phase.FAILED and cause.reason in {Reason.UNSCHEDULABLE, Reason.IMAGE_PULL} and not starts
     return JobState(
         name=metadata["name"],
         model=annotations.get(MODEL, "?"),
@@ -51,7 +53,7 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
         reason=cause.reason,
         detail=cause.detail[:_DETAIL],
         exit_code=cause.exit_code,
-        attempts=max(over + active, len(starts)),
+        attempts=0 if idle else max(over + active, len(starts)),
         submitted_at=_time(metadata["creationTimestamp"]),
         started_at=min(starts, default=None),
         ended_at=ended,

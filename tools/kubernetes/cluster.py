@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,8 +97,9 @@ class Cluster:
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, thread_name_prefix="kubernetes stream")
         response: Any = None
+        opening = thread.submit(self._open, "GET", path, query, None, None, quiet_s)
         try:
-            response = await loop.run_in_executor(thread, self._open, "GET", path, query, None, None, quiet_s)
+            response = await asyncio.wrap_future(opening)
             pieces = response.stream(amt=None if response.chunked else 65536, decode_content=False)
             begun = b""
             while (piece := await loop.run_in_executor(thread, self._next, pieces, path)) is not None:
@@ -111,7 +112,9 @@ class Cluster:
             if response is not None:
                 with contextlib.suppress(OSError, ValueError, RuntimeError):
                     response.shutdown()  # frees the thread that waits for the next piece
-            thread.submit(response.close if response is not None else int)
+                thread.submit(response.close)
+            else:
+                opening.add_done_callback(_discard)  # nobody waits for it any more
             thread.shutdown(wait=False)
 
     async def _call(
@@ -172,6 +175,11 @@ class Cluster:
             return next(pieces, None)
         except (HTTPError, OSError, ValueError, AttributeError) as error:  # the last two: it was shut down while we read
             raise TemporaryError(f"{path}: the stream broke off: {type(error).__name__}") from error
+
+
+def _discard(opening: Future[Any]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 @contextlib.asynccontextmanager

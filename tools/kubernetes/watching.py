@@ -12,7 +12,7 @@ from tools.kubernetes.cluster import Cluster, Object
 from tools.kubernetes.errors import Expired, of_event
 from tools.kubernetes.kinds import Kind
 
-_ROUND_S = 300
+_ROUND_S = 60
 """The server ends a watch after this long, and we go on where it was: so one that has silently died is noticed."""
 _PAUSES_S = (0.2, 5.0)
 """Before the second try to come back, doubled for each further one, and at most."""
@@ -75,7 +75,7 @@ async def _events(
         "fieldSelector": fields,
     }
     path = kind.path(cluster.namespace)
-    async with aclosing(cluster.stream(path, query, quiet_s=_ROUND_S + 30)) as lines:
+    async with aclosing(cluster.stream(path, query, quiet_s=_ROUND_S + 15)) as lines:
         async for line in lines:
             if not line.strip():
                 continue

@@ -2,6 +2,7 @@
 
     TABLE/batch=DIGEST/part-00000.parquet        the rows; `batch=*/part-*.parquet` is the table
     TABLE/batch=DIGEST/_quarantine.parquet       what did not fit
+    TABLE/batch=DIGEST/_statistics.json          what was measured of it
     TABLE/batch=DIGEST/_receipt.json             key, source, mark, counts
     TABLE/_refused/DIGEST.json                   refusals
     TABLE/_staged/RANDOM/                        on the way; renamed as a whole, or taken away by the next writer
@@ -15,18 +16,20 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tools.errors import PermanentError
-from tools.lake.port import QUARANTINE, InUse, LakeTable, Receipt, checked_name
+from tools.lake.port import QUARANTINE, InUse, LakeReader, LakeTable, Receipt, checked_name
 
 _RECEIPT = "_receipt.json"
 _PART = "part-00000.parquet"
 _QUARANTINE = "_quarantine.parquet"
+_STATISTICS = "_statistics.json"
 _READ_ROWS = 65_536
 
 
@@ -50,12 +53,19 @@ class ParquetLake:
             shutil.rmtree(folder / "_staged", ignore_errors=True)
             yield ParquetTable(folder)
 
+    def read(self, table: str) -> LakeReader:
+        return ParquetReader(self._folder / checked_name(table))
+
+    def tables(self) -> tuple[str, ...]:
+        found = {path.parents[1].name for each in ("batch=*", "_refused") for path in self._folder.glob(f"*/{each}/*.json")}
+        return tuple(sorted(found))
+
     def close(self) -> None:
         """Nothing is held between tables."""
 
 
-class ParquetTable:
-    """`LakeTable`."""
+class ParquetReader:
+    """`LakeReader`. A batch comes in one rename, and none is ever taken away."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,37 +76,16 @@ class ParquetTable:
             return None
         return pa.schema([field.remove_metadata() for field in pq.read_schema(part)])
 
-    def find(self, key: str) -> Receipt | None:
-        return _read(self._folder / _batch(key) / _RECEIPT)
-
-    def last(self, source: str) -> Receipt | None:
-        marked = (each for each in self._committed() if each.source == source and each.mark is not None)
-        return max(marked, key=lambda each: each.sequence, default=None)
-
-    def stage(self) -> "StagedFiles":
-        folder = self._folder / "_staged" / os.urandom(8).hex()
-        with _refused_by_disk(folder):
-            folder.mkdir(parents=True)
-        return StagedFiles(self._folder, folder)
-
-    def refuse(self, receipt: Receipt) -> None:
-        path = self._refusal(receipt.key)
-        with _refused_by_disk(path):
-            path.parent.mkdir(exist_ok=True)
-            fresh = path.with_suffix(".new")
-            _write(fresh, receipt)
-            fresh.replace(path)
-            _sync(path.parent)
-
     def receipts(self) -> tuple[Receipt, ...]:
         refused = [each for path in (self._folder / "_refused").glob("*.json") if (each := _read(path)) is not None]
         standing = [each for each in refused if self.find(each.key) is None]
-        return tuple(sorted([*self._committed(), *standing], key=lambda each: (each.at, each.key)))
+        return tuple(sorted([*self._committed(), *standing], key=_age))
 
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        for receipt in sorted(self._committed(), key=lambda each: (each.at, each.key)):
+    def rows(self, keys: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        wanted = None if keys is None else frozenset(keys)
+        for receipt in self._committed():
             part = self._folder / _batch(receipt.key) / _PART
-            if part.exists():
+            if (wanted is None or receipt.key in wanted) and part.exists():
                 with pq.ParquetFile(part) as file:
                     yield from file.iter_batches(batch_size=_READ_ROWS)
 
@@ -109,11 +98,41 @@ class ParquetTable:
                         keys = pa.repeat(pa.scalar(receipt.key), rows.num_rows)
                         yield pa.RecordBatch.from_arrays([*rows.columns, keys], [*rows.schema.names, "_batch"])
 
-    def _committed(self) -> list[Receipt]:
-        return [each for path in self._folder.glob(f"batch=*/{_RECEIPT}") if (each := _read(path)) is not None]
+    def statistics(self) -> Iterator[tuple[Receipt, str]]:
+        for receipt in self._committed():
+            path = self._folder / _batch(receipt.key) / _STATISTICS
+            if path.exists():
+                yield receipt, path.read_text(encoding="utf-8")
 
-    def _refusal(self, key: str) -> Path:
-        return self._folder / "_refused" / f"{_digest(key)}.json"
+    def find(self, key: str) -> Receipt | None:
+        return _read(self._folder / _batch(key) / _RECEIPT)
+
+    def _committed(self) -> list[Receipt]:
+        found = (_read(path) for path in self._folder.glob(f"batch=*/{_RECEIPT}"))
+        return sorted((each for each in found if each is not None), key=_age)
+
+
+class ParquetTable(ParquetReader):
+    """`LakeTable`."""
+
+    def last(self, source: str) -> Receipt | None:
+        marked = (each for each in self._committed() if each.source == source and each.mark is not None)
+        return max(marked, key=lambda each: each.sequence, default=None)
+
+    def stage(self) -> "StagedFiles":
+        folder = self._folder / "_staged" / os.urandom(8).hex()
+        with _refused_by_disk(folder):
+            folder.mkdir(parents=True)
+        return StagedFiles(self._folder, folder)
+
+    def refuse(self, receipt: Receipt) -> None:
+        path = self._folder / "_refused" / f"{_digest(receipt.key)}.json"
+        with _refused_by_disk(path):
+            path.parent.mkdir(exist_ok=True)
+            fresh = path.with_suffix(".new")
+            _write(fresh, receipt)
+            fresh.replace(path)
+            _sync(path.parent)
 
 
 class StagedFiles:
@@ -129,6 +148,10 @@ class StagedFiles:
 
     def quarantine(self, rows: pa.Table) -> None:
         self._append(_QUARANTINE, rows, QUARANTINE)
+
+    def describe(self, statistics: str) -> None:
+        with _refused_by_disk(self._folder):
+            (self._folder / _STATISTICS).write_text(statistics, encoding="utf-8")
 
     def commit(self, receipt: Receipt) -> bool:
         with _refused_by_disk(self._folder):
@@ -182,6 +205,10 @@ def _digest(key: str) -> str:
 
 def _batch(key: str) -> str:
     return f"batch={_digest(key)}"
+
+
+def _age(receipt: Receipt) -> tuple[datetime, str]:
+    return receipt.at, receipt.key
 
 
 def _read(path: Path) -> Receipt | None:

@@ -5,7 +5,7 @@ Marks are part of the batch that moved them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -62,6 +62,10 @@ class Staged(Protocol):
         """More of what did not fit, as QUARANTINE."""
         ...
 
+    def describe(self, statistics: str) -> None:
+        """What was measured of the batch, as JSON; kept with it. Of several the last."""
+        ...
+
     def commit(self, receipt: Receipt) -> bool:
         """All of it at once, on disk when this returns. False: a batch with this key is there already, and this one is gone."""
         ...
@@ -71,10 +75,32 @@ class Staged(Protocol):
         ...
 
 
-class LakeTable(Protocol):
+class LakeReader(Protocol):
+    """A table, to read from while others write to it: of a batch everything is seen, or nothing. Empty where there is none."""
+
     def schema(self) -> pa.Schema | None:
         """None until rows were committed."""
         ...
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        """Of all committed batches and refusals that still stand, oldest first."""
+        ...
+
+    def rows(self, keys: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Of all committed batches, or of those with these keys; batch by batch, oldest first, without columns of ours."""
+        ...
+
+    def quarantined(self) -> Iterator[pa.RecordBatch]:
+        """As QUARANTINE, with `_batch`, the key."""
+        ...
+
+    def statistics(self) -> Iterator[tuple[Receipt, str]]:
+        """Of the committed batches that were described, oldest first."""
+        ...
+
+
+class LakeTable(LakeReader, Protocol):
+    """A table, to write to."""
 
     def find(self, key: str) -> Receipt | None:
         """Of a batch that is there; not of one that was refused, which may be tried again."""
@@ -90,24 +116,20 @@ class LakeTable(Protocol):
         """Keep the refusal, the newest by key."""
         ...
 
-    def receipts(self) -> tuple[Receipt, ...]:
-        """Of all committed batches and refusals that still stand, oldest first."""
-        ...
-
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        """Of all committed batches, without columns of ours."""
-        ...
-
-    def quarantined(self) -> Iterator[pa.RecordBatch]:
-        """As QUARANTINE, with `_batch`, the key."""
-        ...
-
 
 @runtime_checkable
 class Lake(Protocol):
     def open(self, table: str) -> AbstractContextManager[LakeTable]:
         """To write to it. What an interrupted writer left is taken away. Raises InUse when another process is at it, and
         PermanentError for a name that is none."""
+        ...
+
+    def read(self, table: str) -> LakeReader:
+        """To read from it, whoever writes to it. Raises PermanentError for a name that is none."""
+        ...
+
+    def tables(self) -> tuple[str, ...]:
+        """Those with a batch or a refusal, by name."""
         ...
 
     def close(self) -> None: ...

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools.predictions.connection import Connection, NoTable, translated
+from tools.clickhouse.connection import NoTable
+from tools.predictions.connection import Connection, translated
 from tools.predictions.kinds import FeatureKind
 from tools.predictions.schema import CATALOGUE, TYPES, column, create, labels_table, predictions_table
 

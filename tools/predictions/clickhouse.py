@@ -6,11 +6,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from tools.clickhouse.connection import EMBEDDED, SERVERS
 from tools.errors import PermanentError
 from tools.offload import ChildProcess
-from tools.predictions.connection import EMBEDDED, SERVERS
 from tools.predictions.engine import Engine
-from tools.predictions.port import FeatureProfile, Loaded, Outcome, Period, Slice, Tally, VersionWindow, Volume
+from tools.predictions.port import (
+    FeatureProfile,
+    Loaded,
+    Outcome,
+    Period,
+    Sampled,
+    Slice,
+    Tally,
+    VersionWindow,
+    Volume,
+)
 from tools.tables.port import Distributions
 from tools.values import LeftOut, Window
 
@@ -117,6 +127,11 @@ class ClickHouseStore:
         self, model: str, window: Window, *, version: str | None = None, without: Sequence[LeftOut] = ()
     ) -> tuple[Outcome, ...]:
         return await self._engine.call(Engine.answers, model, window, version, tuple(without))
+
+    async def sample(
+        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> Sampled:
+        return await self._engine.call(Engine.sample, model, window, to, most, version, tuple(without))
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         return await self._engine.call(Engine.slices, model, version, window)

@@ -1,118 +1,21 @@
-"""The way to ClickHouse: the embedded engine or a server by URL, one client for both, and its errors in our two words."""
+"""The prediction store's way to ClickHouse."""
 
-import contextlib
-import logging
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from tools.errors import PermanentError, TemporaryError
+from tools.clickhouse import connection
 
-EMBEDDED = "chdb://"
-SERVERS = frozenset({"clickhouse", "clickhouses", "http", "https"})
-
-_QUERY_LIMIT_S = 30
+_NAME = "the prediction store"
+_LIMIT = timedelta(seconds=30)
 """A query that takes longer is given up: an investigation goes on without it."""
-_PASSING = frozenset({3, 159, 160, 164, 202, 203, 209, 210, 241, 242, 243, 252, 279, 319, 394, 439, 999})
-"""Codes of ClickHouse that may be gone at the next try: time, memory, connections, parts, disk, replicas, cancelled queries."""
-_UNKNOWN_TABLE = 60
 
 
-class NoTable(PermanentError):
-    """Nothing has been stored yet."""
-
-
-class Connection:
-    """Clients for all threads that ask. `url`: as for `open_store`."""
+class Connection(connection.Connection):
+    """`url`: as for `open_store`."""
 
     def __init__(self, url: str) -> None:
-        # What the client logs it also raises; without a handler of its own it would go to stderr among a program's JSON.
-        logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
-        self._url = url
-        # Over HTTP threads share a client; of the embedded engine each has its own, because one does one thing at a time.
-        self._own = threading.local() if url.startswith(EMBEDDED) else SimpleNamespace()
-        self.shared = not url.startswith(EMBEDDED)
-        """Whether other processes write to the same store."""
-        self._opened: list[Any] = []
-        self._opening = threading.Lock()
-        self.client()
-
-    def client(self) -> Any:
-        """The calling thread's."""
-        with self._opening:
-            if (client := getattr(self._own, "client", None)) is None:
-                with translated():
-                    client = self._own.client = _connect(self._url)
-                self._opened.append(client)
-            return client
-
-    def close(self) -> None:
-        for client in self._opened:
-            client.close()
+        super().__init__(url, _NAME, _LIMIT)
 
 
-def _connect(url: str) -> Any:
-    import clickhouse_connect
-
-    if url.startswith(EMBEDDED):
-        folder = Path(url.removeprefix(EMBEDDED))
-        folder.mkdir(parents=True, exist_ok=True)
-        return _embedded(folder)
-    parts = urlsplit(url)
-    secure = parts.scheme in ("https", "clickhouses")
-    return clickhouse_connect.get_client(
-        interface="https" if secure else "http",
-        host=parts.hostname or "localhost",
-        port=parts.port or (8443 if secure else 8123),
-        username=unquote(parts.username or "default"),
-        password=unquote(parts.password or ""),
-        database=unquote(parts.path.strip("/")) or "default",
-        connect_timeout=5,
-        send_receive_timeout=_QUERY_LIMIT_S + 5,
-        settings={"max_execution_time": _QUERY_LIMIT_S},
-        # Queries of several threads at once: a session would let in one at a time.
-        autogenerate_session_id=False,
-    )
-
-
-def _embedded(folder: Path) -> Any:
-    import clickhouse_connect
-    from clickhouse_connect.driver.exceptions import ProgrammingError
-
-    try:
-        return clickhouse_connect.get_client(
-            interface="chdb", path=str(folder), settings={"max_execution_time": str(_QUERY_LIMIT_S)}
-        )
-    except ProgrammingError as error:
-        # One process at a time may open a folder; the one before us may be about to end.
-        raise TemporaryError(f"the prediction store cannot be opened: {_first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    from clickhouse_connect.driver.exceptions import DatabaseError, Error, OperationalError
-
-    try:
-        yield
-    except DatabaseError as error:
-        if error.code == _UNKNOWN_TABLE:
-            raise NoTable(f"the prediction store has no such table: {_first_line(error)}") from error
-        # Without a code it is no word of ClickHouse's, but of whatever stands before it.
-        elsewhere = type(error) is DatabaseError and error.code is None
-        if elsewhere or error.code in _PASSING or isinstance(error, OperationalError):
-            raise _passing(error) from error
-        raise PermanentError(f"the prediction store refused: {_first_line(error)}") from error
-    except (Error, OSError) as error:
-        raise _passing(error) from error
-
-
-def _passing(error: Exception) -> TemporaryError:
-    return TemporaryError(f"the prediction store is not available: {_first_line(error)}", retry_after=timedelta(seconds=1))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+def translated() -> AbstractContextManager[None]:
+    return connection.translated(_NAME)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import loading, outcomes, segments
+from tools.predictions import loading, outcomes, sampling, segments
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import FeatureProfile, Outcome, Period, Slice, Tally, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Outcome, Period, Sampled, Slice, Tally, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.tables.port import Distributions
@@ -93,6 +93,12 @@ class Engine:
         if not self._knows(model):
             return ()
         return outcomes.answers(self._query(model, (window,), version).passing_over(each.window for each in without))
+
+    def sample(
+        self, model: str, window: Window, to: Path, most: int, version: str | None, without: tuple[LeftOut, ...]
+    ) -> Sampled:
+        query = self._query(model, (window,), version).passing_over(each.window for each in without)
+        return sampling.sample(query, self._catalogue.features(model), to, most)
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         categorical = self._categorical(model)

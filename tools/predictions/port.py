@@ -129,6 +129,13 @@ class Period(Frozen):
         return sum(each.count for each in self.versions)
 
 
+class Sampled(Frozen):
+    rows: int
+    """That there are."""
+    sampled: int
+    """That were written."""
+
+
 class Lag(Frozen):
     """What has been written by the gateway but is not in the store yet, and what had to be given up."""
 
@@ -205,6 +212,17 @@ class PredictionReader(Protocol):
         """Of the predicted classes, whether their label has come or not; the most frequent ones, should they be
         thousands. Empty for a
         model that answers with numbers."""
+        ...
+
+    async def sample(
+        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+    ) -> Sampled:
+        """Write some of the window's predictions to a Parquet file: all, or at most so many that stand for them, the same ones
+        whenever it is asked. Columns are the features, then `prediction` and `score`, unless a feature is called so.
+
+        The one answer with rows in it: for people to look at, in a file of bounded size. `without`: stretches passed over,
+        whichever features it is for.
+        """
         ...
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:

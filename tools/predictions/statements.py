@@ -64,6 +64,16 @@ class Query:
         )"""
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        with translated():
+            rows: Sequence[Any] = self.client.query(statement, parameters=self._bound(parameters)).result_rows
+        return rows
+
+    def arrow(self, statement: str) -> Any:
+        """The rows as an Arrow table."""
+        with translated():
+            return self.client.query_arrow(statement, parameters=self._bound(None), use_strings=True)
+
+    def _bound(self, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
         starts, ends = [micros(window.start) for window in self.windows], [micros(window.end) for window in self.windows]
         bounds: dict[str, Any] = {"starts": starts, "ends": ends}
         bounds |= {f"start{place}": start for place, start in enumerate(starts)}
@@ -73,9 +83,7 @@ class Query:
         bounds["labelled_from"] = min(starts) - _EARLY // timedelta(microseconds=1)
         if self.version is not None:
             bounds["version"] = self.version
-        with translated():
-            rows: Sequence[Any] = self.client.query(statement, parameters={**bounds, **(parameters or {})}).result_rows
-        return rows
+        return {**bounds, **(parameters or {})}
 
     @property
     def _within(self) -> str:

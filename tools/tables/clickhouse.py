@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from tools.clickhouse.connection import EMBEDDED, Connection, translated
 from tools.errors import PermanentError
-from tools.predictions.connection import EMBEDDED, Connection, translated
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
-_LIMIT = {"max_execution_time": "3600"}
-"""Seconds: a whole table is read."""
+_LIMIT = timedelta(hours=1)
+"""A whole table is read."""
 
 
 class ClickHouseTable:
@@ -25,10 +26,11 @@ class ClickHouseTable:
         if url.startswith(EMBEDDED) and not Path(url.removeprefix(EMBEDDED)).is_dir():
             raise PermanentError(f"{url}: there is no such folder")
         self._query = f"SELECT * FROM {'.'.join(f'`{part}`' for part in table.split('.'))}"  # noqa: S608 - the name was checked
-        self._client: Any = Connection(url).client()
-        with translated():
+        self._client: Any = Connection(url, table, _LIMIT).client()
+        self._table = table
+        with translated(table):
             self.schema: pa.Schema = self._client.query_arrow(f"{self._query} LIMIT 0", use_strings=True).schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        with translated(), self._client.query_arrow_stream(self._query, settings=_LIMIT, use_strings=True) as stream:
+        with translated(self._table), self._client.query_arrow_stream(self._query, use_strings=True) as stream:
             yield from stream

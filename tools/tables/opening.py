@@ -20,7 +20,7 @@ def open_table(name: str) -> Table:
     url, _, table = name.partition("#")
     if not table:
         raise PermanentError(f"{scheme}: say which table is meant, as in {scheme}://...#TABLE")
-    from tools.predictions.connection import EMBEDDED, SERVERS
+    from tools.clickhouse.connection import EMBEDDED, SERVERS
 
     if scheme in SERVERS or url.startswith(EMBEDDED):
         from tools.tables.clickhouse import ClickHouseTable

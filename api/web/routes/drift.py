@@ -1,9 +1,10 @@
 """Drift and quality of a model's traffic, measured when it is asked for: in the store, by counts alone."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import AwareDatetime
 
 from agents.drift.causes import DriftFinding, DriftObservations, explain, pairs
@@ -13,6 +14,7 @@ from agents.drift.verdicts import compare
 from agents.wording import span
 from api.problems import FieldError, Invalid, NotFound
 from api.store import monitors
+from api.store.records import MonitorRecord
 from api.store.text import storable
 from api.web import auth
 from api.web.dependencies import Needs, asks_much
@@ -49,7 +51,11 @@ class DriftView(View):
 
 
 class MonitorView(View):
-    model: str
+    subject: str
+    """`model:NAME`, or `data:TABLE` for a table of the lake."""
+    model: str | None
+    """Null: it is of a table."""
+    table: str | None
     monitor: str
     bad: bool | None
     """What it said of its latest window; null: it could not tell."""
@@ -124,6 +130,13 @@ class Windows:
                 )
         self.current = Window(start=start, end=end)
         self.reference = Window(start=reference_start, end=reference_end)
+        self._ends_now = "end" not in request.query_params
+
+    def on_the_hour(self) -> tuple[Window, Window]:
+        """Reference and current; where nobody said when they end, moved back to the last whole hour."""
+        end = self.current.end
+        back = end.replace(minute=0, second=0, microsecond=0) - end if self._ends_now else timedelta(0)
+        return self.reference.shifted(back), self.current.shifted(back)
 
 
 Both = Annotated[Windows, Depends()]
@@ -170,6 +183,33 @@ async def show_drift(
         left_out=list(without),
         finding=explain(seen, rules.rules.by(method or ())),
     )
+
+
+_HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+# What the report's own scripts need, and nothing of ours within their reach.
+_SANDBOX = {
+    "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'none'"
+}
+
+
+@router.get("/drift/report", response_class=HTMLResponse, responses={**_HTML, **answers(404, 501)})
+async def show_drift_report(
+    needs: Needs,
+    _who: auth.CanView,
+    windows: Both,
+    model: Annotated[str, Query(min_length=1, max_length=200)],
+    version: Annotated[str | None, Query(max_length=200, description="Default: all versions together.")] = None,
+) -> FileResponse:
+    """Evidently's report on the two windows, as HTML: evidence to look at. Drawn from a sample of at most 100,000 predictions
+    of each, whose size it states. One is drawn at a time, which takes some ten seconds; without `end`, windows end at a whole
+    hour, so that it is drawn once."""
+    await _known(needs, model)
+    rules = needs.policies().drift_of(model)
+    reference, current = windows.on_the_hour()
+    without = await left_out(model, reference, current, rules, needs.quarantines)
+    path = await needs.reports.of(model, version, reference, current, without)
+    return FileResponse(path, media_type="text/html", headers=_SANDBOX)
 
 
 @router.get("/models/{name}/quality", dependencies=[Depends(asks_much)])
@@ -243,9 +283,31 @@ def _refused(field: str, detail: str) -> Invalid:
 
 @router.get("/monitors")
 async def list_monitors(
-    needs: Needs, _who: auth.CanView, model: Annotated[str | None, Query(max_length=200, description="Only its.")] = None
+    needs: Needs,
+    _who: auth.CanView,
+    model: Annotated[str | None, Query(max_length=200, description="Only its.")] = None,
+    table: Annotated[str | None, Query(max_length=200, description="Only those of this table of the lake.")] = None,
 ) -> MonitorsView:
     """What is looked at without anybody asking, and where it stands."""
+    asked = {f"model:{model}" if model is not None else None, f"data:{table}" if table is not None else None} - {None}
+    if len(asked) > 1 or not all(storable(each) for each in asked if each is not None):
+        return MonitorsView(items=[])
     async with needs.database.read() as session:
-        found = await monitors.listing(session, model) if model is None or storable(model) else []
-    return MonitorsView(items=[MonitorView.model_validate(each) for each in found])
+        found = await monitors.listing(session, next(iter(asked), None))
+    return MonitorsView(items=[_monitor(each) for each in found])
+
+
+def _monitor(record: MonitorRecord) -> MonitorView:
+    kind, _, name = record.subject.partition(":")
+    return MonitorView(
+        subject=record.subject,
+        model=name if kind == "model" else None,
+        table=name if kind == "data" else None,
+        monitor=record.monitor,
+        bad=record.bad,
+        summary=record.summary,
+        streak=record.streak,
+        raised_at=record.raised_at,
+        tick=record.tick,
+        checked_at=record.checked_at,
+    )

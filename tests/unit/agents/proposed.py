@@ -1,6 +1,8 @@
 """Proposals to judge, look at and carry out."""
 
-from agents.actions import NoAction, Notify, Rollback, Scale, WorldState
+from datetime import timedelta
+
+from agents.actions import Catalogue, NoAction, Notify, QuarantineData, ReleaseData, Rollback, Scale, WorldState
 from agents.evidence import Cause, Evidence, Finding, Hypothesis
 from agents.proposals import Proposal
 from agents.risks import impact
@@ -8,6 +10,8 @@ from tests.unit.agents.worlds import NOW
 
 ROLLBACK = Rollback(model="flights", from_version="2", to_version="1")
 SCALE = Scale(model="flights", from_workers=2, workers=4)
+QUARANTINE = QuarantineData(model="flights", window_start=NOW - timedelta(hours=6), window_end=NOW, features=("wind",))
+RELEASE = ReleaseData(**QUARANTINE.model_dump(exclude={"kind"}), quarantine="qua_1")
 NOTIFY = Notify(channel="ops", title="flights: data drift", body="look")
 NO_ACTION = NoAction(reason="nothing is wrong")
 
@@ -44,19 +48,23 @@ FINDING = Finding(
 )
 
 
-def state_of(action: Rollback | Scale | Notify | NoAction) -> WorldState:
+def state_of(action: Catalogue) -> WorldState:
     """The state on which `action` makes sense."""
     match action:
         case Rollback(from_version=champion):
             return WorldState(champion=champion, route_generation=3, weights={champion: 100})
         case Scale(from_workers=workers):
             return WorldState(workers=workers)
+        case QuarantineData():
+            return WorldState(quarantined=())
+        case ReleaseData(quarantine=quarantine):
+            return WorldState(quarantined=(quarantine,))
         case _:
             return WorldState()
 
 
 def proposal(
-    action: Rollback | Scale | Notify | NoAction = ROLLBACK,
+    action: Catalogue = ROLLBACK,
     *,
     state: WorldState | None = None,
     requested_by: str = "agent:incident",

@@ -1,17 +1,31 @@
 """What policy allows."""
 
+import hashlib
+import json
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.actions import CHANGES_NOTHING, NoAction, Notify, Risk, Rollback, Scale, WorldState
+from agents.actions import (
+    CHANGES_NOTHING,
+    NoAction,
+    Notify,
+    QuarantineData,
+    ReleaseData,
+    Retrain,
+    Risk,
+    Rollback,
+    Scale,
+    WorldState,
+)
 from agents.guard import Ask, Auto, Bar, Denied, Deny, Holds, Moved, judge, may_decide, recheck
 from agents.policies import Approval, Freeze, Mode, ModelPolicy, Policies
 from agents.proposals import Approve, Verdict, fingerprint
-from tests.unit.agents.proposed import NO_ACTION, NOTIFY, ROLLBACK, SCALE, proposal, state_of
+from tests.unit.agents.proposed import NO_ACTION, NOTIFY, QUARANTINE, RELEASE, ROLLBACK, SCALE, proposal, state_of
 from tests.unit.agents.worlds import NOW
+from tools.values import LeftOut
 
 POLICIES = Policies()
 EAGER = Policies(approval=Approval(automatic=frozenset(Risk)))
@@ -20,6 +34,16 @@ names = st.text(min_size=1, max_size=10)
 actions = st.one_of(
     st.builds(Rollback, model=names, from_version=names, to_version=names),
     st.builds(Scale, model=names, from_workers=st.integers(1, 1024), workers=st.integers(1, 1024)),
+    st.builds(
+        QuarantineData,
+        model=names,
+        window_start=st.just(NOW - timedelta(hours=6)),
+        window_end=st.sampled_from([NOW, NOW + timedelta(days=9)]),
+        features=st.lists(names, max_size=2).map(tuple),
+    ),
+    st.builds(
+        ReleaseData, model=names, quarantine=names, window_start=st.just(NOW - timedelta(hours=6)), window_end=st.just(NOW)
+    ),
     st.builds(Notify, channel=names, title=names, body=st.text(max_size=20)),
     st.builds(NoAction, reason=names),
 )
@@ -29,6 +53,7 @@ states = st.builds(
     route_generation=st.none() | st.integers(0, 9),
     weights=st.dictionaries(names, st.integers(0, 100), max_size=3),
     workers=st.none() | st.integers(1, 9),
+    quarantined=st.none() | st.lists(names, max_size=2).map(tuple),
 )
 freezes = st.builds(
     Freeze,
@@ -215,3 +240,40 @@ def test_a_fingerprint_is_of_exactly_this(
 def test_fingerprints_do_not_change_between_releases() -> None:
     """Approvals outlive a deployment of the platform itself."""
     assert fingerprint(ROLLBACK, state_of(ROLLBACK)) == "fda661886f299530382436364d99d74caf36cbcde91ce997efb32d2196f05e0c"
+
+
+@pytest.mark.parametrize("action", [QUARANTINE, RELEASE])
+def test_data_is_quarantined_and_released_at_a_low_risk_after_somebody_was_asked(action: QuarantineData | ReleaseData) -> None:
+    asked = judge(proposal(action), POLICIES, Mode.ACT, NOW)
+    assert isinstance(asked, Ask)
+    assert (asked.quorum, proposal(action).impact.risk) == (1, Risk.LOW)
+    assert isinstance(judge(proposal(action), EAGER, Mode.ACT, NOW), Auto)
+    assert isinstance(judge(proposal(action), EAGER, Mode.OBSERVE, NOW), Deny)
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "said"),
+    [
+        (QUARANTINE, WorldState(), "is not known"),
+        (
+            QUARANTINE.model_copy(update={"window_start": NOW - timedelta(days=8)}),
+            WorldState(quarantined=()),
+            "8 days are longer",
+        ),
+        (RELEASE, WorldState(quarantined=("qua_2",)), "qua_1 is no quarantine of flights in force"),
+    ],
+)
+def test_what_cannot_be_meant_of_data_is_denied(action: QuarantineData | ReleaseData, state: WorldState, said: str) -> None:
+    denied = judge(proposal(action, state=state), EAGER, Mode.ACT, NOW)
+    assert isinstance(denied, Deny)
+    assert said in denied.reason
+
+
+def test_a_training_that_leaves_nothing_out_has_the_fingerprint_that_it_had_before_anything_could_be() -> None:
+    action = Retrain(model="flights", version="1", window_start=NOW - timedelta(days=1), window_end=NOW)
+    written = action.model_dump(mode="json", exclude={"left_out"})
+    state = WorldState(champion="1").model_dump(mode="json", exclude={"training", "quarantined"})
+    canonical = json.dumps({"action": written, "state": state}, sort_keys=True, separators=(",", ":"))
+    assert fingerprint(action, WorldState(champion="1")) == hashlib.sha256(canonical.encode()).hexdigest()
+    less = action.model_copy(update={"left_out": (LeftOut(window=QUARANTINE.window),)})
+    assert fingerprint(less, WorldState(champion="1")) != fingerprint(action, WorldState(champion="1"))

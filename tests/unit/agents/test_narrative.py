@@ -13,7 +13,7 @@ from agents.measures import Measure
 from agents.narrative import account, card, closing, escaped, plain, quoted, report, request, title
 from agents.proposals import Receipt
 from agents.verification import Status, Verification
-from tests.unit.agents.proposed import FINDING, NO_ACTION, NOTIFY, ROLLBACK, SCALE, proposal, state_of
+from tests.unit.agents.proposed import FINDING, NO_ACTION, NOTIFY, QUARANTINE, RELEASE, ROLLBACK, SCALE, proposal, state_of
 from tests.unit.agents.worlds import NOW, alert
 
 HELD = Verification(
@@ -171,3 +171,11 @@ def test_words_with_underscores_stay_readable() -> None:
 
 def test_the_account_of_a_finding_is_what_a_notification_carries() -> None:
     assert account(FINDING) in card(proposal())
+
+
+def test_a_quarantine_names_what_of_which_data() -> None:
+    some = QUARANTINE.model_copy(update={"features": ("a", "b", "c", "d")})
+    assert title(some) == "Quarantine a, b, c and others of flights from 2026-11-23 12:00 UTC to 2026-11-23 18:00 UTC"
+    assert title(RELEASE.model_copy(update={"features": ()})).startswith("Release the data of flights from")
+    assert "quarantined already: `qua_1`" in card(proposal(RELEASE))
+    assert "quarantined already: nothing of it" in card(proposal(QUARANTINE))

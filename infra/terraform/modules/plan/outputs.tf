@@ -70,7 +70,7 @@ output "priorities" {
 
 output "gpu_taints" {
   description = "Keeps what has no use for a GPU off its node; jobs that ask for one tolerate it."
-  value       = [{ key = local.gpu, value = "present", effect = "NO_SCHEDULE" }]
+  value       = [{ key = local.gpu, value = "present", effect = "NoSchedule" }]
 }
 
 output "gpu_node_selector" {

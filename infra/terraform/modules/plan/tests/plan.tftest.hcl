@@ -88,7 +88,7 @@ run "gpus_are_tainted_labelled_and_counted" {
   }
 
   assert {
-    condition     = output.gpu_taints[0].key == "nvidia.com/gpu" && output.gpu_node_selector["pool"] == "a100"
+    condition     = output.gpu_taints[0].key == "nvidia.com/gpu" && output.gpu_taints[0].effect == "NoSchedule" && output.gpu_node_selector["pool"] == "a100"
     error_message = "the pool's taint and label"
   }
 }

@@ -8,8 +8,8 @@ from api.store.records import UtcDateTime
 
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

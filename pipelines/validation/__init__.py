@@ -1,0 +1,1 @@
+"""Rows held to a schema, on their way into the lake or without one."""

@@ -1,0 +1,199 @@
+"""What people ask for, what they order about rollouts, and trainings under way, over HTTP."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agents.actions import StartRollout
+from agents.promotion_rules import Rollouts
+from agents.requests import request_of
+from api.store import alerts, audit, events, incidents, rollouts, runs
+from tests.databases import BACKENDS
+from tests.e2e.bodies import refused
+from tests.e2e.running import Platform
+from tests.twins.jobs import Play, TwinJobs
+from tools.jobs.port import MIB, JobSpec, Phase, Resources
+
+MODEL = "flights"
+
+
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(f"{request.param.replace('postgresql', 'postgres')}_database_url")
+    return url
+
+
+@pytest.fixture(autouse=True)
+def versions(platform: Platform) -> None:
+    for _ in range(2):
+        platform.registry.publish(MODEL)
+
+
+async def test_what_is_asked_for_opens_an_incident_and_starts_at_once(platform: Platform) -> None:
+    body = {"model": MODEL, "version": "2", "reason": "better on the new routes"}
+    answer = await platform.operator.post("/v1/triggers/promote", json=body)
+    assert answer.status_code == 202
+    told = answer.json()
+    assert told["joined"] is False
+    assert len(platform.dispatches.runs) == 1
+    async with platform.database.read() as session:
+        found = [alerts.to_alert(each) for each in await alerts.of_incident(session, told["incident_id"])]
+        (run,) = await runs.of_incident(session, told["incident_id"])
+    request = request_of(found)
+    assert request is not None
+    assert (request.kind, request.model, request.version, request.by) == ("promote", MODEL, "2", "some-operator")
+    assert run.due_at == platform.clock.now()
+
+
+async def test_a_second_request_joins_the_first(platform: Platform) -> None:
+    body = {"model": MODEL, "reason": "now"}
+    first = (await platform.operator.post("/v1/triggers/retrain", json=body)).json()
+    second = (await platform.operator.post("/v1/triggers/check", json=body)).json()
+    assert (second["incident_id"], second["joined"]) == (first["incident_id"], True)
+
+
+async def test_the_same_request_again_is_answered_again(platform: Platform) -> None:
+    body, key = {"model": MODEL, "reason": "now"}, {"Idempotency-Key": "k-1"}
+    first = await platform.operator.post("/v1/triggers/check", json=body, headers=key)
+    again = await platform.operator.post("/v1/triggers/check", json=body, headers=key)
+    assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
+    async with platform.database.read() as session:
+        assert len((await incidents.page(session)).items) == 1
+
+
+async def test_what_is_held_by_people_does_not_swallow_a_request(platform: Platform) -> None:
+    body = {"model": MODEL, "reason": "now"}
+    first = (await platform.operator.post("/v1/triggers/check", json=body)).json()["incident_id"]
+    async with platform.database.begin() as transaction:
+        await incidents.close(transaction, first, "escalated", at=platform.clock.now())
+    platform.clock.pass_(timedelta(minutes=1))
+    assert (await platform.operator.post("/v1/triggers/check", json=body)).json()["incident_id"] != first
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/triggers/check", {"model": "nothing", "reason": "r"}, 404),
+        ("/v1/triggers/promote", {"model": MODEL, "version": "9", "reason": "r"}, 404),
+        ("/v1/triggers/retrain", {"model": MODEL}, 422),
+        ("/v1/triggers/retrain", {"model": MODEL, "reason": "r", "window_start": "2026-01-01T00:00:00Z"}, 422),
+        ("/v1/models/nothing/rollback", {"reason": "r"}, 404),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_said(platform: Platform, path: str, body: dict[str, Any], status: int) -> None:
+    answer = await platform.operator.post(path, json=body)
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+
+
+async def test_viewers_ask_for_nothing(platform: Platform) -> None:
+    refused(await platform.viewer.post("/v1/triggers/check", json={"model": MODEL, "reason": "r"}), 403, "forbidden")
+
+
+async def test_a_rollback_is_asked_for_by_its_model(platform: Platform) -> None:
+    answer = await platform.operator.post(f"/v1/models/{MODEL}/rollback", json={"reason": "complaints"})
+    async with platform.database.read() as session:
+        found = [alerts.to_alert(each) for each in await alerts.of_incident(session, answer.json()["incident_id"])]
+    request = request_of(found)
+    assert request is not None
+    assert (request.kind, request.version) == ("rollback", None)
+
+
+async def rolling(platform: Platform) -> tuple[str, str]:
+    """A rollout in progress: its id, and its run's, which waits for the next look."""
+    told = (await platform.operator.post("/v1/triggers/check", json={"model": MODEL, "reason": "r"})).json()
+    now = platform.clock.now()
+    action = StartRollout(model=MODEL, from_version="1", version="2", stages=Rollouts().stages)
+    async with platform.database.begin() as transaction:
+        (run,) = await runs.of_incident(transaction, told["incident_id"])
+        row = {
+            "proposal_id": f"{run.id}/1",
+            "run_id": run.id,
+            "incident_id": told["incident_id"],
+            "model": MODEL,
+            "version": "2",
+            "from_version": "1",
+            "status": "running",
+            "stages": [each.model_dump(mode="json") for each in action.stages],
+            "stage": 0,
+            "stage_since": now,
+            "look": None,
+            "reason": "",
+            "began_at": now,
+        }
+        await rollouts.keep(transaction, row, at=now)
+        await runs.take(transaction, run.id, runs.START, at=now)
+        await runs.wait_until(transaction, run.id, "i-1", now + timedelta(hours=1), at=now)
+    return str((await platform.viewer.get("/v1/rollouts")).json()["items"][0]["id"]), run.id
+
+
+async def test_an_order_is_kept_told_and_looked_at_at_once(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    platform.dispatches.runs.clear()
+    answer = await platform.operator.post(f"/v1/rollouts/{rollout}/pause", json={"reason": "a call"})
+    assert (answer.status_code, answer.json()["ordered"], answer.json()["ordered_by"]) == (200, "pause", "some-operator")
+    assert platform.dispatches.runs == [run_id]
+    order = await platform.services.rollouts.standing(f"{run_id}/1")
+    assert order is not None
+    assert (order.kind, order.reason) == ("pause", "a call")
+    async with platform.database.read() as session:
+        run = await runs.get(session, run_id)
+        told = [event.name for event in await events.after(session, answer.json()["incident_id"], 0, limit=50)]
+        audited = [line.action for line in (await audit.page(session, limit=50)).items]
+    assert run is not None
+    assert (run.status, run.event.startswith("order:")) == ("queued", True)
+    assert "rollout.paused" in told
+    assert "rollout.paused" in audited
+    await platform.operator.post(f"/v1/rollouts/{rollout}/resume", json={"reason": "the call is over"})
+    assert await platform.services.rollouts.standing(f"{run_id}/1") is None
+
+
+async def test_an_abort_stands(platform: Platform) -> None:
+    rollout, _ = await rolling(platform)
+    await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "complaints"})
+    refused(await platform.operator.post(f"/v1/rollouts/{rollout}/resume", json={"reason": "or not"}), 409, "conflict")
+    assert (await platform.viewer.get(f"/v1/rollouts/{rollout}")).json()["ordered"] == "abort"
+
+
+async def test_what_is_over_takes_no_orders(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    now = platform.clock.now()
+    async with platform.database.begin() as transaction:
+        record = await rollouts.of_proposal(transaction, f"{run_id}/1")
+        assert record is not None
+        row = {name: getattr(record, name) for name in ("proposal_id", "run_id", "incident_id", "model", "version")}
+        more = {name: getattr(record, name) for name in ("from_version", "stages", "stage", "stage_since", "look", "began_at")}
+        await rollouts.keep(transaction, {**row, **more, "status": "promoted", "reason": "all stages passed"}, at=now)
+    answer = await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "too late"})
+    refused(answer, 409, "conflict")
+    assert (await platform.viewer.get("/v1/rollouts?open=true")).json()["items"] == []
+
+
+async def test_rollouts_that_are_not_there(platform: Platform) -> None:
+    refused(await platform.viewer.get("/v1/rollouts/rol_nothing"), 404, "not-found")
+    refused(await platform.operator.post("/v1/rollouts/rol_nothing/abort", json={"reason": "r"}), 404, "not-found")
+
+
+async def test_jobs_are_listed_read_and_cancelled(platform: Platform) -> None:
+    jobs = platform.services.jobs
+    assert isinstance(jobs, TwinJobs)
+    spec = JobSpec(
+        model=MODEL,
+        team="airports",
+        run_id="run-1",
+        command=("train",),
+        resources=Resources(cpu=1, memory_bytes=64 * MIB),
+        deadline=timedelta(hours=1),
+    )
+    name = (await jobs.submit("run-1/1", spec)).name
+    jobs.go_on(name, Play(lines=("one", "two")))
+    assert [each["name"] for each in (await platform.viewer.get("/v1/jobs?model=flights")).json()["items"]] == [name]
+    assert (await platform.viewer.get(f"/v1/jobs/{name}/logs?tail=1")).json() == {"items": ["two"]}
+    shown = (await platform.viewer.get(f"/v1/jobs/{name}")).json()
+    assert (shown["phase"], shown["usage"]["wall_seconds"]) == ("running", 0.0)
+    refused(await platform.viewer.post(f"/v1/jobs/{name}/cancel", json={"reason": "r"}), 403, "forbidden")
+    answer = await platform.operator.post(f"/v1/jobs/{name}/cancel", json={"reason": "wrong data"})
+    assert (answer.status_code, answer.json()["reason"], answer.json()["detail"]) == (202, "cancelled", "some-operator: wrong data")
+    assert (await jobs.state(name)).phase is Phase.FAILED
+    refused(await platform.viewer.get("/v1/jobs/nothing"), 404, "not-found")

@@ -1,0 +1,1 @@
+"""ClickHouse, embedded or a server: the way there, which all that store something in it share."""

@@ -1,0 +1,1 @@
+"""Where things come from: which raw batches, which code, which feature view, which model."""
