@@ -27,6 +27,7 @@ from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.features import JobProcess, Materializing
+from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
 from api.work.monitors import Watch
@@ -201,6 +202,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             dropped=tidying.dropped,
             retried=engine.retried,
             senders=settings.senders,
+            gates=None if adapters.flagger is None else Gates(database, adapters.flagger, autonomy.mode, clock),
         )
 
 
@@ -226,6 +228,8 @@ def _checks(
     }
     if features is not None:
         checks["features"] = features.ping
+    if adapters.flagger is not None:
+        checks["flagger"] = adapters.flagger.ping
     return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
 
 
@@ -272,7 +276,8 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
     quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack)
-    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs)
+    flagger = await _open_flagger(settings, stack)
+    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, flagger)
 
 
 async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Jobs:
@@ -288,6 +293,19 @@ async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncEx
 
     secrets = {name: value.get_secret_value() for name, value in settings.job_secrets.items()}
     return LocalJobs(settings.home.absolute() / "jobs", secrets={TRACKING: settings.mlflow, **secrets}, clock=clock)
+
+
+async def _open_flagger(settings: Settings, stack: contextlib.AsyncExitStack) -> "FlaggerTraffic | None":
+    kind, _, namespace = settings.rollouts.partition(":")
+    if kind != "flagger":
+        return None
+    from tools.kubernetes.cluster import connected
+    from tools.rollouts.flagger import FlaggerTraffic
+
+    assert settings.rollouts_cluster is not None
+    assert settings.canary_key is not None
+    cluster = await stack.enter_async_context(connected(namespace))
+    return FlaggerTraffic(cluster, settings.rollouts_cluster, settings.canary_key.get_secret_value())
 
 
 async def _build_runner(

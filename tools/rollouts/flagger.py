@@ -17,8 +17,8 @@ from tools.kubernetes.errors import AlreadyExists, NotFound
 from tools.kubernetes.kinds import CANARY, METRIC_TEMPLATE
 from tools.rollouts import canaries
 from tools.rollouts.canaries import RECORD, REVISION, Record, Settings
-from tools.rollouts.found import Found, Permit, share_of
-from tools.rollouts.port import Phase, Plan, Standing
+from tools.rollouts.found import Found, share_of
+from tools.rollouts.port import Permit, Phase, Plan, Standing
 
 T = TypeVar("T")
 
@@ -60,6 +60,7 @@ class FlaggerTraffic:
             return None
         return Permit(
             rollout=record.rollout,
+            revision=record.revision,
             model=record.model,
             version=record.version,
             weight=share_of(canary),

@@ -8,21 +8,6 @@ from tools.kubernetes.config_maps import Configuration
 from tools.rollouts import canaries
 from tools.rollouts.canaries import Record
 from tools.rollouts.port import Phase, Standing
-from tools.values import Frozen
-
-
-class Permit(Frozen):
-    """How far a Canary may go, and how far it is."""
-
-    rollout: str
-    model: str
-    version: str
-    weight: int
-    """In force, in percent."""
-    asked: int
-    ending: str
-    untouched: bool
-    """Nobody has changed the Canary since we did."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ traffic. Ending a rollout is waited for: an abort that has not arrived has helpe
 """
 
 from enum import StrEnum
-from typing import Annotated, Protocol, Self, runtime_checkable
+from typing import Annotated, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -88,4 +88,36 @@ class Traffic(TrafficReader, Protocol):
 
     async def restore(self, model: str, weights: dict[str, int], *, expected: int, key: str) -> Standing:
         """What there was before `give`, which is taken back. PermanentError where the backend has no way to that."""
+        ...
+
+
+class Permit(Frozen):
+    """How far a controller that asks before each step may go, and how far it is."""
+
+    rollout: str
+    """Key of the proposal that it is about."""
+    revision: str
+    """Of the proposal that began it: the same while a rollout goes on under another one."""
+    model: str
+    version: str
+    weight: int
+    """In force, in percent."""
+    asked: int
+    ending: Literal["", "promotion", "hand over", "abort"]
+    untouched: bool
+    """Nobody has changed what the controller goes by since we did."""
+
+
+class Canaries(Protocol):
+    """What those who answer such a controller have to know."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    def is_canary(self, model: str, name: str) -> bool:
+        """Whether the Canary of that name is the model's."""
+        ...
+
+    async def permit(self, model: str) -> Permit | None:
+        """None: we have asked for nothing there."""
         ...
