@@ -160,6 +160,7 @@ async def test_what_is_approved_goes_step_by_step_to_its_promotion(installation:
     ended = await installation.roll({"1": 0.9, "2": 0.92}, "promoted")
     assert ended["from_version"] == "1"
     await installation.on.phase("Succeeded")
+    await asyncio.to_thread(installation.on.flagger.go_away)  # it tells what it has done after it has done it
     assert installation.served() == ("2", "2")
     assert await installation.world.champion() == "2"
     assert (await installation.traffic.state(MODEL)).weights == {"2": 100}
@@ -240,7 +241,7 @@ async def test_what_flagger_takes_back_by_itself_ends_the_rollout(installation: 
 
 
 async def test_the_kill_switch_closes_what_was_asked_for(installation: Installation) -> None:
-    installation.on.flagger.held.set()
+    await asyncio.to_thread(installation.on.flagger.go_away)
     await installation.ask_for_promotion()
     await installation.approve()
     off = {"mode": "observe", "reason": "something is wrong"}
@@ -250,7 +251,7 @@ async def test_the_kill_switch_closes_what_was_asked_for(installation: Installat
 
 
 async def test_a_revision_that_was_not_let_in_gets_no_traffic(installation: Installation) -> None:
-    installation.on.flagger.held.set()
+    await asyncio.to_thread(installation.on.flagger.go_away)
     await installation.ask_for_promotion()
     await installation.approve()
     assert (await installation.gate("confirm-rollout", checksum="a")).json()["open"] is True
@@ -263,7 +264,7 @@ async def test_a_revision_that_was_not_let_in_gets_no_traffic(installation: Inst
 
 
 async def test_an_api_server_that_is_away_closes_every_gate(installation: Installation) -> None:
-    installation.on.flagger.held.set()
+    await asyncio.to_thread(installation.on.flagger.go_away)
     await installation.ask_for_promotion()
     await installation.approve()
     record = canaries.record_of(installation.on.canary)
@@ -288,7 +289,7 @@ async def test_only_its_own_canary_is_let_in(installation: Installation) -> None
 
 
 async def test_what_flagger_tells_is_on_the_timeline_once(installation: Installation) -> None:
-    installation.on.flagger.held.set()
+    await asyncio.to_thread(installation.on.flagger.go_away)
     await installation.ask_for_promotion()
     await installation.approve()
     record = canaries.record_of(installation.on.canary)

@@ -35,8 +35,7 @@ class Flagger:
         self.check: Callable[[Object], bool] = lambda _: True
         self.calls: list[tuple[str, int]] = []
         """Of gates: type, and the status that was answered; 0: nothing was."""
-        self.held = threading.Event()
-        """Set: it does not look, as a controller that is away."""
+        self._looking, self._away = threading.Lock(), False
         self.failure: BaseException | None = None
 
     def start(self) -> None:
@@ -50,13 +49,21 @@ class Flagger:
 
     def _work(self) -> None:
         while not self._stop.wait(self._every_s):
-            if self.held.is_set():
-                continue
             try:
-                self.look()
+                with self._looking:
+                    if not self._away:
+                        self.look()
             except BaseException as error:  # noqa: BLE001 - shown by stop, in the test's own thread
                 self.failure = error
                 return
+
+    def go_away(self) -> None:
+        """When it has ended the look that it is at, which may ask somebody: not to be called in that one's thread."""
+        with self._looking:
+            self._away = True
+
+    def come_back(self) -> None:
+        self._away = False
 
     def look(self) -> None:
         for canary in self._store.find(CANARY):

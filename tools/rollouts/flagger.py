@@ -80,7 +80,7 @@ class FlaggerTraffic:
         async def attempt(found: Found) -> Standing:
             if found.canary is None:
                 await self._create(found, plan, expected, key)
-                raise self._later(f"Flagger is to take {found.name} in hand first")
+                raise self._busy(found)
             wish = f"{plan.version} {plan.steps}"
             made = _made(found, key, wish)
             if made is None:
@@ -186,7 +186,7 @@ class FlaggerTraffic:
             promoted = record.model_copy(update={"ending": "promotion", "asked": 100})
             return await self._keep(found, promoted, key, wish, None, found.config.data)
         if found.phase in _BUSY:
-            raise self._later(f"Flagger is {found.phase or 'to take it in hand first'}")
+            raise self._busy(found)
         handed = Record(
             rollout=key,
             model=found.model,
@@ -291,7 +291,7 @@ class FlaggerTraffic:
         if found.phase in _QUIET:
             return
         if found.phase in _BUSY or (found.record is not None and found.record.ending):
-            raise self._later(f"Flagger is {found.phase or 'to take it in hand first'}")
+            raise self._busy(found)
         raise _Moved(f"{found.name}: Flagger is rolling out {found.target} for somebody else")
 
     def _arrived(self, found: Found, made: int) -> Standing:
@@ -306,6 +306,9 @@ class FlaggerTraffic:
         if standing.weights != {to_version: 100}:
             raise PermanentError(f"the rollout is over, and the traffic with {standing.weights}: deploy {to_version}")
         return standing
+
+    def _busy(self, found: Found) -> TemporaryError:
+        return self._later(f"Flagger is {found.phase}" if found.phase else f"Flagger has to take {found.name} in hand first")
 
     def _later(self, reason: str) -> TemporaryError:
         return TemporaryError(reason, retry_after=timedelta(seconds=self._settings.interval_s))
