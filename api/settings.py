@@ -269,7 +269,7 @@ def read() -> Settings:
         return Settings()
     except ValidationError as error:
         raise WrongSettings(
-            tuple((_variable(fault["loc"]), _plain(fault["msg"])) for fault in error.errors(include_input=False))
+            tuple(_fault(fault["loc"], _plain(fault["msg"])) for fault in error.errors(include_input=False))
         ) from error
     except SettingsError as error:
         # A value that should be JSON and is none. The library's words name the field; its cause quotes the value.
@@ -283,6 +283,14 @@ def unknown() -> list[str]:
     return sorted(
         name for name in os.environ if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS)
     )
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> tuple[str, str]:
+    """What is wrong between several fields says in its words which one is to be set."""
+    if location:
+        return _variable(location), message
+    field, _, what = message.partition(": ")
+    return _variable((field,)), what
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
