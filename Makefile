@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TORCH := $(if $(PIP_FIND_LINKS),,--torch-backend cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo serve test lint types imports check chaos bench clean
+.PHONY: help setup lock demo serve test lint types imports check chaos chaos-lifecycle bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ check: lint types imports test ## Format, lint, strict types, import contracts, 
 
 chaos: $(STAMP) ## Kill the worker at every store boundary, on SQLite and on PostgreSQL (minutes)
 	@$(BIN)/python -m simulations.chaos
+
+chaos-lifecycle: $(STAMP) ## Kill the service between a training and its version being champion (minutes)
+	@$(BIN)/python -m simulations.lifecycle_chaos
 
 bench: $(STAMP) ## All benchmarks, one after the other, each printing JSON (minutes)
 	@$(BIN)/python -m benchmarks.intake --alerts 10000 --json

@@ -18,6 +18,7 @@ from agents.actions import Risk
 from agents.drift.rules import DriftRules
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
 from agents.schedules import known as cron_known
+from tools.jobs.prices import Prices
 from tools.values import Duration, Frozen, Instant, Share
 
 # A set has no order of its own, and that of strings differs from process to process: unsorted, so would the hash.
@@ -280,6 +281,8 @@ class Training(Frozen):
     """Cores."""
     memory_mib: Annotated[int, Field(ge=16)] = 4096
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    prices: Prices | None = None
+    """Of what is reserved for it; None: what a training costs is on no record, rather than guessed."""
     deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=30))] = timedelta(hours=6)
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tools.registry.evaluations import CHECKS, CheckName
 from tools.values import Duration, Frozen, Share
 
 Level = Annotated[float, Field(gt=0, lt=0.5)]
@@ -140,6 +141,9 @@ class Evaluations(Frozen):
     passes."""
     needed: tuple[str, ...] = ()
     """Measures without which the verdict is inconclusive, e.g. `latency_p99_ms`."""
+    checks: tuple[CheckName, ...] = CHECKS
+    """Checks of its files without which a candidate is unproven, whatever its figures; one that failed makes it worse in any
+    case."""
 
 
 class Experiments(Frozen):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from typing import Any
 
 from agents.actions import Retrain
 from agents.measures import Measure
@@ -24,12 +25,14 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
     """Raises ValueError when the policy names no command."""
     if rules.command is None:
         raise ValueError(f"models.{action.model}.training.command: nothing trains this model")
-    asked = {
+    resources = Resources(cpu=rules.cpu, memory_bytes=rules.memory_mib * MIB, gpus=rules.gpus)
+    asked: dict[str, Any] = {
         "model": action.model,
         "champion": action.version,
         "window_start": action.window_start.isoformat(),
         "window_end": action.window_end.isoformat(),
         "proposal": proposal.id,
+        "left_out": [each.model_dump(mode="json") for each in action.left_out],
         "reason": proposal.finding.summary,
     }
     return JobSpec(
@@ -45,11 +48,18 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
             "OPPEN_WINDOW_END": asked["window_end"],
         },
         secrets=rules.secrets | {TRACKING},
-        config={CONFIG: json.dumps(asked, indent=1)},
-        resources=Resources(cpu=rules.cpu, memory_bytes=rules.memory_mib * MIB, gpus=rules.gpus),
+        config={CONFIG: json.dumps(asked | _price(resources, rules), indent=1)},
+        resources=resources,
         deadline=rules.deadline,
         retries=rules.retries,
     )
+
+
+def _price(resources: Resources, rules: Training) -> dict[str, Any]:
+    """What the job reckons its own cost from, so that it is on record with the version."""
+    if rules.prices is None:
+        return {}
+    return {"resources": resources.model_dump(mode="json"), "prices": rules.prices.model_dump(mode="json")}
 
 
 class Followed(Frozen):

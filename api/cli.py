@@ -17,6 +17,7 @@ import typer
 from api.cli_data import data
 from api.cli_drift import drift
 from api.cli_features import features
+from api.cli_lifecycle import jobs, models, rollouts
 from api.cli_lineage import lineage
 from api.cli_remote import approvals, audit, autonomy, incidents
 from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
@@ -33,6 +34,9 @@ for name, group in {
     "approvals": approvals,
     "incidents": incidents,
     "autonomy": autonomy,
+    "models": models,
+    "jobs": jobs,
+    "rollouts": rollouts,
     "audit": audit,
     "data": data,
     "drift": drift,

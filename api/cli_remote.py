@@ -7,10 +7,10 @@ import typer
 
 from api.terminal import JsonFlag, Refused, WrongUse, emit, show
 
-Url = Annotated[str, typer.Option(envvar="OPPEN_URL", help="The service.")]
+Url = Annotated[str, typer.Option(envvar="OPPENURL", help="The service.")]
 Key = Annotated[str, typer.Option(envvar="OPPEN_KEY", help="An API key; better in the environment than on the command line.")]
 
-_URL = "http://127.0.0.1:8000"
+URL = "http://127.0.0.1:8000"
 _PAGE = 200
 
 approvals = typer.Typer(no_args_is_help=True, help="Questions that wait for a person.")
@@ -36,18 +36,18 @@ class Mode(StrEnum):
 
 
 @approvals.command("list")
-def list_approvals(status: Status = Status.PENDING, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+def list_approvals(status: Status = Status.PENDING, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """Newest first."""
     wanted = {} if status is Status.ALL else {"status": status.value}
-    found = _call(url, key, "GET", "/v1/approvals", params={**wanted, "limit": _PAGE})
+    found = call(url, key, "GET", "/v1/approvals", params={**wanted, "limit": _PAGE})
     lines = [f"{each['id']}  {each['status']:10} {each['expires_at']}  {each['proposal']['title']}" for each in found["items"]]
     emit(found, as_json, "\n".join(lines) or f"no approvals ({status})")
 
 
 @approvals.command("show")
-def show_approval(approval_id: str, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+def show_approval(approval_id: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """The whole question: finding, evidence, effect, undo, and the command that approves it."""
-    found = _call(url, key, "GET", f"/v1/approvals/{approval_id}")
+    found = call(url, key, "GET", f"/v1/approvals/{approval_id}")
     if as_json:
         emit(found, as_json, "")
         return
@@ -64,7 +64,7 @@ def approve(
     approval_id: str,
     fingerprint: Annotated[str, typer.Option(help="What you saw; default: what it is now.")] = "",
     comment: str = "",
-    url: Url = _URL,
+    url: Url = URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -77,7 +77,7 @@ def reject(
     approval_id: str,
     reason: Annotated[str, typer.Option(help="Why; the agent and the record get it.")],
     fingerprint: Annotated[str, typer.Option(help="What you saw; default: what it is now.")] = "",
-    url: Url = _URL,
+    url: Url = URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -88,20 +88,20 @@ def reject(
 @incidents.command("list")
 def list_incidents(
     open_only: Annotated[bool, typer.Option("--open", help="Only those that are not closed.")] = False,
-    url: Url = _URL,
+    url: Url = URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Newest first."""
-    found = _call(url, key, "GET", "/v1/incidents", params={"open": open_only, "limit": _PAGE})
+    found = call(url, key, "GET", "/v1/incidents", params={"open": open_only, "limit": _PAGE})
     lines = [f"{each['id']}  {each['status']:17} {each['subject']}  {each['title']}" for each in found["items"]]
     emit(found, as_json, "\n".join(lines) or "no incidents")
 
 
 @incidents.command("show")
-def show_incident(incident_id: str, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+def show_incident(incident_id: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """What is wrong, what was found, and how far it is."""
-    found = _call(url, key, "GET", f"/v1/incidents/{incident_id}")
+    found = call(url, key, "GET", f"/v1/incidents/{incident_id}")
     if as_json:
         emit(found, as_json, "")
         return
@@ -111,16 +111,16 @@ def show_incident(incident_id: str, url: Url = _URL, key: Key = "", as_json: Jso
 
 
 @incidents.command("report")
-def report_incident(incident_id: str, url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+def report_incident(incident_id: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """From alert to outcome, in Markdown, once the investigation has ended."""
-    text = _call(url, key, "GET", f"/v1/incidents/{incident_id}/report")
+    text = call(url, key, "GET", f"/v1/incidents/{incident_id}/report")
     emit({"id": incident_id, "report": text}, as_json, text)
 
 
 @autonomy.command("show")
-def show_autonomy(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+def show_autonomy(url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """The mode that holds, who set it and why."""
-    found = _call(url, key, "GET", "/v1/autonomy")
+    found = call(url, key, "GET", "/v1/autonomy")
     emit(found, as_json, _mode(found))
 
 
@@ -128,19 +128,19 @@ def show_autonomy(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> 
 def set_autonomy(
     mode: Annotated[Mode, typer.Argument(help="`observe` is the kill switch.")],
     reason: Annotated[str, typer.Option(help="Why; it is in the audit log.")],
-    url: Url = _URL,
+    url: Url = URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Holds at once, for everything that has not been carried out yet."""
-    found = _call(url, key, "PUT", "/v1/autonomy", json={"mode": mode.value, "reason": reason})
+    found = call(url, key, "PUT", "/v1/autonomy", json={"mode": mode.value, "reason": reason})
     emit(found, as_json, _mode(found))
 
 
 @audit.command("verify")
-def verify_audit(url: Url = _URL, key: Key = "", as_json: JsonFlag = False) -> None:
+def verify_audit(url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """Walk the whole hash chain. Exit code 1 when it is broken."""
-    found = _call(url, key, "GET", "/v1/audit/verify")
+    found = call(url, key, "GET", "/v1/audit/verify")
     text = f"{found['lines']} lines, unbroken" if found["ok"] else f"broken at line {found['first_bad_seq']}"
     emit(found, as_json, text)
     if not found["ok"]:
@@ -153,13 +153,13 @@ def _mode(found: dict[str, Any]) -> str:
 
 
 def _decide(url: str, key: str, approval_id: str, body: dict[str, Any], fingerprint: str, as_json: bool) -> None:
-    shown = fingerprint or _call(url, key, "GET", f"/v1/approvals/{approval_id}")["fingerprint"]
-    found = _call(url, key, "POST", f"/v1/approvals/{approval_id}/decision", json={**body, "fingerprint": shown})
+    shown = fingerprint or call(url, key, "GET", f"/v1/approvals/{approval_id}")["fingerprint"]
+    found = call(url, key, "POST", f"/v1/approvals/{approval_id}/decision", json={**body, "fingerprint": shown})
     status = found["approval"]["status"]
     emit(found, as_json, status if found["decided"] else f"{found['votes']} of {found['approval']['quorum']} approvals")
 
 
-def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
+def call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
     """Raises Refused with the service's own words."""
     import httpx
 
@@ -170,10 +170,10 @@ def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
             method, f"{url.rstrip('/')}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=30, **request
         )
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise WrongUse(f"OPPEN_URL: {url!r} is no address of a service, such as {_URL}") from error
+        raise WrongUse(f"OPPENURL: {url!r} is no address of a service, such as {URL}") from error
     except httpx.HTTPError as error:
         raise Refused(
-            f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPEN_URL right?"
+            f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPENURL right?"
         ) from error
     if response.is_success:
         return response.text if response.headers["content-type"].startswith("text/markdown") else response.json()
@@ -182,5 +182,5 @@ def _call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
         said = f"{problem['title']}: {problem['detail']}"
         said += "".join(f"\n  {fault['field']}: {fault['detail']}" for fault in problem.get("errors") or ())
     except (ValueError, KeyError, TypeError):
-        said = f"{url} answered {response.status_code}, and not as this service does: is OPPEN_URL right?"
+        said = f"{url} answered {response.status_code}, and not as this service does: is OPPENURL right?"
     raise Refused(said)

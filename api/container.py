@@ -34,6 +34,7 @@ from api.work.monitors import Watch
 from api.work.progress import Progress
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
+from api.work.schedules import Schedules
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
@@ -168,6 +169,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         often = _WATCH if settings.clock == "system" else _SWEEP
         watch = Chore("watch", watching.once, often)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace, *_materializing(settings, policy, clock))
+        timely = Schedules(database, intake, adapters.predictions, adapters.registry, policy, clock)
+        repeated = (*repeated, Chore("schedules", timely.once, often))
         histories = open_histories(settings)
         if histories is not None:
             tables = DatasetWatch(database, intake, histories, policy, clock)

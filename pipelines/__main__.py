@@ -146,6 +146,52 @@ def retrain(
     typer.echo(json.dumps(found))
 
 
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option()],
+    candidate: Annotated[str, typer.Option(help="The version in question.")],
+    data: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="Labelled rows, Parquet, that neither has learnt from.")
+    ],
+    label: Annotated[str, typer.Option(help="The column of what came true.")],
+    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As of `train`.")],
+    champion: Annotated[str, typer.Option(help="The version beside it; without it the one that is champion.")] = "",
+    groups: Annotated[str, typer.Option(metavar="COLUMN,...", help="By whose values fairness is looked at.")] = "",
+    moments: Annotated[str, typer.Option("--time", metavar="COLUMN", help="When each row is from; without zone UTC.")] = "",
+    recent: Annotated[str, typer.Option(metavar="LENGTH", help="So much of the end is a part of its own: 36h, 1d.")] = "",
+    seed: _Seed = 0,
+    as_json: _Json = False,
+) -> None:
+    """Hold a version beside the champion on a labelled table, and leave what was found with the version."""
+    from pipelines.beside import Pair, champion_of, told
+    from pipelines.beside import evaluate as evaluated
+    from pipelines.labelled import duration, read
+    from tools.jobs.progress import line
+
+    try:
+        length = duration(recent) if recent else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--recent") from error
+    if length is not None and not moments:
+        raise typer.BadParameter("it is the end of the data by a column of times: name that with --time", param_hint="--recent")
+    by = tuple(name for name in groups.split(",") if name)
+    pair = Pair(model, candidate, champion or champion_of(model, tracking_uri), tracking_uri)
+    found = evaluated(
+        pair,
+        lambda spec: read(data, spec, label=label, time=moments or None, recent=length, more=by),
+        groups=by,
+        seed=seed,
+        progress=lambda fraction, text: typer.echo(line(fraction, text), err=True),
+    )
+    if as_json:
+        typer.echo(json.dumps({"ok": True, **told(found)}))
+        return
+    for check in found.staging:
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.reason}")
+    for fact in found.facts.compared:
+        typer.echo(f"{fact.name} ({fact.window}, {fact.rows} rows): {fact.candidate:.4f}, the champion's {fact.champion:.4f}")
+
+
 def _flights(report: _Report) -> Flights:
     flights = load()
     report.progress(f"{len(flights)} flights")

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from tools.errors import PermanentError
 from tools.inference.engines import Engine, load, read_spec
 from tools.inference.tables import Answers, answer, encode
+from tools.registry.artifacts import ORIGIN
 from tools.registry.evaluations import Compared, Discordance, Facts, Fairness, Limited
 from tools.registry.port import ModelFiles
-from tools.registry.serving_spec import CategoricalFeature, ServingSpec
+from tools.registry.serving_spec import FILE, CategoricalFeature, ServingSpec
 
 Part = Literal["held_out", "recent"]
 
@@ -28,6 +29,7 @@ _RESAMPLED_ROWS = 20_000
 _SLICES = 10
 """The most frequent values of a category."""
 _LEAST_SLICE = 100
+_LONGEST_NAME = 200
 _BINS = 20
 _BATCHES = (1, 8, 32)
 """What the gateway makes of traffic: one by one, and what gathers while a batch is computed."""
@@ -53,8 +55,13 @@ class Labelled:
 
 def contender(files: ModelFiles) -> Contender:
     """Raises PermanentError for what cannot be served either: a pickle, a broken file."""
-    size = sum(path.stat().st_size for path in files.folder.rglob("*") if path.suffix in (".pt2", ".onnx"))
-    return Contender(read_spec(files), load(files, allow_pickle=()), size)
+    return Contender(read_spec(files), load(files, allow_pickle=()), size_of(files))
+
+
+def size_of(files: ModelFiles) -> int:
+    """Bytes of the model, with weights that are in files of their own."""
+    ours = (FILE, ORIGIN)
+    return sum(path.stat().st_size for path in files.folder.rglob("*") if path.is_file() and path.name not in ours)
 
 
 def measure(
@@ -69,22 +76,31 @@ def measure(
         raise PermanentError(f"the candidate answers {ours.task} {ours.classes}, the champion {theirs.task} {theirs.classes}")
     compared: list[Compared] = []
     fairness: list[Fairness] = []
+    parts = {window: rows for window, rows in parts.items() if len(rows.labels)}
+    if not parts:
+        raise PermanentError("there are no labelled rows to hold the two to")
     for window, rows in parts.items():
-        if not len(rows.labels):
-            continue
-        both = _Both(window, rows, (_answers(candidate, rows.table), _answers(champion, rows.table)), ours, seed)
+        answers = (_answers(candidate, rows.table, ours), _answers(champion, rows.table, ours))
+        both = _Both(window, rows, answers, ours, seed)
         compared += both.compared(groups)
         if window == "held_out":
             fairness += both.fairness(groups)
     limited = [
         Limited(name="size_bytes", candidate=candidate.bytes, champion=champion.bytes),
-        *_latencies(candidate, champion, next(iter(parts.values())).table),
+        *_latencies(candidate, champion, max((rows.table for rows in parts.values()), key=len)),
     ]
     return Facts(compared=tuple(compared), limited=tuple(limited), fairness=tuple(fairness))
 
 
-def _answers(one: Contender, table: pa.Table) -> Answers:
-    return answer(one.engine, one.spec, encode(table, one.spec))
+def _answers(one: Contender, table: pa.Table, asked: ServingSpec) -> Answers:
+    """With scores of the second class of `asked`, whichever way round the model has its two. A row whose score is not finite
+    has no prediction: in production that is a failed request."""
+    found = answer(one.engine, one.spec, encode(table, one.spec))
+    if asked.task == "regression":
+        return found
+    turned = asked.task == "binary" and one.spec.classes[1] != asked.classes[1]
+    predictions = np.where(np.isfinite(found.scores), found.predictions, "")
+    return Answers(predictions, 1.0 - found.scores if turned else found.scores)
 
 
 class _Both:
@@ -98,19 +114,23 @@ class _Both:
         self._random = np.random.default_rng(seed)
 
     def compared(self, groups: Sequence[str]) -> Iterator[Compared]:
+        answered = np.logical_and(*(np.isfinite(each.scores) for each in self._answers))
         if self._spec.task == "regression":
-            ours, theirs = (np.abs(each.scores - self._rows.labels.astype(np.float64)) for each in self._answers)
-            yield self._by_mean("mae", ours, theirs)
+            labels = self._rows.labels.astype(np.float64)
+            ours, theirs = (np.abs(each.scores - labels)[answered] for each in self._answers)
+            if len(ours):
+                yield self._by_mean("mae", ours, theirs)
             return
         right, other = (np.equal(each.predictions, self._rows.labels) for each in self._answers)
         yield self._accuracy("accuracy", right, other)
         if self._spec.task == "binary":
-            truth = np.equal(self._rows.labels, self._spec.classes[1])
-            ours, theirs = (each.scores for each in self._answers)
+            truth = np.equal(self._rows.labels, self._spec.classes[1])[answered]
+            ours, theirs = (each.scores[answered] for each in self._answers)
             if 0 < truth.sum() < len(truth):
                 yield self._resampled("auc", _auc, truth, ours, theirs, "higher")
-            yield self._by_mean("log_loss", _log_loss(truth, ours), _log_loss(truth, theirs))
-            yield self._resampled("calibration_error", _calibration_error, truth, ours, theirs, "lower")
+                yield self._resampled("calibration_error", _calibration_error, truth, ours, theirs, "lower")
+            if len(truth):
+                yield self._by_mean("log_loss", _log_loss(truth, ours), _log_loss(truth, theirs))
         for name, chosen in self._slices(groups):
             yield self._accuracy(name, right[chosen], other[chosen])
 
@@ -133,13 +153,16 @@ class _Both:
 
     def _slices(self, groups: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         categories = [feature.name for feature in self._spec.features if isinstance(feature, CategoricalFeature)]
+        seen: set[str] = set()
         for kind, features in (("slice", [each for each in categories if each not in groups]), ("group", list(groups))):
             for feature in features:
                 texts = np.array(_texts(self._rows.table, feature))
                 values, counts = np.unique(texts, return_counts=True)
                 for place in np.argsort(-counts, kind="stable")[:_SLICES]:
-                    if counts[place] >= _LEAST_SLICE:
-                        yield f"{kind}:{feature}={values[place]}"[:200], texts == values[place]
+                    name = f"{kind}:{feature}={values[place]}"[:_LONGEST_NAME]
+                    if counts[place] >= _LEAST_SLICE and name not in seen:
+                        seen.add(name)
+                        yield name, texts == values[place]
 
     def _accuracy(self, name: str, ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Compared:
         return Compared(
@@ -218,7 +241,9 @@ def _calibration_error(truth: NDArray[np.bool_], scores: NDArray[np.float64]) ->
 def _latencies(candidate: Contender, champion: Contender, table: pa.Table) -> Iterator[Limited]:
     """Of the processor that one call takes, in one thread as the gateway computes: a job shares its machine, and what others do
     on it is no property of a model. Interleaved, so that what is left of that hits both alike."""
-    arrays = [encode(table.slice(0, max(_BATCHES)), each.spec) for each in (candidate, champion)]
+    few = table.slice(0, max(_BATCHES))
+    few = pa.concat_tables([few] * -(-max(_BATCHES) // len(few)))
+    arrays = [encode(few, each.spec) for each in (candidate, champion)]
     for size in _BATCHES:
         seconds = np.empty((_ROUNDS, _CALLS, 2))
         batches = [[np.ascontiguousarray(array[:size]) for array in rows] for rows in arrays]

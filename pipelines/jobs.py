@@ -53,11 +53,12 @@ def _trained_and_registered(
 ) -> tuple[dict[str, Any], int]:
     """The report, and from how many flights it was learnt."""
     progress("loading torch")
-    from pipelines.training import Recipe, train
+    from pipelines.recipe import Recipe
+    from pipelines.training import train
 
     started = time.perf_counter()
     progress(f"training on {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}")
-    trained = train(flights, window, Recipe(seed=seed), fault=fault, progress=progress)
+    trained = train(flights, window, Recipe(seed=seed), fault=fault, progress=lambda _fraction, text: progress(text))
     fitted = time.perf_counter()
     progress("registering")
     from pipelines.registration import register

@@ -6,8 +6,7 @@ registry is MLFLOW_TRACKING_URI, the version carries the job's name, and beside 
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,14 +15,17 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from pipelines.evaluating import Labelled, Part, contender, measure
+from pipelines.beside import Pair, evaluate, told
+from pipelines.evaluating import Labelled
 from pipelines.faults import LostArrivals
 from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
+from pipelines.labelled import Sample
+from pipelines.metering import Meter
+from pipelines.registration import Registered, record_cost, register, registered_by
 from tools.errors import PermanentError
-from tools.registry.evaluations import Evaluation, artifact
-from tools.registry.library import opened
-from tools.registry.tracking import Tracking, translated
-from tools.values import Window
+from tools.jobs.port import Resources
+from tools.jobs.prices import Prices, cost_of
+from tools.values import LeftOut, Window
 
 JOB_TAG = "oppen.job"
 HELD_OUT = timedelta(days=7)
@@ -42,6 +44,11 @@ class Order:
     window: Window
     tracking_uri: str
     checkpoints: Path | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    resources: Resources | None = None
+    """What is reserved for it, which is what it costs."""
+    prices: Prices | None = None
+    feature_view: str | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -59,6 +66,10 @@ class Order:
                 window=window,
                 tracking_uri=environment["MLFLOW_TRACKING_URI"],
                 checkpoints=Path(environment["OPPEN_JOB_CHECKPOINTS"]) if "OPPEN_JOB_CHECKPOINTS" in environment else None,
+                left_out=tuple(LeftOut(**each) for each in asked.get("left_out", ())),
+                resources=Resources(**asked["resources"]) if asked.get("resources") else None,
+                prices=Prices(**asked["prices"]) if asked.get("prices") else None,
+                feature_view=environment.get("OPPEN_FEATURE_VIEW"),
             )
         except KeyError as error:
             raise PermanentError(f"{error.args[0]}: it is not set, and a training job needs it") from error
@@ -77,56 +88,84 @@ def retrain(
 ) -> dict[str, Any]:
     """Train on the window but its last week, register, and hold it beside the champion on that week.
 
-    `shift`: by how much the window lies after the flights of 2013 that stand for it. Blocking, some ten seconds; raises
+    `shift`: by how much the window lies after the flights of 2013 that stand for it. After a kill it goes on at the last epoch
+    that has a checkpoint, or, where its version is registered already, with the evaluation. Blocking, some ten seconds; raises
     PortError, and ValueError when the window is too short to learn from.
     """
-    from pipelines.registration import register
-    from pipelines.training import Recipe, train
-
     window = order.window.shifted(-shift)
     split = window.end - HELD_OUT
     if split <= window.start:
         raise PermanentError(f"window_start: a window of {window.length} leaves nothing to train on beside {HELD_OUT} held out")
-    progress(0.05, "training")
+    meter = Meter(order.checkpoints)
+
+    def tell(fraction: float, text: str) -> None:
+        meter.keep()
+        progress(fraction, text)
+
+    flights = _without(flights, order.left_out, shift)
     if fault is not None:
         # Whoever prepared the data spoilt what is trained on and what is evaluated on alike.
         flights = fault.spoil(flights)
-    trained = train(
-        flights, Window(start=window.start, end=split), Recipe(seed=seed), progress=lambda text: progress(0.3, text)
-    )
-    progress(0.6, "registering")
-    registered = register(trained, tracking_uri=order.tracking_uri, model=order.model, tags={JOB_TAG: order.job})
-    progress(0.8, f"evaluating beside version {order.champion}")
-    held_out, recent = Window(start=split, end=window.end - RECENT), Window(start=window.end - RECENT, end=window.end)
+    registered = registered_by(order.job, JOB_TAG, tracking_uri=order.tracking_uri, model=order.model)
+    if registered is None:
+        registered = _trained(order, flights, Window(start=window.start, end=split), seed, tell)
+    tell(0.7, f"version {registered.version} beside version {order.champion}")
+    _tell_cost(order, registered, meter)
     known = flights.arrived_by(window.end)
-    parts: dict[Part, Labelled] = {"held_out": _rows(known.departing(held_out)), "recent": _rows(known.departing(recent))}
-    with tempfile.TemporaryDirectory() as cache:
-        tracking = Tracking(order.tracking_uri)
-        files = [tracking.fetch(order.model, version, Path(cache)) for version in (registered.version, order.champion)]
-        facts = measure(contender(files[0]), contender(files[1]), parts, seed=seed)
-    evaluation = Evaluation(
-        model=order.model,
-        version=registered.version,
-        champion=order.champion,
-        held_out=held_out.shifted(shift),
-        recent=recent.shifted(shift),
-        facts=facts,
-        measured_at=datetime.now(UTC),
+    held_out, recent = Window(start=split, end=window.end - RECENT), Window(start=window.end - RECENT, end=window.end)
+    sample = Sample(
+        {"held_out": _rows(known.departing(held_out)), "recent": _rows(known.departing(recent))},
+        {"held_out": held_out.shifted(shift), "recent": recent.shifted(shift)},
+        f"flights from New York, {split:%Y-%m-%d} to {window.end:%Y-%m-%d}",
     )
-    with translated():
-        mlflow = opened(order.tracking_uri)
-        client = mlflow.MlflowClient(tracking_uri=order.tracking_uri, registry_uri=order.tracking_uri)
-        client.log_text(registered.run_id, evaluation.model_dump_json(), artifact(order.champion))
-    progress(1.0, f"version {registered.version}")
-    accuracy = next(each for each in facts.compared if each.name == "accuracy")
-    return {
-        "ok": True,
-        "model": order.model,
-        "version": registered.version,
-        "run_id": registered.run_id,
-        "metrics": trained.metrics,
-        "accuracy": {"candidate": accuracy.candidate, "champion": accuracy.champion, "rows": accuracy.rows},
-    }
+    evaluation = evaluate(
+        Pair(order.model, registered.version, order.champion, order.tracking_uri),
+        lambda _spec: sample,
+        seed=seed,
+        progress=lambda fraction, text: tell(0.7 + 0.25 * fraction, text),
+    )
+    _tell_cost(order, registered, meter)
+    tell(1.0, f"version {registered.version}")
+    return {"ok": True, **told(evaluation), "run_id": registered.run_id, "metrics": registered.metrics}
+
+
+def _trained(order: Order, flights: Flights, window: Window, seed: int, tell: Callable[[float, str], None]) -> Registered:
+    from pipelines.recipe import Recipe
+    from pipelines.training import train
+
+    tell(0.05, "training")
+    trained = train(
+        flights,
+        window,
+        Recipe(seed=seed),
+        checkpoints=order.checkpoints,
+        progress=lambda fraction, text: tell(0.05 + 0.45 * fraction, text),
+    )
+    tell(0.5, "registering")
+    return register(
+        trained,
+        tracking_uri=order.tracking_uri,
+        model=order.model,
+        tags={JOB_TAG: order.job},
+        feature_view=order.feature_view,
+    )
+
+
+def _without(flights: Flights, left_out: Sequence[LeftOut], shift: timedelta) -> Flights:
+    """Data in quarantine is not learnt from, and nobody is judged by it."""
+    kept = np.ones(len(flights), dtype=bool)
+    for each in left_out:
+        window = each.window.shifted(-shift)
+        start, end = (np.datetime64(moment.astimezone(UTC).replace(tzinfo=None)) for moment in (window.start, window.end))
+        kept &= ~((flights.departed >= start) & (flights.departed < end))
+    return flights.rows(kept) if not kept.all() else flights
+
+
+def _tell_cost(order: Order, registered: Registered, meter: Meter) -> None:
+    """Before the evaluation and once more at the end, so that it is there whatever comes between."""
+    if order.prices is not None and order.resources is not None:
+        seconds = meter.seconds
+        record_cost(registered, seconds, cost_of(order.resources, seconds, order.prices), tracking_uri=order.tracking_uri)
 
 
 def _rows(flights: Flights) -> Labelled:

@@ -3,39 +3,25 @@
 Only flights whose arrival was known when the window ended are used, as a retraining on that day would have had it.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
+from pipelines.checkpoints import Checkpoints, identity
 from pipelines.faults import LostArrivals
 from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
+from pipelines.learning import Epoch, Rows, learn
 from pipelines.network import Network
+from pipelines.recipe import REFERENCE, Recipe
 from pipelines.references import counted
 from tools.registry.serving_spec import CategoricalFeature, NumericFeature, ServingSpec
 from tools.tables.port import Distributions
 from tools.values import Window
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the reference model is trained. The defaults were enough to reach the accuracy of much larger networks."""
-
-    seed: int = 7
-    epochs: int = 4
-    batch: int = 512
-    hidden: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    validation_share: float = 0.2
-    """The end of the window, because the model will be asked about what comes after it."""
-    min_category: int = 50
-    """Rarer values of a category are all 'unknown'."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +32,10 @@ class TrainedModel:
     recipe: Recipe
     window: Window
     metrics: dict[str, float]
-    """On the validation part: `accuracy`, `auc`, `log_loss`, `late_share`; and `rows` of training, `seconds` of fitting."""
+    """On the validation part, which the best epoch was chosen by: `accuracy`, `auc`, `log_loss`, `late_share`; and `rows` of
+    training, `seconds` of fitting, `best_epoch`."""
+    epochs: tuple[Epoch, ...]
+    device: str
     example: tuple[NDArray[np.float32], NDArray[np.int64]]
     """Two rows as the network takes them."""
     reference: Distributions
@@ -56,12 +45,16 @@ class TrainedModel:
 def train(
     flights: Flights,
     window: Window,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = REFERENCE,
     *,
     fault: LostArrivals | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    checkpoints: Path | None = None,
+    progress: Callable[[float, str], None] = lambda _fraction, _text: None,
 ) -> TrainedModel:
-    """Blocking, seconds long. Raises ValueError when the window holds too few flights of both classes to learn from."""
+    """`checkpoints`: a folder in which a training that was killed left how far it was, and goes on from there.
+
+    Blocking, seconds long. Raises ValueError when the window holds too few flights of both classes to learn from.
+    """
     known = flights.departing(window).arrived_by(window.end)
     if fault is not None:
         known = fault.spoil(known)
@@ -73,22 +66,30 @@ def train(
                 f"{len(known)} flights from {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d} are too few to learn from"
             )
     spec = _spec(known, split, recipe)
-    numeric, categorical = torch.from_numpy(known.numeric), torch.from_numpy(encode(known, spec))
-    started = time.perf_counter()
+    rows = Rows(torch.from_numpy(known.numeric), torch.from_numpy(encode(known, spec)), torch.from_numpy(late))
+    training, validation = rows.part(slice(split)), rows.part(slice(split, None))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        network = _fit((numeric[:split], categorical[:split], torch.from_numpy(late[:split])), spec, recipe, progress)
+        learnt = learn(
+            training,
+            validation,
+            lambda: _network(training, spec, recipe),
+            recipe,
+            checkpoints=_checkpoints(checkpoints, rows, spec, recipe) if checkpoints is not None else None,
+            progress=progress,
+        )
         with torch.inference_mode():
-            logits = network(numeric[split:], categorical[split:]).numpy()
+            logits = learnt.network(validation.numeric, validation.categorical).numpy()
     finally:
         torch.set_num_threads(threads)
-    metrics = _judge(logits, late[split:]) | {"rows": float(split), "seconds": time.perf_counter() - started}
-    progress(f"validation: accuracy {metrics['accuracy']:.4f}, AUC {metrics['auc']:.4f}")
-    example = (numeric[:2].numpy(), categorical[:2].numpy())
+    told = {"rows": float(split), "seconds": learnt.seconds, "best_epoch": float(learnt.best)}
+    metrics = _judge(logits, late[split:]) | told
+    progress(1.0, f"validation: accuracy {metrics['accuracy']:.4f}, AUC {metrics['auc']:.4f}")
+    example = (rows.numeric[:2].numpy(), rows.categorical[:2].numpy())
     probabilities = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
     reference = counted(known.rows(slice(split, None)), probabilities, spec.threshold, window)
-    return TrainedModel(network, spec, recipe, window, metrics, example, reference)
+    return TrainedModel(learnt.network, spec, recipe, window, metrics, learnt.epochs, learnt.device, example, reference)
 
 
 def encode(flights: Flights, spec: ServingSpec) -> NDArray[np.int64]:
@@ -112,26 +113,14 @@ def _spec(flights: Flights, split: int, recipe: Recipe) -> ServingSpec:
     )
 
 
-def _fit(rows: tuple[Tensor, Tensor, Tensor], spec: ServingSpec, recipe: Recipe, progress: Callable[[str], None]) -> Network:
-    numeric, categorical, late = rows
+def _network(rows: Rows, spec: ServingSpec, recipe: Recipe) -> Network:
     categories = tuple(len(f.categories) for f in spec.features if isinstance(f, CategoricalFeature))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = Network(*_scaling(numeric), categories, hidden=recipe.hidden)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        steps = recipe.epochs * -(-len(late) // recipe.batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps)
-        for epoch in range(recipe.epochs):
-            total = 0.0
-            for batch in torch.split(torch.randperm(len(late)), recipe.batch):
-                optimiser.zero_grad()
-                loss = binary_cross_entropy_with_logits(network(numeric[batch], categorical[batch]), late[batch])
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                schedule.step()
-                total += loss.item() * len(batch)
-            progress(f"epoch {epoch + 1} of {recipe.epochs}: loss {total / len(late):.4f}")
-    return network.eval()
+    return Network(*_scaling(rows.numeric), categories, hidden=recipe.hidden)
+
+
+def _checkpoints(folder: Path, rows: Rows, spec: ServingSpec, recipe: Recipe) -> Checkpoints:
+    settings = asdict(recipe) | {"spec": spec.model_dump_json(), "torch": torch.__version__}
+    return Checkpoints(folder, identity(settings, (each.numpy() for each in (rows.numeric, rows.categorical, rows.late))))
 
 
 def _scaling(numeric: Tensor) -> tuple[Tensor, Tensor]:

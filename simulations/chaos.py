@@ -32,6 +32,7 @@ from simulations.postgres import throwaway
 from simulations.processes import Failed, Program, Programs
 from simulations.stage import Stage
 from simulations.traffic import steady
+from tools.clock import SharedClock
 from tools.registry.port import Alias, Registry
 from tools.values import Window
 
@@ -64,22 +65,23 @@ class Drill:
     """One installation on one database, and incident after incident in it."""
 
     def __init__(self, installation: Installation, programs: Programs, stage: Stage, score: Score) -> None:
-        self._installation = installation
+        self.installation = installation
         self._programs = programs
-        self._stage = stage
-        self._score = score
+        self.stage = stage
+        self.score = score
         self._order = installation.home / "kill-at.txt"
         self._trace = installation.home / "boundaries.txt"
         self._lives = 0
         self._ended_at: list[str] = []
 
     async def run(self, kills: int, resources: contextlib.AsyncExitStack) -> None:
-        installation = self._installation
+        installation = self.installation
         gateway = self._programs.start(
             "gateway", ["gateway", "--model", MODEL], installation.gateway_environment, installation.home / "gateway.log"
         )
         self._worker = await self._life()
         approver = await installation.person("approver", "approver", resources)
+        self.operator = await installation.person("operator", "operator", resources)
         registry = await installation.registry(resources)
         await registry.set_alias(
             MODEL, Alias.CHAMPION, GOOD, expected=None, key="release/0", actor="release-pipeline", reason="first release"
@@ -91,17 +93,17 @@ class Drill:
         resources.push_async_callback(_end, traffic, stop)
 
         # The first incident runs through: it tells how many boundaries there are to be killed at.
-        await self._release(registry, 1)
-        while min(labelled[GOOD], labelled[BAD]) < WARM_UP:
+        await self.prepare(registry, 1)
+        while not self.warm(labelled):
             await asyncio.sleep(0.1)  # the traffic is another task's; it ends the drill when it fails
             if traffic.done():
                 await traffic
         await self._incident(registry, approver, 1, kill_at=0)
         boundaries = len(self._trace.read_text().splitlines())
-        self._stage.say(f"an incident has {boundaries} boundaries; {kills} kills are spread over them")
+        self.stage.say(f"an incident has {boundaries} boundaries; {kills} kills are spread over them")
         done = 0
         for number in range(2, 2 * kills + 2):
-            await self._release(registry, number)
+            await self.prepare(registry, number)
             kill_at = 1 + done * (boundaries - 1) // max(1, kills - 1)
             if await self._incident(registry, approver, number, kill_at=kill_at):
                 done += 1
@@ -120,12 +122,16 @@ class Drill:
         """The service as a new process, ready."""
         self._lives += 1
         drilled = {"CHAOS_ORDER": str(self._order), "CHAOS_TRACE": str(self._trace)}
-        environment, log = {**self._installation.environment, **drilled}, self._installation.home / "service.log"
+        environment, log = {**self.installation.environment, **drilled}, self.installation.home / "service.log"
         worker = self._programs.start(f"service, life {self._lives}", ["simulations.chaos_worker"], environment, log)
-        await asyncio.to_thread(worker.wait_ready, f"{self._installation.service_url}/healthz", 60)
+        await asyncio.to_thread(worker.wait_ready, f"{self.installation.service_url}/healthz", 60)
         return worker
 
-    async def _release(self, registry: Registry, number: int) -> None:
+    def warm(self, labelled: Counter[str]) -> bool:
+        """Whether enough traffic has come; `labelled`: by version."""
+        return min(labelled[GOOD], labelled[BAD]) >= WARM_UP
+
+    async def prepare(self, registry: Registry, number: int) -> None:
         """The bad version, to half of the traffic, so that both can be compared on the same period."""
         if await registry.alias(MODEL, Alias.CHAMPION) == BAD:
             # The incident before was lost: it is counted, and the drill goes on as people would, with the good one put back.
@@ -141,21 +147,21 @@ class Drill:
             actor="release-pipeline",
             reason="scheduled retraining",
         )
-        await self._installation.shift_traffic(MODEL, {BAD: 50, GOOD: 50}, key=f"release/{number}")
+        await self.installation.shift_traffic(MODEL, {BAD: 50, GOOD: 50}, key=f"release/{number}")
 
     async def _incident(self, registry: Registry, approver: Person, number: int, kill_at: int) -> bool:
         """Whether the service was killed in it."""
-        before, worker = await self._generation(), self._worker
+        before, worker = await self.generation(), self._worker
         self._order.write_text(str(kill_at))
         self._trace.write_text("")
         watch = asyncio.create_task(self._revive(worker))
         try:
             async with asyncio.timeout(INCIDENT_S):
                 os.kill(worker.process.pid, signal.SIGUSR1)
-                incident = await self._through(approver, number)
+                incident = await self.through(approver, number)
         except TimeoutError:
-            self._score.stuck += 1
-            self._stage.say(f"incident {number}, killed at {kill_at}: stuck; the logs are in {self._installation.home}")
+            self.score.stuck += 1
+            self.stage.say(f"incident {number}, killed at {kill_at}: stuck; the logs are in {self.installation.home}")
             raise Failed(f"incident {number} did not end within {INCIDENT_S:.0f} s") from None
         killed = worker.process.poll() is not None
         if killed:
@@ -164,11 +170,11 @@ class Drill:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-        self._score.kills += killed
+        self.score.kills += killed
         ended = [name for name in self._ended_at if killed]
-        self._score.at.update(ended)
-        self._judge(incident, registry_moves=await self._moves(registry, number), routes=await self._generation() - before)
-        self._stage.say(f"incident {number}: killed at {ended[0] if ended else 'no boundary'}; {self._score}")
+        self.score.at.update(ended)
+        await self.judge(incident, approver, registry, number, routes=await self.generation() - before)
+        self.stage.say(f"incident {number}: killed at {ended[0] if ended else 'no boundary'}; {self.score}")
         return killed
 
     async def _revive(self, worker: Program) -> None:
@@ -178,17 +184,21 @@ class Drill:
         self._ended_at = self._trace.read_text().splitlines()[-1:]
         self._worker = await self._life()
 
-    async def _through(self, approver: Person, number: int) -> dict[str, Any]:
+    async def through(self, approver: Person, number: int) -> dict[str, Any]:
         """Alert, answer, end: each asked for until it is had, because the service may be away at any moment."""
         labels = {"alertname": "ModelAccuracyLow", "model": MODEL, "version": BAD, "severity": "critical", "n": str(number)}
         alert = alerting.alert(labels, {"summary": "accuracy is low"}, datetime.now(UTC))
         body = alerting.delivery([alert])
-        await self._until(lambda: self._installation.deliver(body))
+        await self.until(lambda: self.installation.deliver(body))
+        return await self.answered(approver)
+
+    async def answered(self, approver: Person) -> dict[str, Any]:
+        """The newest incident once it is closed, with a yes to all that it asks."""
         incident: dict[str, Any] = {}
         while not incident.get("closed_at"):
-            found = await self._until(lambda: approver.get("/v1/incidents?limit=1"))
+            found = await self.until(lambda: approver.get("/v1/incidents?limit=1"))
             path = f"/v1/incidents/{found['items'][0]['id']}"
-            incident = await self._until(partial(approver.get, path))
+            incident = await self.until(partial(approver.get, path))
             for approval in incident["approvals"]:
                 if approval["status"] == "pending":
                     answer = {"decision": "approve", "fingerprint": approval["fingerprint"]}
@@ -198,23 +208,26 @@ class Drill:
             await asyncio.sleep(0.1)
         return incident
 
-    async def _until(self, call: Any) -> Any:
+    async def until(self, call: Any) -> Any:
         while True:
             try:
                 return await call()
             except (httpx.HTTPError, Failed):
                 await asyncio.sleep(0.1)
 
-    def _judge(self, incident: dict[str, Any], registry_moves: int, routes: int) -> None:
+    async def judge(self, incident: dict[str, Any], approver: Person, registry: Registry, number: int, *, routes: int) -> None:
+        """`routes`: changes of the route since before the incident."""
+        del approver
+        registry_moves = await self._moves(registry, number)
         outcome = [run["outcome"] for run in incident["runs"]]
         if incident["status"] != "resolved" or outcome != ["resolved"]:
-            self._score.lost += 1
-            self._stage.say(f"{incident['id']} ended as {incident['status']}: {outcome}, {incident['summary']}")
+            self.score.lost += 1
+            self.stage.say(f"{incident['id']} ended as {incident['status']}: {outcome}, {incident['summary']}")
         approved = [approval for approval in incident["approvals"] if approval["status"] == "approved"]
         done = [action for action in incident["actions"] if action["state"] == "done"]
         if registry_moves != 1 or routes != 1 or len(approved) != 1 or len(done) != 1 or len(incident["alerts"]) != 1:
-            self._score.doubled += 1
-            self._stage.say(f"{incident['id']}: {registry_moves} moves, {routes} routes, {len(approved)} yes, {len(done)} done")
+            self.score.doubled += 1
+            self.stage.say(f"{incident['id']}: {registry_moves} moves, {routes} routes, {len(approved)} yes, {len(done)} done")
 
     async def _moves(self, registry: Registry, number: int) -> int:
         """How often the champion was given back since the release."""
@@ -222,12 +235,15 @@ class Drill:
         release = next(index for index, change in enumerate(history) if change.key == f"release/{number}")
         return sum(change.after == GOOD for change in history[release + 1 :])
 
-    async def _generation(self) -> int:
-        async with httpx.AsyncClient(base_url=self._installation.gateway_url) as client:
+    async def generation(self) -> int:
+        async with httpx.AsyncClient(base_url=self.installation.gateway_url) as client:
             return int((await client.get(f"/admin/routes/{MODEL}")).json()["generation"])
 
 
-async def drill(databases: list[str], kills: int, home: Path, stage: Stage) -> Score:
+async def drill(
+    kind_of: type[Drill], policies: str, databases: list[str], kills: int, home: Path, stage: Stage, rate: float | None = None
+) -> Score:
+    """`rate`: of a clock of the drill's own; None: the system's."""
     score = Score()
     stage.say("training the two versions")
     with Programs() as programs:
@@ -248,12 +264,27 @@ async def drill(databases: list[str], kills: int, home: Path, stage: Stage) -> S
                 url = server.create()
             installation = Installation(
                 folder,
-                policies=Path(__file__).parent / "policies" / "chaos.yaml",
+                clock=_clock(folder, rate),
+                policies=_policies(folder, policies),
                 databases={"OPPEN_DATABASE_URL": url} if url else None,
             )
             programs = resources.enter_context(Programs())
-            await Drill(installation, programs, stage, score).run(kills, resources)
+            await kind_of(installation, programs, stage, score).run(kills, resources)
     return score
+
+
+def _clock(folder: Path, rate: float | None) -> str:
+    if rate is None:
+        return "system"
+    SharedClock.create(folder / "clock.json", datetime.now(UTC), rate)
+    return f"shared:{folder / 'clock.json'}"
+
+
+def _policies(folder: Path, name: str) -> Path:
+    """With this Python where they say `{python}`."""
+    path = folder / "policies.yaml"
+    path.write_text((Path(__file__).parent / "policies" / name).read_text().replace("{python}", sys.executable))
+    return path
 
 
 async def _end(traffic: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -261,11 +292,11 @@ async def _end(traffic: asyncio.Task[None], stop: asyncio.Event) -> None:
     await traffic
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser("python -m simulations.chaos", description=__doc__.splitlines()[0] if __doc__ else "")
+def main(kind_of: type[Drill] = Drill, policies: str = "chaos.yaml", name: str = "chaos", rate: float | None = None) -> int:
+    parser = argparse.ArgumentParser(f"python -m simulations.{name}")
     parser.add_argument("--kills", type=int, default=50, help="on each database (default 50)")
     parser.add_argument("--database", action="append", choices=("sqlite", "postgresql"), help="default: both")
-    parser.add_argument("--home", type=Path, default=Path(".oppen/chaos"))
+    parser.add_argument("--home", type=Path, default=Path(f".oppen/{name}"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     stage, started = Stage(), time.perf_counter()
@@ -273,7 +304,9 @@ def main() -> int:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     try:
-        score = asyncio.run(drill(options.database or ["sqlite", "postgresql"], options.kills, home, stage))
+        score = asyncio.run(
+            drill(kind_of, policies, options.database or ["sqlite", "postgresql"], options.kills, home, stage, rate)
+        )
     except Failed as error:
         print(error, file=sys.stderr)
         return 1

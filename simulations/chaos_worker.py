@@ -23,7 +23,8 @@ def main() -> int:
         boundaries.watch(adapters.registry, "registry", "set_alias", "history", "alias")
         boundaries.watch(adapters.serving, "serving", "set_weights", "route")
         boundaries.watch(adapters.notify, "notify", "send")
-        boundaries.watch(adapters.predictions, "predictions", "periods")
+        boundaries.watch(adapters.predictions, "predictions", "periods", "tallies")
+        boundaries.watch(adapters.jobs, "jobs", "submit", "state")
         return adapters
 
     return run(decorate)

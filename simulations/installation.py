@@ -30,8 +30,10 @@ class Person:
     async def get(self, path: str) -> dict[str, Any]:
         return _body(await self._client.get(path))
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return _body(await self._client.post(path, json=body))
+    async def post(self, path: str, body: Mapping[str, Any], *, key: str = "") -> dict[str, Any]:
+        """`key`: sent again with it, it is answered again and not done again."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return _body(await self._client.post(path, json=body, headers=headers))
 
     def curl(self, path: str, body: Mapping[str, Any]) -> str:
         """The same as a command to copy."""

@@ -6,7 +6,7 @@ from agents.evaluation import Standing, Weighed, evaluate
 from agents.evidence import Cause, Evidence, Finding, Hypothesis
 from agents.policies import Policies
 from agents.promotion.case import PromotionCase
-from tools.registry.evaluations import Evaluation
+from tools.registry.evaluations import Evaluation, StagingCheck
 
 _CAUSES = {
     Standing.BETTER: Cause.CANDIDATE_BETTER,
@@ -31,8 +31,17 @@ def assess(case: PromotionCase, policies: Policies, now: datetime) -> Finding:
     beside = f"version {case.candidate} beside champion {case.champion}"
     if case.evaluation is None:
         return _finding(case, Cause.CANDIDATE_UNPROVEN, f"No evaluation of {beside} is on record.", (), now)
-    verdict = evaluate(case.evaluation.facts, policies.evaluations_of(case.model))
-    evidence = tuple(_evidence(each, case.evaluation) for each in verdict.weighed[:_MOST])
+    rules = policies.evaluations_of(case.model)
+    staging = tuple(_checked(each, case.evaluation) for each in case.evaluation.staging)
+    if failed := [f"{each.name}: {each.reason}" for each in case.evaluation.staging if not each.ok]:
+        said = f"The files of version {case.candidate} have failed a check, so they may not serve. {'; '.join(failed)}."
+        return _finding(case, Cause.CANDIDATE_WORSE, said, staging, now)
+    verdict = evaluate(case.evaluation.facts, rules)
+    evidence = (*(_evidence(each, case.evaluation) for each in verdict.weighed[:_MOST]), *staging)
+    untried = [name for name in rules.checks if name not in {each.name for each in case.evaluation.staging}]
+    if untried and verdict.standing is not Standing.WORSE:
+        said = f"Of {beside}: {', '.join(untried)} not checked, and policy needs it. {verdict.reason}"
+        return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
     return _finding(case, _CAUSES[verdict.standing], f"Of {beside}: {verdict.reason}", evidence, now)
 
 
@@ -48,6 +57,16 @@ def _evidence(weighed: Weighed, evaluation: Evaluation) -> Evidence:
         limit=weighed.champion,
         sample_size=fact.rows if fact is not None else None,
         window=window if weighed.window else None,
+    )
+
+
+def _checked(check: StagingCheck, evaluation: Evaluation) -> Evidence:
+    return Evidence(
+        id=f"staging.{check.name}",
+        statement=f"{check.name.capitalize()} {'passed' if check.ok else 'failed'}: {check.reason}.",
+        source="jobs",
+        query=f"evaluation({evaluation.model}, {evaluation.version}, {evaluation.champion})",
+        value="passed" if check.ok else "failed",
     )
 
 

@@ -27,6 +27,19 @@ async def meet(transaction: Transaction, subject: str, monitor: str, tick: datet
         transaction.add(MonitorRecord(subject=subject, monitor=monitor, tick=tick, bad=None, streak=0, summary=""))
 
 
+async def reach(transaction: Transaction, subject: str, name: str, tick: datetime, summary: str, *, at: datetime) -> bool:
+    """Of what is asked for at its moments: whether this one is new, and it stands there now."""
+    record = await transaction.get(MonitorRecord, (subject, name), with_for_update=True)
+    if record is None:
+        values = {"tick": tick, "bad": None, "streak": 0, "summary": summary, "checked_at": at}
+        transaction.add(MonitorRecord(subject=subject, monitor=name, **values))
+        return True
+    if record.tick >= tick:
+        return False
+    record.tick, record.summary, record.checked_at = tick, summary, at
+    return True
+
+
 async def move(
     transaction: Transaction, subject: str, check: Check, standing: Standing, tick: datetime, *, at: datetime
 ) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.validation.evaluating import holds
+from pipelines.validation.library import pandera
 from tools.errors import PermanentError
 from tools.quality.schema import Bound, Column, Rule, TableSchema
 
@@ -49,8 +50,6 @@ class Enforcer:
     """Of one schema on rows of one Arrow schema. Raises PermanentError where the two do not go together."""
 
     def __init__(self, schema: TableSchema, kinds: pa.Schema, now: datetime) -> None:
-        import pandera.pandas as pandera
-
         self._names = [each.name for each in schema.columns]
         self._told: dict[tuple[str, str], _Told] = {}
         columns = {}
@@ -58,9 +57,9 @@ class Enforcer:
             checks = list(self._checks(column, kinds.field(column.name).type))
             if schema.freshness is not None and schema.freshness.column == column.name:
                 checks.append(self._clock(column.name, kinds.field(column.name).type, now + schema.freshness.max_future))
-            columns[column.name] = pandera.Column(None, checks, nullable=column.nullable)
+            columns[column.name] = pandera().Column(None, checks, nullable=column.nullable)
         rules = [self._rule(each, kinds) for each in schema.rules]
-        self._schema = pandera.DataFrameSchema(columns, checks=rules)
+        self._schema = pandera().DataFrameSchema(columns, checks=rules)
 
     def broken(self, rows: pa.Table) -> Iterator[Broken]:
         import pandas as pd
@@ -98,45 +97,40 @@ class Enforcer:
         return Broken(column, told.rule, places, lambda row: f"{column}: {shown(row[column])} {told.words(row[column])}")
 
     def _checks(self, column: Column, kind: pa.DataType) -> Iterator[Any]:
-        import pandera.pandas as pandera
-
         if column.minimum is not None:
             least = _bound(column.minimum, kind)
             self._told[column.name, "minimum"] = _Told("minimum", lambda value: _limit(value, "below the minimum", least))
-            yield pandera.Check.ge(least, name="minimum", n_failure_cases=1)
+            yield pandera().Check.ge(least, name="minimum", n_failure_cases=1)
         if column.maximum is not None:
             most = _bound(column.maximum, kind)
             self._told[column.name, "maximum"] = _Told("maximum", lambda value: _limit(value, "above the maximum", most))
-            yield pandera.Check.le(most, name="maximum", n_failure_cases=1)
+            yield pandera().Check.le(most, name="maximum", n_failure_cases=1)
         if column.allowed:
             listed = ", ".join(shown(each) for each in column.allowed[:_LISTED])
             more = f" and {len(column.allowed) - _LISTED} others" if len(column.allowed) > _LISTED else ""
             self._told[column.name, "allowed"] = _Told("allowed", lambda _value: f"is not one of {listed}{more}")
             values = _among(column, kind)
-            yield pandera.Check(lambda series: series.isin(values), name="allowed", n_failure_cases=1)
+            yield pandera().Check(lambda series: series.isin(values), name="allowed", n_failure_cases=1)
         if column.pattern is not None:
             pattern = column.pattern
             _readable(column.name, pattern)
             self._told[column.name, "pattern"] = _Told("pattern", lambda _value: f"does not match {pattern}")
-            yield pandera.Check.str_matches(f"^(?:{pattern})$", name="pattern", n_failure_cases=1)
+            yield pandera().Check.str_matches(f"^(?:{pattern})$", name="pattern", n_failure_cases=1)
         if column.max_length is not None:
             longest = column.max_length
             self._told[column.name, "max_length"] = _Told(
                 "max_length", lambda value: f"has {len(value):,} characters, more than {longest:,}"
             )
-            yield pandera.Check.str_length(max_value=longest, name="max_length", n_failure_cases=1)
+            yield pandera().Check.str_length(max_value=longest, name="max_length", n_failure_cases=1)
 
     def _clock(self, column: str, kind: pa.DataType, latest: datetime) -> Any:
-        import pandera.pandas as pandera
-
         told = f"is in the future: later than {latest:%Y-%m-%d %H:%M:%S} UTC"
         self._told[column, "not in the future"] = _Told("not in the future", lambda _value: told)
         moment: Bound = latest.date() if pa.types.is_date(kind) else latest
-        return pandera.Check.le(_bound(moment, kind), name="not in the future", n_failure_cases=1)
+        return pandera().Check.le(_bound(moment, kind), name="not in the future", n_failure_cases=1)
 
     def _rule(self, rule: Rule, kinds: pa.Schema) -> Any:
         import pandas as pd
-        import pandera.pandas as pandera
 
         expression = rule.expression
         try:
@@ -156,7 +150,7 @@ class Enforcer:
 
         name = f"{_BETWEEN}{rule.name}"
         self._told["", name] = _Told(rule.name, words)
-        return pandera.Check(check, name=name, n_failure_cases=1, ignore_na=False)
+        return pandera().Check(check, name=name, n_failure_cases=1, ignore_na=False)
 
 
 _BETWEEN = "rule "

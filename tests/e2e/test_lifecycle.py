@@ -194,10 +194,7 @@ async def test_jobs_are_listed_read_and_cancelled(platform: Platform) -> None:
     assert (shown["phase"], shown["usage"]["wall_seconds"]) == ("running", 0.0)
     refused(await platform.viewer.post(f"/v1/jobs/{name}/cancel", json={"reason": "r"}), 403, "forbidden")
     answer = await platform.operator.post(f"/v1/jobs/{name}/cancel", json={"reason": "wrong data"})
-    assert (answer.status_code, answer.json()["reason"], answer.json()["detail"]) == (
-        202,
-        "cancelled",
-        "some-operator: wrong data",
-    )
+    told = answer.json()
+    assert (answer.status_code, told["reason"], told["detail"]) == (202, "cancelled", "some-operator: wrong data")
     assert (await jobs.state(name)).phase is Phase.FAILED
     refused(await platform.viewer.get("/v1/jobs/nothing"), 404, "not-found")

@@ -17,7 +17,7 @@ from tests.graphs.test_drift_specialist import Drifted, drifted
 from tests.twins.jobs import Play
 from tools.errors import TemporaryError
 from tools.jobs.port import Phase, Progress, Reason, job_name
-from tools.registry.evaluations import Compared, Discordance, Evaluation, Facts
+from tools.registry.evaluations import CHECKS, Compared, Discordance, Evaluation, Facts, StagingCheck
 from tools.registry.port import Alias
 
 COMMAND = ("python", "-m", "train")
@@ -58,6 +58,7 @@ def made(case: Drifted, *, won: int = 226, lost: int = 109) -> str:
         held_out=case.current,
         recent=None,
         facts=Facts(compared=(fact,)),
+        staging=tuple(StagingCheck(name=name, ok=True, reason="looked at") for name in CHECKS),
         measured_at=platform.clock.now(),
     )
     platform.registry.evaluate(MODEL, version, "1", evaluation.model_dump_json())

@@ -4,6 +4,13 @@ import pytest
 
 from pipelines.__main__ import main
 
+EVALUATE = [
+    "evaluate",
+    "--tracking-uri=sqlite:////nowhere/at/all/mlflow.db",
+    "--model=flights",
+    "--candidate=2",
+    "--label=late",
+]
 NOWHERE = ["train", "--tracking-uri", "sqlite:////nowhere/at/all/mlflow.db"]
 
 
@@ -23,6 +30,10 @@ def test_a_window_without_flights_is_a_failure_with_a_reason(capsys: pytest.Capt
         [*NOWHERE, "--fault=noise:JFK"],
         [*NOWHERE, "--seed=-1"],
         ["nothing"],
+        ["evaluate", "--model=flights"],
+        [*EVALUATE, "--data=/nowhere/rows.parquet"],
+        [*EVALUATE, f"--data={__file__}", "--recent=yesterday", "--time=at"],
+        [*EVALUATE, f"--data={__file__}", "--recent=1d"],
     ],
 )
 def test_wrong_use_ends_with_2(wrong: list[str]) -> None:

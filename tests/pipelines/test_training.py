@@ -8,7 +8,8 @@ import torch
 
 from pipelines.faults import LostArrivals
 from pipelines.flights import CATEGORICAL, NUMERIC, Flights
-from pipelines.training import Recipe, TrainedModel, encode, train
+from pipelines.recipe import Recipe
+from pipelines.training import TrainedModel, encode, train
 from tests.pipelines.windows import window
 from tools.registry.serving_spec import CategoricalFeature, NumericFeature
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tools.errors import PermanentError
+from tools.features import library
 
 PROJECT = "oppen"
 _CACHE_S = 600
@@ -47,6 +48,7 @@ class Place:
 
 def config(place: Place) -> Any:
     """Feast's `RepoConfig`. Raises PermanentError."""
+    library.load()
     from feast.repo_config import RegistryConfig, RepoConfig
 
     registry: dict[str, Any] = {"registry_type": "file", "path": str(place.folder / "registry.db")}

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from tools.errors import PermanentError, TemporaryError
+from tools.features import library
 
 _PASSWORD = re.compile(r"(?<=://)[^/\s@]*@|password=[^,\s]*")
 
@@ -13,6 +14,7 @@ _PASSWORD = re.compile(r"(?<=://)[^/\s@]*@|password=[^,\s]*")
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """For what has imported Feast: it imports it too, to know its errors."""
+    library.load()
     from feast.errors import FeastError
     from redis.exceptions import BusyLoadingError, RedisError
     from redis.exceptions import ConnectionError as RedisAway

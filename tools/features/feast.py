@@ -8,7 +8,6 @@ Importing it takes seconds and hundreds of megabytes, so it is for programs, and
 - `ttl` online, which Feast looks at in training sets only.
 """
 
-import importlib.util
 import time as wall
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from tools.errors import PermanentError, TemporaryError
+from tools.features import library
 from tools.features.addresses import Place, config
 from tools.features.columns import TIME, schema_of
 from tools.features.errors import translated
@@ -83,8 +83,7 @@ class FeastStore:
 
     def __init__(self, place: Place) -> None:
         """Takes the seconds that Feast takes to be imported. Raises PermanentError for settings that cannot be used."""
-        if importlib.util.find_spec("feast") is None:
-            raise PermanentError("Feast is not installed: install oppen[features]")
+        library.load()
         with translated():
             from feast import FeatureStore
 

@@ -82,6 +82,23 @@ class Facts(Frozen):
         return self
 
 
+CheckName = Literal["security", "schema", "smoke", "load"]
+CHECKS: tuple[CheckName, ...] = ("security", "schema", "smoke", "load")
+
+
+class StagingCheck(Frozen):
+    """Whether the files of a candidate may be served at all, whatever its figures.
+
+    `security`: nothing in them can run code; `schema`: it takes what the champion takes, and answers the same question;
+    `smoke`: it answers real rows, and unknown values; `load`: it answers the same when it is asked from several sides at once.
+    """
+
+    name: CheckName
+    ok: bool
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    """What was looked at, or what is wrong."""
+
+
 class Evaluation(Frozen):
     """Of `version` beside `champion`."""
 
@@ -91,6 +108,8 @@ class Evaluation(Frozen):
     held_out: Window | None
     recent: Window | None
     facts: Facts
+    staging: tuple[StagingCheck, ...] = ()
+    """In the order in which they were made: what comes after one that failed was not tried."""
     measured_at: Instant
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.gates import Gate
 from api.problems import Closed, FieldError, Invalid, Malformed, NotFound, Overloaded, Unavailable
@@ -43,11 +43,17 @@ class Hook(BaseModel):
 
 
 class GateView(View):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"open": True, "reason": "version 2 is to have 50 %, and has 10 %"}]}
+    )
+
     open: Literal[True]
     reason: str
 
 
 class NotedView(View):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"noted": True}]})
+
     noted: bool
     """False: it says nothing about a rollout that is known here."""
 

@@ -1,0 +1,112 @@
+"""A version beside the champion: its files checked, both asked about the same rows, and all of it left with its run."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.card import FILE as CARD
+from pipelines.card import Made, card
+from pipelines.evaluating import contender, measure
+from pipelines.inspection import stage
+from pipelines.labelled import Sample
+from tools.errors import PermanentError
+from tools.registry.evaluations import Evaluation, Facts, artifact
+from tools.registry.library import opened
+from tools.registry.port import Alias
+from tools.registry.serving_spec import ServingSpec
+from tools.registry.tracking import Tracking, translated
+
+
+@dataclass(frozen=True)
+class Pair:
+    model: str
+    candidate: str
+    champion: str
+    tracking_uri: str
+
+
+def champion_of(model: str, tracking_uri: str) -> str:
+    """Raises PermanentError when it has none."""
+    found = Tracking(tracking_uri).carried(model).get(Alias.CHAMPION)
+    if found is None:
+        raise PermanentError(f"{model} has no champion: name the version to hold the candidate against with --champion")
+    return found
+
+
+def evaluate(
+    pair: Pair,
+    sample: Callable[[ServingSpec], Sample],
+    *,
+    groups: Sequence[str] = (),
+    seed: int = 0,
+    progress: Callable[[float, str], None] = lambda _fraction, _text: None,
+) -> Evaluation:
+    """`sample`: the rows, for a model that takes what the champion takes. Repeating it replaces what lies there.
+
+    A candidate that cannot be loaded is no error but a failed check. Blocking, some ten seconds. Raises PortError; a
+    PermanentError when the champion cannot be loaded, or the rows do not fit it.
+    """
+    tracking = Tracking(pair.tracking_uri)
+    run_id = tracking.version(pair.model, pair.candidate).run_id
+    if run_id is None:
+        raise PermanentError(
+            f"{pair.model} {pair.candidate} was registered by no run: there is nowhere to leave its evaluation"
+        )
+    with tempfile.TemporaryDirectory() as cache:
+        ours, theirs = (tracking.fetch(pair.model, each, Path(cache)) for each in (pair.candidate, pair.champion))
+        champion = contender(theirs)
+        rows = sample(champion.spec)
+        progress(0.1, "checking its files")
+        staged = stage(ours, champion, max((part.table for part in rows.parts.values()), key=len))
+        facts, spec = Facts(compared=()), None
+        if staged.contender is not None:
+            progress(0.4, f"measuring it beside version {pair.champion}")
+            spec = staged.contender.spec
+            facts = measure(staged.contender, champion, rows.parts, groups=groups, seed=seed)
+    evaluation = Evaluation(
+        model=pair.model,
+        version=pair.candidate,
+        champion=pair.champion,
+        held_out=rows.windows.get("held_out"),
+        recent=rows.windows.get("recent"),
+        facts=facts,
+        staging=staged.checks,
+        measured_at=datetime.now(UTC),
+    )
+    champion_run = tracking.version(pair.model, pair.champion).run_id
+    with translated():
+        mlflow = opened(pair.tracking_uri)
+        client = mlflow.MlflowClient(tracking_uri=pair.tracking_uri, registry_uri=pair.tracking_uri)
+        text = card(evaluation, spec, _made(client, pair, run_id), data=rows.source, champion_run=champion_run)
+        client.log_text(run_id, text, CARD)
+        # Last: whoever finds the evaluation finds the card.
+        client.log_text(run_id, evaluation.model_dump_json(), artifact(pair.champion))
+    return evaluation
+
+
+def told(evaluation: Evaluation) -> dict[str, Any]:
+    """In short, for the report of a job."""
+    accuracy = next((each for each in evaluation.facts.compared if each.name in ("accuracy", "mae")), None)
+    return {
+        "model": evaluation.model,
+        "version": evaluation.version,
+        "champion": evaluation.champion,
+        "staging": {check.name: "passed" if check.ok else check.reason for check in evaluation.staging},
+        accuracy.name if accuracy is not None else "accuracy": {
+            "candidate": accuracy.candidate,
+            "champion": accuracy.champion,
+            "rows": accuracy.rows,
+        }
+        if accuracy is not None
+        else None,
+    }
+
+
+def _made(client: Any, pair: Pair, run_id: str) -> Made:
+    data = client.get_run(run_id).data
+    found = {**data.tags, **client.get_model_version(pair.model, pair.candidate).tags}
+    tags = {name: value for name, value in found.items() if not name.startswith("mlflow.")}
+    return Made(run_id, dict(data.params), dict(data.metrics), tags)

@@ -1,0 +1,127 @@
+"""Trainings by the clock and by new data, on a stepped clock."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agents.policies import ModelPolicy, Policies, Training
+from agents.requests import Request, request_of
+from api.store import alerts, incidents
+from api.store.database import Database
+from api.work.intake import Intake
+from api.work.schedules import Schedules
+from tests.twins.clock import SteppedClock
+from tests.twins.predictions import TwinPredictions
+from tests.twins.registry import TwinRegistry
+from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.registry.port import Alias
+
+MODEL = "flights"
+HOUR = timedelta(hours=1)
+
+
+class Timely:
+    def __init__(self, database: Database, **rules: object) -> None:
+        self.database, self.clock = database, SteppedClock()
+        self.predictions, self.registry = TwinPredictions(), TwinRegistry(self.clock)
+        training = Training.model_validate({"command": ["train"], **rules})
+        self.policies = Policies(models={MODEL: ModelPolicy(training=training)})
+        self.restart()
+
+    def restart(self) -> None:
+        intake = Intake(self.database, lambda: self.policies, self.clock)
+        self.schedules = Schedules(self.database, intake, self.predictions, self.registry, lambda: self.policies, self.clock)
+
+    async def requests(self) -> list[Request]:
+        async with self.database.read() as session:
+            page = await incidents.page(session, limit=100)
+            found = [await alerts.of_incident(session, each.id) for each in page.items]
+        every = [request_of([alerts.to_alert(record)]) for records in found for record in records]
+        return [each for each in every if each is not None]
+
+    async def label(self, count: int) -> None:
+        micros = int(self.clock.now().timestamp() * 1e6)
+        for number in range(count):
+            key = f"{micros}-{number}"
+            record = PredictionRecord(
+                id=key,
+                model=MODEL,
+                version="1",
+                at=micros + number,
+                entity="e",
+                latency_us=1,
+                features={},
+                prediction="late",
+                score=0.5,
+            )
+            self.predictions.add([record, LabelRecord(id=key, model=MODEL, at=micros, label="late")])
+
+
+Make = Callable[..., Timely]
+
+
+@pytest.fixture
+def timely(database: Database) -> Make:
+    return lambda **rules: Timely(database, **rules)
+
+
+async def test_a_schedule_begins_with_its_next_moment_and_asks_once_for_each(timely: Make) -> None:
+    world = timely(schedule="0 * * * *")
+    assert await world.schedules.once() == 0
+    world.clock.pass_(HOUR)
+    assert [await world.schedules.once() for _ in range(3)] == [1, 0, 0]
+    (request,) = await world.requests()
+    assert (request.kind, request.by, request.reason) == ("retrain", "schedule:cron", "by its schedule, 0 * * * *")
+
+
+async def test_a_night_without_the_service_is_asked_for_once(timely: Make) -> None:
+    world = timely(schedule="0 * * * *")
+    await world.schedules.once()
+    world.clock.pass_(9 * HOUR)
+    world.restart()
+    assert [await world.schedules.once() for _ in range(2)] == [1, 0]
+    assert len(await world.requests()) == 1
+
+
+async def test_enough_new_labels_ask_once_until_another_version_has_learnt_from_them(timely: Make) -> None:
+    world = timely(new_predictions=50)
+    until = world.clock.now()
+    world.registry.publish(MODEL, tags={"data.to": until.isoformat()})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "1")
+    world.clock.pass_(HOUR)
+    await world.label(49)
+    world.clock.pass_(HOUR)
+    assert await world.schedules.once() == 0
+    await world.label(1)
+    world.clock.pass_(HOUR)
+    assert [await world.schedules.once() for _ in range(2)] == [1, 0]
+    (request,) = await world.requests()
+    assert (request.by, request.reason.startswith("50 labelled predictions")) == ("schedule:new_data", True)
+    world.registry.publish(MODEL, tags={"data.to": world.clock.now().isoformat()})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "2")
+    world.clock.pass_(HOUR)
+    await world.label(60)
+    world.clock.pass_(HOUR)
+    assert await world.schedules.once() == 1
+
+
+async def test_without_a_command_nothing_is_asked_for(timely: Make) -> None:
+    world = timely(command=None, schedule="* * * * *")
+    world.clock.pass_(HOUR)
+    assert await world.schedules.once() == 0
+
+
+def test_the_latest_moment_of_a_schedule() -> None:
+    from agents.schedules import latest
+
+    monday = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+    assert latest("0 3 * * 1", monday) == monday
+    assert latest("0 3 * * 1", monday + timedelta(days=2)) == monday
+    assert latest("0 3 * * 1", monday - timedelta(seconds=1)) == monday - timedelta(days=7)
+
+
+@pytest.mark.parametrize("text", ["", "every hour", "61 * * * *", "* * * *", "0 0 3 * * 1"])
+def test_what_is_no_schedule_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="five fields"):
+        Training(schedule=text)
