@@ -59,7 +59,7 @@ _PAGE = "PageView_"
 _SENDER = {
     "type": "http",
     "scheme": "bearer",
-    "description": "What OPPEN_SENDERS has for the source: a bearer token, basic auth, an HMAC signature or a Canary's own password (docs/api.md).",
+    "description": "What OPPEN_SENDERS has for the source: a token, basic auth, an HMAC signature or a Canary's own password.",
 }
 
 

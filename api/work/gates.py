@@ -5,6 +5,7 @@ is told on the incident's timeline before the answer leaves.
 """
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from tools.rollouts.port import Canaries, Permit
 
 _MOST = 500
 """Characters of a controller's message that are kept."""
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _CHATTER = ("Rollback hook ", "Confirm-")
 """What the answers to our own gates make it say, at every look."""
 
@@ -70,7 +72,7 @@ class Gates:
             if begun is None:
                 return False
             told = {"rollout": asked.rollout, "canary": asked.name, "phase": phase[:40], "kind": kind[:20]}
-            key = f"{begun.key}/canary/{hashlib.sha256(f'{phase}/{message}'.encode()).hexdigest()[:32]}"
+            key = f"{begun.key}/canary/{hashlib.sha256(f'{phase}/{_sense(message)}'.encode()).hexdigest()[:32]}"
             events.append(
                 transaction,
                 begun.incident_id,
@@ -130,6 +132,11 @@ async def _record(session: ReadSession, begun: ActionRecord, permit: Permit | No
         let_in=None if let_in is None else str(let_in.data.get("checksum")),
         observing=observing,
     )
+
+
+def _sense(message: str) -> str:
+    """A check that fails is told at every look, each time with another value: once is enough. Steps are told apart."""
+    return message if message.startswith("Advance ") else _NUMBER.sub("#", message)
 
 
 def _action(begun: ActionRecord) -> Any:

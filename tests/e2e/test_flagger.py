@@ -29,6 +29,7 @@ from tests.e2e.running import SENDERS, Platform, running
 from tests.graphs.platform import HOUR, healthy
 from tests.graphs.platform import Platform as World
 from tests.twins.clock import SteppedClock
+from tests.work.cases import proposal, running_case
 from tools.errors import TemporaryError
 from tools.registry.port import Alias
 from tools.rollouts import canaries
@@ -299,8 +300,44 @@ async def test_what_flagger_tells_is_on_the_timeline_once(installation: Installa
         assert (await installation.gate("event", metadata=said)).json() == {"noted": True}
     (told,) = await installation.told("rollout.controller")
     assert (told["message"], told["kind"], told["canary"]) == ("Halt advancement", "Warning", MODEL)
+    for value in (12.5, 13.1):
+        failed = {**said, "eventMessage": f"Halt flights.ml advancement oppen-error-percent {value} > 10"}
+        assert (await installation.gate("event", metadata=failed)).status_code == 200
+    assert len(await installation.told("rollout.controller")) == 2
     for other in ({**said, "rollout": "run_0/1"}, {**said, "eventMessage": "Rollback hook x not signaling a rollback"}):
         assert (await installation.gate("event", metadata=other)).json() == {"noted": False}
+
+
+async def test_a_rollback_of_the_champion_is_let_through_while_it_is_carried_out(installation: Installation) -> None:
+    ledger = ActionLedger(installation.api.database, installation.api.clock)
+    about = proposal(*await running_case(installation.api.database, installation.world.clock))
+    installation.incident_id = about.incident_id
+    token = (await installation.traffic.state(MODEL)).token
+
+    async def given() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                try:
+                    await installation.traffic.give(MODEL, "1", expected=token, key=f"{about.id}/route")
+                except TemporaryError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+
+    await asyncio.to_thread(installation.on.flagger.go_away)
+    installation.on.edit("ConfigMap", f"{MODEL}-serving-primary", lambda item: item["data"].update(model_version="2"))
+    assert (await installation.traffic.state(MODEL)).weights == {"2": 100}
+    giving = asyncio.create_task(given())
+    while canaries.record_of(installation.on.canary) is None:
+        await asyncio.sleep(0.01)
+    assert (await installation.gate("confirm-rollout")).status_code == 403, "nothing of it is on record"
+    await ledger.intend(about, about.state)
+    installation.on.flagger.come_back()
+    await giving
+    assert installation.served() == ("1", "1")
+    assert [gate for gate, status in installation.on.flagger.calls if status == 200] == ["confirm-rollout"]
+    await ledger.fail(about.id, "seen")
+    assert (await installation.gate("confirm-rollout")).status_code == 403
 
 
 async def test_without_flagger_nothing_is_let_in(database: Database, clock: SteppedClock) -> None:
