@@ -24,6 +24,7 @@ from api.work.progress import Progress
 from api.work.runner import Runner
 from graphs.context import Context, Timeline
 from tests.contract.rollouts import MODEL, NAMESPACE, OnFlagger, flagger_traffic, on_flagger
+from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
 from tests.e2e.running import SENDERS, Platform, running
 from tests.graphs.platform import HOUR, healthy
@@ -128,6 +129,13 @@ class Installation:
         metadata = {"model": MODEL, "rollout": record.rollout if record else ""}
         body = {"name": MODEL, "namespace": NAMESPACE, "phase": "Progressing", "checksum": "x", "metadata": metadata, **values}
         return await self.api.anybody.post(f"/v1/hooks/flagger/{gate}", json=body, auth=(user, password))
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    kind = str(getattr(request, "param", "sqlite")).replace("postgresql", "postgres")
+    url: str = request.getfixturevalue(f"{kind}_database_url")
+    return url
 
 
 @pytest.fixture
@@ -251,6 +259,7 @@ async def test_the_kill_switch_closes_what_was_asked_for(installation: Installat
     assert "observe" in problem["detail"]
 
 
+@pytest.mark.parametrize("database_url", BACKENDS, indirect=True)
 async def test_a_revision_that_was_not_let_in_gets_no_traffic(installation: Installation) -> None:
     await asyncio.to_thread(installation.on.flagger.go_away)
     await installation.ask_for_promotion()
