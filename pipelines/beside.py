@@ -15,7 +15,7 @@ from pipelines.labelled import Sample
 from tools.errors import PermanentError
 from tools.registry.evaluations import Evaluation, Facts, artifact
 from tools.registry.library import opened
-from tools.registry.port import Alias
+from tools.registry.port import Alias, ModelVersion
 from tools.registry.serving_spec import ServingSpec
 from tools.registry.tracking import Tracking, translated
 
@@ -50,7 +50,8 @@ def evaluate(
     PermanentError when the champion cannot be loaded, or the rows do not fit it.
     """
     tracking = Tracking(pair.tracking_uri)
-    run_id = tracking.version(pair.model, pair.candidate).run_id
+    candidate = tracking.version(pair.model, pair.candidate)
+    run_id = candidate.run_id
     if run_id is None:
         raise PermanentError(
             f"{pair.model} {pair.candidate} was registered by no run: there is nowhere to leave its evaluation"
@@ -74,6 +75,7 @@ def evaluate(
         recent=rows.windows.get("recent"),
         facts=facts,
         staging=staged.checks,
+        seen_until=_seen(candidate, rows),
         measured_at=datetime.now(UTC),
     )
     champion_run = tracking.version(pair.model, pair.champion).run_id
@@ -103,6 +105,16 @@ def told(evaluation: Evaluation) -> dict[str, Any]:
         if accuracy is not None
         else None,
     }
+
+
+def _seen(candidate: ModelVersion, rows: Sample) -> datetime | None:
+    """When what it has learnt from ended, where that is within the rows. A tag is what somebody wrote: it may be no time."""
+    try:
+        until = datetime.fromisoformat(candidate.tags["data.to"])
+    except (KeyError, ValueError):
+        return None
+    begins = min((window.start for window in rows.windows.values()), default=None)
+    return until if begins is not None and until.tzinfo is not None and until > begins else None
 
 
 def _made(client: Any, pair: Pair, run_id: str) -> Made:

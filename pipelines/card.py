@@ -121,6 +121,9 @@ def _limits(evaluation: Evaluation) -> Iterable[str]:
         said.append("No groups of people were named, so fairness was not looked at.")
     if evaluation.recent is None:
         said.append("Recent traffic was not looked at by itself.")
+    if evaluation.seen_until is not None:
+        until = f"{evaluation.seen_until:%Y-%m-%d %H:%M} UTC"
+        said.append(f"It has learnt from data up to {until}: on rows before, its figures are too good.")
     if evaluation.held_out is None:
         said.append("From when the rows are is not on record, nor that the model has not seen them in training.")
     worse = [

@@ -122,11 +122,21 @@ def _faults(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules,
             yield f"{sum(new.values()) / current.count:.1%} have a value that was never seen before, as {names}"
     if reference.deviation and current.deviation is not None and current.mean is not None and reference.mean is not None:
         if current.minimum == current.maximum and current.count >= rules.min_rows:
-            yield f"stuck at {current.mean:.6g}"
+            # Values follow each other: a calm week has one visibility and no rain, and nothing hangs.
+            if _share_of_the_one(reference, current) < rules.usual_value:
+                yield f"stuck at {current.mean:.6g}"
         elif (factor := _unit(reference, current, rules)) is not None:
             yield f"another unit: middle and spread are both about {factor:.3g} times what they were"
         elif (stuck := _stuck(*on_one_grid(reference, current), rules, certain)) is not None:
             yield stuck
+
+
+def _share_of_the_one(reference: ColumnProfile, current: ColumnProfile) -> Share:
+    """How many of the reference's values are the one value that `current` has; where both are on a grid, lie in its bin."""
+    if reference.grid is None or current.grid is None:
+        return sum(n for value, n in reference.values.items() if value == current.minimum) / reference.count
+    place = max(range(len(current.grid.counts)), key=current.grid.counts.__getitem__)
+    return reference.grid.counts[place] / reference.count
 
 
 def _stuck(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, certain: float) -> str | None:

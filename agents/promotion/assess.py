@@ -42,6 +42,10 @@ def assess(case: PromotionCase, policies: Policies, now: datetime) -> Finding:
     if untried and verdict.standing is not Standing.WORSE:
         said = f"Of {beside}: {', '.join(untried)} not checked, and policy needs it. {verdict.reason}"
         return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
+    if case.evaluation.seen_until is not None and verdict.standing is Standing.BETTER:
+        until = f"{case.evaluation.seen_until:%Y-%m-%d %H:%M} UTC"
+        said = f"Of {beside}: measured on rows that it has learnt from (until {until}), so it proves nothing. {verdict.reason}"
+        return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
     return _finding(case, _CAUSES[verdict.standing], f"Of {beside}: {verdict.reason}", evidence, now)
 
 

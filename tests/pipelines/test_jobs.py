@@ -173,6 +173,7 @@ def test_the_run_says_what_made_the_version_and_what_it_cost(trained: Trained) -
 def test_the_evaluation_of_the_job_is_found_beside_its_champion(trained: Trained) -> None:
     found = trained.evaluations[1]
     assert found is not None
+    assert found.seen_until is None
     assert [(check.name, check.ok) for check in found.staging] == [(name, True) for name in CHECKS]
     accuracy = {fact.window: fact for fact in found.facts.compared if fact.name == "accuracy"}
     assert accuracy["held_out"].candidate > 0.8
@@ -187,6 +188,7 @@ def test_any_table_can_be_evaluated_on(trained: Trained) -> None:
     names = {fact.name for fact in found.facts.compared}
     assert {"accuracy", "auc", "log_loss", "calibration_error", "group:origin=JFK"} <= names
     assert {fact.name for fact in found.facts.fairness} >= {"demographic_parity_difference:origin"}
+    assert found.seen_until == TRAINED.end, "version 1 has learnt from the first two weeks of it"
     assert found.recent is not None
     assert found.recent.length <= timedelta(days=1, seconds=1)
     said = json.loads(trained.evaluated[1][-1])

@@ -110,6 +110,9 @@ class Evaluation(Frozen):
     facts: Facts
     staging: tuple[StagingCheck, ...] = ()
     """In the order in which they were made: what comes after one that failed was not tried."""
+    seen_until: Instant | None = None
+    """Until when, where the candidate has learnt from data that reaches into these rows, by its own tag `data.to`. Its figures
+    are then too good."""
     measured_at: Instant
 
 

@@ -92,6 +92,18 @@ def test_a_fault_of_the_data_is_told_from_drift(name: str, broken: Any, said: st
     assert said in faulty.faults[0]
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_one_value_that_most_rows_always_had_is_calm_weather_and_any_other_is_stuck(many: bool) -> None:
+    rng = np.random.default_rng(5)
+    rain = np.where(rng.random(ROWS) < 0.8, 0.0, rng.gamma(1, 2, ROWS) if many else rng.integers(1, 20, ROWS) / 10)
+
+    def faults(value: float) -> tuple[str, ...]:
+        return judged({"rain": rain}, {"rain": np.full(400, value)}).features[0].faults
+
+    assert faults(0.0) == ()
+    assert faults(1.9) == ("stuck at 1.9",)
+
+
 def test_values_that_are_rare_anyway_are_no_fault() -> None:
     rng = np.random.default_rng(9)
     words = np.array([f"w{number}" for number in range(400)])

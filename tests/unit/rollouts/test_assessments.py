@@ -14,7 +14,14 @@ from tools.registry.evaluations import CHECKS, Compared, Discordance, Evaluation
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def finding(checks: tuple[StagingCheck, ...], *, won: int = 300, lost: int = 100, policies: Policies | None = None) -> Finding:
+def finding(
+    checks: tuple[StagingCheck, ...],
+    *,
+    won: int = 300,
+    lost: int = 100,
+    policies: Policies | None = None,
+    seen_until: datetime | None = None,
+) -> Finding:
     rows = 6_000
     accuracy = Compared(
         name="accuracy",
@@ -32,6 +39,7 @@ def finding(checks: tuple[StagingCheck, ...], *, won: int = 300, lost: int = 100
         recent=None,
         facts=Facts(compared=(accuracy,)),
         staging=checks,
+        seen_until=seen_until,
         measured_at=NOW,
     )
     case = PromotionCase(alerts=(), model="flights", candidate="2", champion="1", evaluation=evaluation)
@@ -75,3 +83,10 @@ def test_policy_says_which_checks_are_needed() -> None:
 
 def test_worse_is_worse_with_or_without_checks() -> None:
     assert finding((), won=100, lost=300).cause is Cause.CANDIDATE_WORSE
+
+
+def test_better_on_rows_that_it_has_learnt_from_proves_nothing() -> None:
+    found = finding(checks(), seen_until=NOW)
+    assert found.cause is Cause.CANDIDATE_UNPROVEN
+    assert "has learnt from" in found.summary
+    assert finding(checks(), won=100, lost=300, seen_until=NOW).cause is Cause.CANDIDATE_WORSE
