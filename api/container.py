@@ -27,6 +27,7 @@ from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.features import JobProcess, Materializing
+from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
 from api.work.monitors import Watch
@@ -46,12 +47,15 @@ from tools.predictions.port import PredictionStore
 from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
 from tools.registry.port import Registry
+from tools.rollouts.gateway import GatewayTraffic
+from tools.rollouts.port import Traffic
 from tools.serving.port import Serving
 from tools.telemetry.port import Telemetry
 from tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from api.work.runner import Runner
+    from tools.rollouts.flagger import FlaggerTraffic
 
 log = structlog.get_logger()
 
@@ -80,10 +84,25 @@ class Adapters:
     notify: Notifier
     quarantines: Quarantines
     jobs: Jobs
+    flagger: "FlaggerTraffic | None" = None
+    """What moves the traffic of rollouts, where it is not the serving layer."""
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.flagger or GatewayTraffic(self.serving)
 
     @property
     def toolbox(self) -> Toolbox:
-        return Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines, self.jobs)
+        return Toolbox(
+            self.registry,
+            self.serving,
+            self.predictions,
+            self.telemetry,
+            self.notify,
+            self.quarantines,
+            self.jobs,
+            self.traffic,
+        )
 
 
 Decorate = Callable[[Adapters], Adapters]
@@ -186,6 +205,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             dropped=tidying.dropped,
             retried=engine.retried,
             senders=settings.senders,
+            gates=None if adapters.flagger is None else Gates(database, adapters.flagger, autonomy.mode, clock),
         )
 
 
@@ -211,6 +231,8 @@ def _checks(
     }
     if features is not None:
         checks["features"] = features.ping
+    if adapters.flagger is not None:
+        checks["flagger"] = adapters.flagger.ping
     return {**checks, "telemetry": adapters.telemetry.ping} if settings.prometheus_url else checks
 
 
@@ -257,7 +279,8 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
     quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack)
-    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs)
+    flagger = await _open_flagger(settings, stack)
+    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, flagger)
 
 
 async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Jobs:
@@ -273,6 +296,19 @@ async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncEx
 
     secrets = {name: value.get_secret_value() for name, value in settings.job_secrets.items()}
     return LocalJobs(settings.home.absolute() / "jobs", secrets={TRACKING: settings.mlflow, **secrets}, clock=clock)
+
+
+async def _open_flagger(settings: Settings, stack: contextlib.AsyncExitStack) -> "FlaggerTraffic | None":
+    kind, _, namespace = settings.rollouts.partition(":")
+    if kind != "flagger":
+        return None
+    from tools.kubernetes.cluster import connected
+    from tools.rollouts.flagger import FlaggerTraffic
+
+    assert settings.rollouts_cluster is not None
+    assert settings.canary_key is not None
+    cluster = await stack.enter_async_context(connected(namespace))
+    return FlaggerTraffic(cluster, settings.rollouts_cluster, settings.canary_key.get_secret_value())
 
 
 async def _build_runner(

@@ -44,6 +44,10 @@ class Forbidden(Problem):
     status, code, title = 403, "forbidden", "You may not do this"
 
 
+class Closed(Forbidden):
+    code, title = "gate-closed", "It may not go on"
+
+
 class OwnRequest(Forbidden):
     code, title = "own-request", "Whoever asked for it, or edited it, does not approve it"
 

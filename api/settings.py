@@ -18,10 +18,11 @@ from api import addresses
 from pipelines.feature_jobs import Job
 from tools.features.addresses import Place
 from tools.jobs.manifests import Settings as ClusterJobs
+from tools.rollouts.canaries import Settings as ClusterRollouts
 from tools.values import Frozen
 
 PREFIX = "OPPEN_"
-SOURCES = ("alertmanager", "grafana", "cloudevents", "generic")
+SOURCES = ("alertmanager", "grafana", "cloudevents", "generic", "flagger")
 
 _NOT_OURS = ("OPPEN_GATEWAY_", "OPPEN_TEST_", "OPPEN_URL", "OPPEN_KEY")
 """Read by the gateway, the tests and the commands that call the service."""
@@ -45,12 +46,15 @@ class Sender(Frozen):
     """Key of HMAC-SHA256 over `{X-Timestamp}.{body}`, sent as `X-Signature`, in hexadecimal."""
     github: SecretStr | None = None
     """Key of HMAC-SHA256 over the body, sent as `X-Hub-Signature-256: sha256=HEX`. Who sees a delivery can send it again."""
+    canary: SecretStr | None = None
+    """Key that the password of each Canary is made of; its user is `NAMESPACE.NAME`, and it speaks for that one only. For
+    `flagger`, which can send nothing but the user of a URL."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [secret for secret in (self.bearer, self.basic, self.hmac, self.github) if secret is not None]
+        given = [secret for secret in (self.bearer, self.basic, self.hmac, self.github, self.canary) if secret is not None]
         if len(given) != 1:
-            raise ValueError("give exactly one of bearer, basic, hmac and github")
+            raise ValueError("give exactly one of bearer, basic, hmac, github and canary")
         if not given[0].get_secret_value():
             raise ValueError("an empty secret lets everybody in")
         if self.basic is not None and ":" not in self.basic.get_secret_value():
@@ -89,6 +93,11 @@ class Settings(BaseSettings):
     """What the cluster offers to jobs, e.g. `{"image": "..."}`; needed with `kubernetes:`."""
     job_secrets: dict[str, SecretStr] = Field(default_factory=dict)
     """Variables that a policy's training may ask for by name; on a cluster they are in its Secret."""
+    rollouts: str = Field(default="gateway", pattern=r"^(gateway|flagger:[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")
+    """What moves the traffic of rollouts: `gateway`, our own; or `flagger:NAMESPACE`, Flagger's Canaries there."""
+    rollouts_cluster: ClusterRollouts | None = None
+    """What Flagger reaches and how it is set, e.g. `{"hooks": "http://oppen:8000", "prometheus": "http://prometheus:9090"}`;
+    needed with `flagger:`, as is `{"flagger": {"canary": "..."}}` among the senders."""
     prometheus_url: str = ""
     """Empty: no metrics system, and investigations say so."""
     prometheus_token: SecretStr | None = None
@@ -121,6 +130,15 @@ class Settings(BaseSettings):
     def _cluster(self) -> Self:
         if self.jobs != "local" and self.jobs_cluster is None:
             raise ValueError('jobs_cluster: say what the cluster offers, at least its image: {"image": "..."}')
+        return self
+
+    @model_validator(mode="after")
+    def _flagger(self) -> Self:
+        if self.rollouts != "gateway":
+            if self.rollouts_cluster is None:
+                raise ValueError('rollouts_cluster: say where Flagger reaches us: {"hooks": "...", "prometheus": "..."}')
+            if self.canary_key is None:
+                raise ValueError('senders: Flagger asks before each step, so it needs a key: {"flagger": {"canary": "..."}}')
         return self
 
     @field_validator("database_url")
@@ -206,6 +224,11 @@ class Settings(BaseSettings):
         return self.public_url or addresses.url(self.host, self.port)
 
     @property
+    def canary_key(self) -> SecretStr | None:
+        sender = self.senders.get("flagger")
+        return None if sender is None else sender.canary
+
+    @property
     def first_key(self) -> Path:
         """Where the first start leaves an admin key."""
         return self.home.absolute() / "first-admin-key"
@@ -246,7 +269,7 @@ def read() -> Settings:
         return Settings()
     except ValidationError as error:
         raise WrongSettings(
-            tuple((_variable(fault["loc"]), _plain(fault["msg"])) for fault in error.errors(include_input=False))
+            tuple(_fault(fault["loc"], _plain(fault["msg"])) for fault in error.errors(include_input=False))
         ) from error
     except SettingsError as error:
         # A value that should be JSON and is none. The library's words name the field; its cause quotes the value.
@@ -260,6 +283,14 @@ def unknown() -> list[str]:
     return sorted(
         name for name in os.environ if name.startswith(PREFIX) and name not in known and not name.startswith(_NOT_OURS)
     )
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> tuple[str, str]:
+    """What is wrong between several fields says in its words which one is to be set."""
+    if location:
+        return _variable(location), message
+    field, _, what = message.partition(": ")
+    return _variable((field,)), what
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

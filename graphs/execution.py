@@ -31,7 +31,7 @@ from graphs.context import Context
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
-from tools.serving.port import Route
+from tools.rollouts.port import Standing
 
 log = structlog.get_logger()
 
@@ -67,8 +67,8 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     return receipt
 
 
-async def shift(key: str, action: StartRollout, stage: int, generation: int, context: Context) -> Route:
-    """Bring the rollout that was begun under `key` to a stage; repeating it returns the route that it made.
+async def shift(key: str, action: StartRollout, stage: int, generation: int, context: Context) -> Standing:
+    """Bring the rollout that was begun under `key` to a stage; repeating it returns the standing that it made.
 
     Raises Conflict when somebody else has changed the route since it was at `generation`.
     """

@@ -1,14 +1,14 @@
 """How traffic and aliases are moved, each step by a key of its own. Called by `graphs.execution` alone.
 
-Routes first, aliases second: the traffic is what hurts, and the gateway loads and warms a version before it switches, so no
-moment leaves requests on nothing. Interrupted between the two, the repetition finds the route by its key and goes on.
+Routes first, aliases second: the traffic is what hurts, and what moves it warms a version before it switches, so no moment
+leaves requests on nothing. Interrupted between the two, the repetition finds the route by its key and goes on.
 """
 
 from agents.actions import AbortRollout, Action, Promote, Rollback, StartRollout, WorldState
 from agents.proposals import Proposal
 from tools.errors import Conflict, PermanentError
 from tools.registry.port import Alias
-from tools.serving.port import Route
+from tools.rollouts.port import Plan, Standing
 from tools.toolbox import Toolbox
 
 
@@ -26,7 +26,7 @@ async def begin(action: StartRollout, proposal: Proposal, before: WorldState, ac
     """The first stage. The alias says who the challenger is; it serves nobody by itself."""
     if before.champion != action.from_version or before.route_generation is None:
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
-    await shift(action, proposal.id, 0, before.route_generation, tools)
+    await tools.traffic.begin(_plan(action, proposal.id), expected=before.route_generation, key=f"{proposal.id}/stage/0")
     carried = await tools.registry.alias(action.model, Alias.CHALLENGER)
     if carried != action.version:
         await tools.registry.set_alias(
@@ -41,25 +41,21 @@ async def begin(action: StartRollout, proposal: Proposal, before: WorldState, ac
     return AbortRollout(model=action.model, version=action.version, to_version=action.from_version)
 
 
-async def shift(action: StartRollout, key: str, stage: int, generation: int, tools: Toolbox) -> Route:
-    weight = round(100 * action.stages[stage].weight)
-    if weight == 0:
-        raise PermanentError("stages: traffic cannot be mirrored by this serving layer, so no stage may have weight 0")
-    weights = {action.version: weight, action.from_version: 100 - weight}
-    return await tools.serving.set_weights(
-        action.model,
-        {version: share for version, share in weights.items() if share},
-        expected_generation=generation,
-        key=f"{key}/stage/{stage}",
-    )
+async def shift(action: StartRollout, key: str, stage: int, generation: int, tools: Toolbox) -> Standing:
+    return await tools.traffic.shift(_plan(action, key), stage, expected=generation, key=f"{key}/stage/{stage}")
 
 
 async def abort(action: AbortRollout, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
     if before.champion != action.to_version or before.route_generation is None:
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
-    await tools.serving.set_weights(
-        action.model, {action.to_version: 100}, expected_generation=before.route_generation, key=f"{proposal.id}/route"
-    )
+    await tools.traffic.abort(action.model, action.to_version, expected=before.route_generation, key=f"{proposal.id}/route")
+
+
+def _plan(action: StartRollout, key: str) -> Plan:
+    steps = tuple(round(100 * stage.weight) for stage in action.stages)
+    if 0 in steps:
+        raise PermanentError("stages: traffic cannot be mirrored by this serving layer, so no stage may have weight 0")
+    return Plan(key=key, model=action.model, version=action.version, from_version=action.from_version, steps=steps)
 
 
 async def _hand_over(
@@ -68,9 +64,7 @@ async def _hand_over(
     """All traffic and the champion alias from `old` to `new`."""
     if before.champion != old or before.route_generation is None:
         raise Conflict(f"{model}: the champion is {before.champion}, not {old}")
-    moved = await tools.serving.set_weights(
-        model, {new: 100}, expected_generation=before.route_generation, key=f"{proposal.id}/route"
-    )
+    moved = await tools.traffic.give(model, new, expected=before.route_generation, key=f"{proposal.id}/route")
     await _still_ours(model, old, moved, tools)
     try:
         await tools.registry.set_alias(
@@ -84,17 +78,15 @@ async def _hand_over(
         )
     except PermanentError as error:
         # Somebody else moved the alias meanwhile: theirs stands, and our half is taken back.
-        await tools.serving.set_weights(
-            model, before.weights, expected_generation=moved.generation, key=f"{proposal.id}/route-back"
-        )
+        await tools.traffic.restore(model, before.weights, expected=moved.token, key=f"{proposal.id}/route-back")
         raise PermanentError(f"the alias could not be moved, the weights are back on {before.weights}: {error}") from error
 
 
-async def _still_ours(model: str, old: str, moved: Route, tools: Toolbox) -> None:
+async def _still_ours(model: str, old: str, moved: Standing, tools: Toolbox) -> None:
     """A repetition finds our change by its key, also when somebody has changed the route again since: theirs stands then, and
     the alias is left alone, unless we had moved it before and nothing but the receipt was missing."""
-    route = await tools.serving.route(model)
-    if route.generation == moved.generation:
+    now = await tools.traffic.state(model)
+    if now.token == moved.token:
         return
     if await tools.registry.alias(model, Alias.CHAMPION) == old:
-        raise Conflict(f"somebody has changed the route of {model} to {route.weights} before the rollback was through")
+        raise Conflict(f"somebody has changed the route of {model} to {now.weights} before the rollback was through")

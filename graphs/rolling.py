@@ -1,6 +1,6 @@
 """A rollout on its way: look at both versions, bring it on, end it, or leave it for the next look.
 
-look -> wait           it goes on as it is
+look -> wait           it goes on as it is, or its traffic has not moved yet
      -> shift -> wait  the challenger gets more
      -> propose        it is through, or over, or a person has to say whether it goes on
      -> report         somebody else has taken it in hand
@@ -21,51 +21,66 @@ from agents.narrative import plain
 from agents.policies import Mode, Policies
 from agents.rollout_facts import Counts, Period, Progress
 from agents.rollouts import Choice, decide
-from agents.wording import share
+from agents.wording import share, span
 from graphs.context import Context
 from graphs.execution import announce, shift
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
-from graphs.world import read_state
 from tools.errors import Conflict
 from tools.notify.port import Message
 from tools.predictions.port import PredictionReader, Tally
+from tools.registry.port import Alias
+from tools.rollouts.port import Phase, Standing
 from tools.values import Window
 
 
 def begun(key: str, action: StartRollout, after: WorldState, at: datetime) -> Rollout:
-    """`after`: the state of the world with the first stage in force."""
+    """`after`: the state of the world with the first stage in force, or asked for."""
     if after.route_generation is None:
         raise TypeError("a rollout that began has a route")
-    return Rollout(key=key, action=action, started=(at,), generation=after.route_generation)
+    moving = after.weights.get(action.version, 0) != round(100 * action.stages[0].weight)
+    return Rollout(key=key, action=action, started=(at,), generation=after.route_generation, moving=moving)
 
 
 async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     context, rollout = runtime.context, _rollout(state)
     now, action = context.clock.now(), rollout.action
-    world = await read_state(action, context.tools.readers)
-    if world.route_generation != rollout.generation:
-        reason = f"somebody has given the traffic of {action.model} to {world.weights} since: theirs stands"
+    champion, traffic = await asyncio.gather(
+        context.tools.registry.alias(action.model, Alias.CHAMPION), context.tools.traffic.state(action.model)
+    )
+    if traffic.token != rollout.generation:
+        reason = f"somebody has given the traffic of {action.model} to {traffic.weights} since: theirs stands"
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
-    if world.champion != action.from_version:
-        champion = world.champion or action.from_version
-        return _over(state, rollout, f"somebody has made version {champion} champion meanwhile", to=champion)
+    if champion != action.from_version:
+        now_champion = champion or action.from_version
+        return _over(state, rollout, f"somebody has made version {now_champion} champion meanwhile", to=now_champion)
+    if rollout.moving and traffic.phase is Phase.SETTLED:
+        # The stage's time begins with its traffic.
+        rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
     order = await context.order(rollout.key)
     if order is not None and order.kind == "abort":
         return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
     rules = context.policies.rollouts_of(action.model)
-    progress = await _observed(rollout, context.tools.predictions, rules.look_every, now)
+    untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
+    observing = await context.mode() is Mode.OBSERVE
+    if (stuck := _stuck(rollout, traffic, rules.extend, now)) is not None:
+        return untouched if observing else _over(state, rollout, stuck)
+    if rollout.moving and rollout.stage == 0:
+        return untouched
+    # What has not moved yet is judged as the stage that it is still in.
+    begun = rollout.started[:-1] if rollout.moving else rollout.started
+    progress = await _observed(rollout, begun, context.tools.predictions, rules.look_every, now)
     # What was approved holds, whatever the policy says by now.
     decision = decide(rules.model_copy(update={"stages": action.stages}), progress, now)
     paused = order.by if order is not None else None
     fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
-    if await context.mode() is Mode.OBSERVE:
+    if observing:
         # Nothing is changed, not even back: whoever threw the switch has it in hand.
         return Command(goto="wait", update=later)
     match decision.choice:
         case Choice.ROLLBACK:
             return _over(state, fresh, decision.reason)
-        case _ if paused is not None or _frozen(action, context.policies, now):
+        case _ if paused is not None or rollout.moving or _frozen(action, context.policies, now):
             return Command(goto="wait", update=later)
         case Choice.ADVANCE:
             return Command(goto="shift", update=later)
@@ -84,13 +99,15 @@ async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     context, rollout = runtime.context, _rollout(state)
     action, stage = rollout.action, rollout.stage + 1
     try:
-        route = await shift(rollout.key, action, stage, rollout.generation, context)
+        traffic = await shift(rollout.key, action, stage, rollout.generation, context)
     except Conflict as error:
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=f"it was taken in hand by somebody: {error}"))
     now = context.clock.now()
-    fresh = rollout.model_copy(update={"started": (*rollout.started, now), "generation": route.generation})
+    moving = traffic.phase is Phase.MOVING
+    fresh = rollout.model_copy(update={"started": (*rollout.started, now), "generation": traffic.token, "moving": moving})
+    has = "gets" if moving else "has"
     message = Message(
-        title=plain(f"{action.model}: version {action.version} has {share(action.stages[stage].weight)} of the traffic", 300),
+        title=plain(f"{action.model}: version {action.version} {has} {share(action.stages[stage].weight)} of the traffic", 300),
         body=f"{rollout.decision.reason if rollout.decision else ''}\n\nIncident: {state['incident_id']}",
         severity="info",
         link=context.incident_link(state["incident_id"]),
@@ -146,12 +163,14 @@ def _ending(state: RunState, rollout: Rollout, reason: str, to: str) -> Advised:
     return {"recommendation": recommendation, "requested_by": "", "undo_of": rollout.key, "part_of": rollout.key}
 
 
-async def _observed(rollout: Rollout, predictions: PredictionReader, step: timedelta, now: datetime) -> Progress:
-    """Both versions beside each other, period by period; none crosses from one stage into the next."""
-    ends = (*rollout.started[1:], now)
+async def _observed(
+    rollout: Rollout, begun: tuple[datetime, ...], predictions: PredictionReader, step: timedelta, now: datetime
+) -> Progress:
+    """Both versions beside each other, period by period; none crosses from one stage, as `begun`, into the next."""
+    ends = (*begun[1:], now)
     windows = [
         Window(start=start, end=start + (end - start) // step * step)
-        for start, end in zip(rollout.started, ends, strict=True)
+        for start, end in zip(begun, ends, strict=True)
         if end - start >= step
     ]
     model, slow_ms = rollout.action.model, rollout.action.slow_ms
@@ -160,7 +179,7 @@ async def _observed(rollout: Rollout, predictions: PredictionReader, step: timed
     for tally in (each for of_stage in tallies for each in of_stage):
         periods.setdefault(tally.start, {})[tally.version] = tally
     return Progress(
-        started=rollout.started,
+        started=begun,
         periods=tuple(
             Period(
                 window=Window(start=start, end=start + step),
@@ -183,6 +202,16 @@ def _counts(tally: Tally | None) -> Counts:
         labelled=tally.labelled if known else None,
         wrong=tally.wrong,
     )
+
+
+def _stuck(rollout: Rollout, traffic: Standing, patience: timedelta, now: datetime) -> str | None:
+    """Why what moves the traffic will not bring the rollout on any more."""
+    if traffic.phase is Phase.FAILED:
+        return f"what moves the traffic has taken it back: {traffic.detail}"
+    if rollout.moving and now - rollout.started[-1] >= patience:
+        asked = f"{share(rollout.action.stages[rollout.stage].weight)} of the traffic was asked for {span(patience)} ago"
+        return f"{asked}, and it is still {traffic.weights}: {traffic.detail}"
+    return None
 
 
 def _frozen(action: StartRollout, policies: Policies, now: datetime) -> bool:

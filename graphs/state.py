@@ -110,6 +110,8 @@ class Rollout(Frozen):
     """Of the route, as we left it."""
     decision: Decision | None = None
     """Of the latest look."""
+    moving: bool = False
+    """The present stage's traffic has been asked for, at the last of `started`, and is not in force yet."""
     paused_by: str | None = None
     over: bool = False
     """What ended it has been carried out."""

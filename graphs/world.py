@@ -26,8 +26,10 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
         case Rollback(model=model) | StartRollout(model=model) | AbortRollout(model=model) | Promote(model=model):
-            champion, route = await asyncio.gather(readers.registry.alias(model, Alias.CHAMPION), readers.serving.route(model))
-            return WorldState(champion=champion, route_generation=route.generation, weights=route.weights)
+            champion, traffic = await asyncio.gather(
+                readers.registry.alias(model, Alias.CHAMPION), readers.traffic.state(model)
+            )
+            return WorldState(champion=champion, route_generation=traffic.token, weights=traffic.weights)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)
             return WorldState(workers=capacity.workers)

@@ -7,6 +7,7 @@ from tools.notify.port import Notifier
 from tools.predictions.port import PredictionReader
 from tools.quarantines.port import QuarantineReader, Quarantines
 from tools.registry.port import Registry, RegistryReader
+from tools.rollouts.port import Traffic, TrafficReader
 from tools.serving.port import Serving, ServingReader
 from tools.telemetry.port import Telemetry
 
@@ -19,6 +20,7 @@ class Readers:
     telemetry: Telemetry
     quarantines: QuarantineReader
     jobs: JobsReader
+    traffic: TrafficReader
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Toolbox:
     notify: Notifier
     quarantines: Quarantines
     jobs: Jobs
+    traffic: Traffic
 
     @property
     def readers(self) -> Readers:
-        return Readers(self.registry, self.serving, self.predictions, self.telemetry, self.quarantines, self.jobs)
+        return Readers(self.registry, self.serving, self.predictions, self.telemetry, self.quarantines, self.jobs, self.traffic)

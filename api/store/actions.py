@@ -102,6 +102,14 @@ class ActionLedger:
         return True
 
 
+async def get(session: ReadSession, key: str) -> ActionRecord | None:
+    return await session.get(ActionRecord, key) if _is_key(key) else None
+
+
+async def of_run(session: ReadSession, run_id: str) -> list[ActionRecord]:
+    return list(await session.scalars(select(ActionRecord).where(ActionRecord.run_id == run_id)))
+
+
 async def of_incident(session: ReadSession, incident_id: str) -> list[ActionRecord]:
     """In the order in which they were intended."""
     statement = select(ActionRecord).where(ActionRecord.incident_id == incident_id)

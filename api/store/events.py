@@ -45,6 +45,12 @@ async def page(session: ReadSession, incident_id: str, *, limit: int = 50, curso
     return await paging.by_seq(session, statement, EventRecord.seq, limit=limit, cursor=cursor)
 
 
+async def of_key(session: ReadSession, key: str) -> EventRecord | None:
+    """What was told under that key; None: nothing yet."""
+    found = await session.scalars(select(EventRecord).where(EventRecord.key == key))
+    return found.one_or_none()
+
+
 async def last_seq(session: ReadSession, incident_id: str) -> int:
     """0 when nothing was told yet."""
     return await session.scalar(select(func.max(EventRecord.seq)).where(EventRecord.incident_id == incident_id)) or 0

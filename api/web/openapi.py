@@ -27,6 +27,7 @@ _TAGS = {
     "approvals": "Questions to people, and their answers.",
     "autonomy": "How much the platform may do by itself, and the kill switch.",
     "triggers": "What people ask for: a check, a training, a rollout.",
+    "hooks": "What a controller of traffic asks before each step, and tells.",
     "rollouts": "Challengers beside their champions, stage by stage.",
     "jobs": "Trainings under way, and what became of them.",
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
@@ -58,7 +59,7 @@ _PAGE = "PageView_"
 _SENDER = {
     "type": "http",
     "scheme": "bearer",
-    "description": "What OPPEN_SENDERS has for the source: a bearer token, basic auth or an HMAC signature (docs/api.md).",
+    "description": "What OPPEN_SENDERS has for the source: a token, basic auth, an HMAC signature or a Canary's own password.",
 }
 
 

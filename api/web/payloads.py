@@ -206,3 +206,33 @@ RUN_EVENT: Json = {
         "content": {"application/json": {"schema": _RUN_EVENT, "example": _RUN_EVENT_EXAMPLE}},
     }
 }
+
+
+def _hook(example: dict[str, str]) -> Json:
+    text: Json = {"type": "string", "maxLength": 4_000}
+    name: Json = {"type": "string", "minLength": 1, "maxLength": 253}
+    schema: Json = {
+        "type": "object",
+        "required": ["name", "namespace"],
+        "properties": {
+            "name": {**name, "description": "Of the Canary."},
+            "namespace": name,
+            "phase": text,
+            "checksum": {**text, "description": "Of the revision: it stays the one that was let in."},
+            "metadata": {
+                **_TEXTS,
+                "maxProperties": 100,
+                "description": "`model` and `rollout`, as the Canary's webhooks have them.",
+            },
+        },
+    }
+    metadata = {"model": "flights", "rollout": "run_0198c0ffee00700080000000000000aa/1", **example}
+    body: Json = {"name": "flights", "namespace": "ml", "phase": "Progressing", "checksum": "7b5d9c7f5d", "metadata": metadata}
+    content = {"application/json": {"schema": schema, "example": body}}
+    return {"requestBody": {"required": True, "content": content}, "security": [{"Sender": []}]}
+
+
+FLAGGER_GATE = _hook({})
+FLAGGER_EVENT = _hook(
+    {"eventMessage": "Advance flights.ml canary weight 10", "eventType": "Normal", "timestamp": "1769860800000"}
+)

@@ -18,6 +18,7 @@ from api.problems import Unauthenticated
 from api.settings import Sender
 from api.web.services import Services
 from api.web.strangers import Strangers
+from tools.rollouts.canaries import password
 
 _TOLERANCE = timedelta(minutes=5)
 """How old a signed delivery may be; clocks differ, and a replay is worth nothing after it."""
@@ -59,8 +60,22 @@ async def recognise(source: str, request: Request, needs: Services, strangers: S
             expected = f"sha256={_digest(secret.get_secret_value(), body)}"
             if not _same(headers.get("x-hub-signature-256", ""), expected):
                 raise WantsSignature(f"sign as {source} with X-Hub-Signature-256 over the body")
+        case Sender(canary=secret) if secret is not None:
+            user, _, given = _decoded(_given(headers, "basic")).partition(":")
+            namespace, _, name = user.partition(".")
+            if not _same(given, password(secret.get_secret_value(), namespace, name)):
+                raise WantsPassword(f"the user and password of {source} are missing or wrong")
         case _:
             raise Unauthenticated(f"no credentials are configured for {source}: set OPPEN_SENDERS")
+
+
+def speaks_for(source: str, namespace: str, name: str, request: Request, needs: Services) -> bool:
+    """Whether what was recognised as `source` may ask about that Canary: with a password of its own, about no other."""
+    sender = needs.senders.get(source)
+    if sender is None or sender.canary is None:
+        return sender is not None
+    user, _, _ = _decoded(_given(request.headers, "basic")).partition(":")
+    return user == f"{namespace}.{name}"
 
 
 def _given(headers: Mapping[str, str], wanted: str) -> str:

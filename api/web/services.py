@@ -12,6 +12,7 @@ from api.store.database import Database
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.chores import Chore
+from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
@@ -60,6 +61,8 @@ class Services:
     retried: Mapping[str, int]
     """Moves of runs that did not succeed and are tried again, by event: `run.delayed`, `run.stuck`."""
     senders: Mapping[str, Sender]
+    gates: Gates | None = None
+    """None: nothing asks before it moves traffic."""
 
     async def wake(self, run_id: str) -> None:
         """Have a run moved on whose commit is on disk. An engine that is away is no reason to tell the caller that it failed:

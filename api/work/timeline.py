@@ -113,7 +113,7 @@ def _rollout(values: RunState) -> Iterator[Told]:
     rollout = values.get("rollout")
     if rollout is None:
         return
-    for stage, started in enumerate(rollout.started):
+    for stage, started in enumerate(rollout.started[:-1] if rollout.moving else rollout.started):
         told = {"rollout": rollout.key, "stage": stage, "weight": rollout.action.stages[stage].weight}
         yield Told("rollout.stage", f"{rollout.key}/stage/{stage}", {**told, "since": started.isoformat()})
     if (decision := rollout.decision) is not None:

@@ -53,6 +53,7 @@ variable "serving" {
   type = object({
     config_maps = optional(list(string), ["oppen-gateway"])
     deployments = optional(list(string), ["oppen-gateway"])
+    canaries    = optional(list(string), [])
   })
   default = {}
 }

@@ -3,6 +3,7 @@ from tests.contract.lakes import embedded_lake, lake, lake_backend, name
 from tests.contract.lineages import lineage, lineage_database
 from tests.contract.predictions import clickhouse_url, embedded_predictions, loads, model, server_predictions, store
 from tests.contract.registries import embedded_backend, server_backend, twin_backend
+from tests.contract.rollouts import moving, on
 
 __all__ = [
     "clickhouse_url",
@@ -17,7 +18,9 @@ __all__ = [
     "lineage_database",
     "loads",
     "model",
+    "moving",
     "name",
+    "on",
     "server_backend",
     "server_predictions",
     "store",

@@ -25,6 +25,8 @@ from tests.twins.telemetry import RememberedTelemetry
 from tests.twins.timeline import RememberingTimeline
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.registry.port import Alias
+from tools.rollouts.gateway import GatewayTraffic
+from tools.rollouts.port import Traffic
 from tools.toolbox import Toolbox
 
 P = TypeVar("P", bound="Platform")
@@ -65,6 +67,8 @@ class Platform:
     timeline: RememberingTimeline = field(default_factory=RememberingTimeline)
     ledger_on: Callable[[SteppedClock], LedgerPort] = TwinLedger
     run_id: str = "run-1"
+    mover: Traffic | None = None
+    """None: the serving layer's own."""
 
     def __post_init__(self) -> None:
         self.registry = DisturbedRegistry(self.clock)
@@ -79,8 +83,21 @@ class Platform:
     def context(self) -> Context:
         return self.context_with(self.timeline)
 
+    @property
+    def moving(self) -> Traffic:
+        return self.mover or GatewayTraffic(self.serving)
+
     def context_with(self, timeline: Timeline) -> Context:
-        tools = Toolbox(self.registry, self.serving, self.predictions, self.telemetry, self.notify, self.quarantines, self.jobs)
+        tools = Toolbox(
+            self.registry,
+            self.serving,
+            self.predictions,
+            self.telemetry,
+            self.notify,
+            self.quarantines,
+            self.jobs,
+            self.moving,
+        )
         return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, ADDRESS)
 
     async def _order(self, proposal_id: str) -> Order | None:
@@ -167,7 +184,7 @@ class Platform:
         return await self.registry.alias(MODEL, Alias.CHAMPION)
 
     async def weights(self) -> dict[str, int]:
-        return (await self.serving.route(MODEL)).weights
+        return (await self.moving.state(MODEL)).weights
 
     # The run.
 

@@ -17,6 +17,7 @@ from tests.gateway.folder_registry import FolderRegistry
 from tests.gateway.model_files import write_pt2
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.ledger import TwinLedger
+from tools.rollouts.gateway import GatewayTraffic
 from tools.serving.gateway import GatewayServing
 from tools.serving.port import Capacity
 
@@ -36,7 +37,11 @@ class OnGateway(Platform):
     @property
     def context(self) -> Context:
         context = super().context
-        return replace(context, tools=replace(context.tools, serving=self.real)) if hasattr(self, "real") else context
+        return (
+            replace(context, tools=replace(context.tools, serving=self.real, traffic=GatewayTraffic(self.real)))
+            if hasattr(self, "real")
+            else context
+        )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from agents.requests import Request, to_alert
 from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
+from tests.twins.rollouts import SlowTraffic
 from tools.registry.port import Alias
 
 STEP = timedelta(minutes=10)
@@ -197,3 +198,69 @@ async def test_one_rollout_at_a_time() -> None:
     request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="now")
     ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
     assert (ended["outcome"], "one rollout at a time" in ended["reason"]) == (Outcome.DENIED, True)
+
+
+# Where the traffic moves later than it is asked for.
+
+
+async def slowly() -> tuple[Platform, SlowTraffic]:
+    """Approved, and nothing has moved yet."""
+    platform = await asked()
+    platform.mover = slow = SlowTraffic(platform.serving)
+    slow.patient = False
+    await platform.decide(by=("alice", "bob"))
+    return platform, slow
+
+
+async def test_a_stages_time_begins_with_its_traffic() -> None:
+    platform, slow = await slowly()
+    for _ in range(12):
+        await platform.routed(STEP)
+        ended = await platform.wake()
+    assert (ended["rollout"].moving, ended["rollout"].decision) == (True, None)
+    assert await platform.weights() == {"1": 100}
+    await slow.arrive(MODEL)
+    ended = await platform.wake()
+    moved_at = platform.clock.now()
+    assert (ended["rollout"].moving, ended["rollout"].started) == (False, (moved_at,))
+    await platform.routed(STEP)
+    ended = await platform.wake()
+    assert ended["rollout"].decision.reason.startswith("10 min of 4 h")
+
+
+async def test_a_challenger_that_is_worse_is_taken_back_while_its_next_stage_is_waited_for() -> None:
+    platform, slow = await slowly()
+    await slow.arrive(MODEL)
+    while not (ended := await wake_with_traffic(platform, {"1": 0.9, "2": 0.92}))["rollout"].moving:
+        assert await platform.weights() == {"1": 90, "2": 10}
+    assert ended["rollout"].stage == 1
+    ended = await roll(platform, {"1": 0.9, "2": 0.3})
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_what_gives_the_rollout_up_by_itself_ends_it() -> None:
+    platform, slow = await slowly()
+    await slow.arrive(MODEL)
+    await platform.wake()
+    slow.give_up(MODEL, "1", "five checks have failed")
+    ended = await platform.wake()
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert "five checks have failed" in ended["recommendation"].reason
+    assert ended["rollout"].over
+
+
+async def test_traffic_that_never_moves_ends_the_rollout() -> None:
+    platform, _ = await slowly()
+    for _ in range(200):
+        if not (ended := await platform.wake())["rollout"].moving or ended["rollout"].over:
+            break
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert "10.0% of the traffic was asked for" in ended["recommendation"].reason
+    assert await platform.weights() == {"1": 100}
+
+
+async def wake_with_traffic(platform: Platform, accuracy: dict[str, float]) -> dict[str, Any]:
+    await platform.routed(STEP, accuracy=accuracy)
+    ended: dict[str, Any] = await platform.wake()
+    return ended

@@ -18,9 +18,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def granted(where: str) -> frozenset[Right]:
-    """To the service in the namespace `jobs` or `service`."""
+    """To the service in the namespace of `jobs`, in its own (`service`), or where Flagger rolls models out (`rollouts`)."""
     (found,) = read(TERRAFORM / "modules/plan/rights.tf")["locals"]
-    rules = found[{"jobs": "rights_on_jobs", "service": "rights_on_serving"}[where]]
+    rules = found[{"jobs": "rights_on_jobs", "service": "rights_on_serving", "rollouts": "rights_on_rollouts"}[where]]
     return frozenset(
         (group, resource, verb)
         for rule in rules

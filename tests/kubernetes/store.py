@@ -266,12 +266,16 @@ def now() -> str:
 
 @cache
 def _schema(kind: str, api_version: str) -> Any:
-    """None where Kubernetes itself has no such kind (Flagger's)."""
+    """None where neither Kubernetes nor `flagger_schemas` has such a kind."""
     import jsonschema
     from kubernetes_validate.utils import SchemaNotFoundError, schema_contents
     from referencing import Registry
     from referencing import Resource as Contents
 
+    from tests.kubernetes.flagger_schemas import SCHEMAS as OF_FLAGGER
+
+    if (own := OF_FLAGGER.get((api_version, kind))) is not None:
+        return jsonschema.validators.Draft202012Validator(own)
     place = f"kubernetes-json-schema/v{SCHEMAS}.0-local-strict"
     group = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api_version)
     try:

@@ -203,7 +203,7 @@ def test_status_is_a_resource_of_its_own(api: client.ApiClient, namespace: str) 
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
         "metadata": {"name": "flights"},
-        "spec": {"analysis": analysis},
+        "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "flights"}, "analysis": analysis},
     }
     made = canaries.create_namespaced_custom_object(*place, {**body, "status": {"phase": "Succeeded"}})
     assert made["status"] == {}

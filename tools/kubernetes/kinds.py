@@ -24,4 +24,5 @@ EVENT = Kind("v1", "events", "Event")
 CONFIG_MAP = Kind("v1", "configmaps", "ConfigMap")
 DEPLOYMENT = Kind("apps/v1", "deployments", "Deployment")
 CANARY = Kind("flagger.app/v1beta1", "canaries", "Canary")
+METRIC_TEMPLATE = Kind("flagger.app/v1beta1", "metrictemplates", "MetricTemplate")
 """Flagger's."""

@@ -44,7 +44,7 @@ output "limits" {
 output "rights" {
   value = {
     jobs    = local.rights_on_jobs
-    service = local.rights_on_serving
+    service = concat(local.rights_on_serving, length(var.serving.canaries) > 0 ? local.rights_on_rollouts : [])
   }
 }
 

@@ -12,4 +12,11 @@ locals {
     { api_groups = [""], resources = ["configmaps"], resource_names = var.serving.config_maps, verbs = ["get", "patch"] },
     { api_groups = ["apps"], resources = ["deployments/scale"], resource_names = var.serving.deployments, verbs = ["get", "patch"] },
   ]
+
+  # Of a Canary that is made, the name cannot be granted.
+  rights_on_rollouts = [
+    { api_groups = ["flagger.app"], resources = ["canaries"], resource_names = var.serving.canaries, verbs = ["get", "patch"] },
+    { api_groups = ["flagger.app"], resources = ["canaries"], resource_names = null, verbs = ["create", "list"] },
+    { api_groups = ["flagger.app"], resources = ["metrictemplates"], resource_names = null, verbs = ["create"] },
+  ]
 }

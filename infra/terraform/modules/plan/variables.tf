@@ -59,6 +59,7 @@ variable "serving" {
   type = object({
     config_maps = optional(list(string), ["oppen-gateway"])
     deployments = optional(list(string), ["oppen-gateway"])
+    canaries    = optional(list(string), [])
   })
 
   # An empty list of names would mean every object of the kind.

@@ -1,0 +1,34 @@
+"""Rollouts on our own gateway: it loads and warms a version before it switches, so whatever it answers is in force."""
+
+from tools.rollouts.port import Plan, Standing
+from tools.serving.port import Route, Serving
+
+
+class GatewayTraffic:
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+
+    async def ping(self) -> None:
+        await self._serving.ping()
+
+    async def state(self, model: str) -> Standing:
+        return _standing(await self._serving.route(model))
+
+    async def begin(self, plan: Plan, *, expected: int, key: str) -> Standing:
+        return await self.restore(plan.model, plan.weights(0), expected=expected, key=key)
+
+    async def shift(self, plan: Plan, step: int, *, expected: int, key: str) -> Standing:
+        return await self.restore(plan.model, plan.weights(step), expected=expected, key=key)
+
+    async def give(self, model: str, version: str, *, expected: int, key: str) -> Standing:
+        return await self.restore(model, {version: 100}, expected=expected, key=key)
+
+    async def abort(self, model: str, to_version: str, *, expected: int, key: str) -> Standing:
+        return await self.restore(model, {to_version: 100}, expected=expected, key=key)
+
+    async def restore(self, model: str, weights: dict[str, int], *, expected: int, key: str) -> Standing:
+        return _standing(await self._serving.set_weights(model, weights, expected_generation=expected, key=key))
+
+
+def _standing(route: Route) -> Standing:
+    return Standing(model=route.model, weights=route.weights, token=route.generation)
