@@ -51,7 +51,7 @@ class _Lifecycle(Story):
     """What both stories have in common."""
 
     fault = ""
-    must_hold = ("*",)
+    must_hold: tuple[str, ...] = ("*",)
 
     def policies(self, template: str) -> str:
         environment = {"OPPEN_FLIGHTS_SHIFT_WEEKS": str(self._shift // timedelta(weeks=1)), "OPPEN_DRILL_FAULT": self.fault}
@@ -137,6 +137,8 @@ class _Lifecycle(Story):
             return bool(found)
 
         await self.until(opened, what)
+        # What it is trained on is decided now: on a busy machine the storms would be over when somebody has looked.
+        self._clock.set_rate(PATIENT)
         return str(found[0]["id"])
 
     def details(self, job: dict[str, Any], approved: list[str], rollout: dict[str, Any], replay: Replay) -> dict[str, Any]:
