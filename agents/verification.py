@@ -25,9 +25,7 @@ from agents.incident.observations import Observations
 from agents.measures import Measure, certainly_wrong, lacking, listed, operations, quality, utilisation
 from agents.policies import Policies, Slo
 from agents.proposals import Proposal, Receipt
-from agents.statistics import wilson
 from agents.wording import span
-from tools.predictions.port import VersionWindow
 from tools.values import Frozen, Instant
 
 
@@ -80,36 +78,6 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
             return Verification(status=Status.HOLDS, reason="It changes nothing, so there is nothing to confirm.", at=now)
         case unknown:
             assert_never(unknown)
-
-
-def await_labels(
-    served: VersionWindow | None, min_accuracy: float, policies: Policies, *, elapsed: timedelta, now: datetime
-) -> Verification:
-    """Whether a version is right often enough, for a gate that must not open before it is known: `served` is what it answered
-    since the gate was reached, `elapsed` how long that is.
-
-    It waits for `verification.min_labels` labels, fails early where the accuracy is too low beyond chance, and at the deadline
-    for want of labels. An estimate for the unlabelled ones opens nothing.
-    """
-    rules, level = policies.verification, policies.investigation.significance
-    count, labelled = (served.count, served.labelled) if served is not None else (0, 0)
-    accuracy = served.accuracy if served is not None else None
-    correct = served.correct if served is not None else None
-    enough = labelled >= rules.min_labels and accuracy is not None and correct is not None
-    ok = accuracy >= min_accuracy if enough and accuracy is not None else None
-    measure = Measure(name="accuracy", value=accuracy, limit=min_accuracy, sample_size=labelled, ok=ok)
-    coverage = f" ({labelled / count:.0%} of {count:,} answers)" if count else ""
-    if enough and correct is not None and wilson(correct, labelled, level)[1] < min_accuracy:
-        status, reason = Status.FAILED, f"{measure} is below {measure.bound} beyond chance."
-    elif ok:
-        status, reason = Status.HOLDS, f"{measure} is at least {measure.bound}{coverage}."
-    else:
-        wanting = f"{measure} is not yet {measure.bound}" if enough else lacking(measure, rules.min_labels)
-        late = elapsed >= rules.deadline
-        told = f"{wanting}{coverage}"
-        status = Status.FAILED if late else Status.WAITING
-        reason = f"Not confirmed within {span(rules.deadline)}: {told}." if late else f"Waiting: {told}."
-    return Verification(status=status, reason=reason, measures=(measure,), at=now)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from agents.evidence import Finding
 from agents.incident.observations import Observations
 from agents.policies import Policies, Slo
 from agents.proposals import Receipt
-from agents.verification import Status, Verification, await_labels, verify
+from agents.verification import Status, Verification, verify
 from tests.unit.agents.proposed import FINDING, NO_ACTION, NOTIFY, ROLLBACK, SCALE, proposal, state_of
-from tests.unit.agents.worlds import NOW, NOW_WINDOW, Answers, World
+from tests.unit.agents.worlds import NOW, World
 from tools.predictions.port import VersionWindow
 
 POLICIES = Policies(slo=Slo(min_accuracy=0.8))
@@ -51,32 +51,6 @@ def verified(
 def rolled_back(**since: float) -> World:
     """Version 1 answers again; version 2 had led to it."""
     return World().silent("1", "before").answers("2", "before", accuracy=0.7).answers("1", "now", **since)
-
-
-def gate(answers: Answers | None, *, hours: float = 2) -> Verification:
-    served = answers.window("2", NOW_WINDOW) if answers is not None else None
-    return await_labels(served, 0.8, POLICIES, elapsed=timedelta(hours=hours), now=NOW)
-
-
-def test_a_gate_waits_for_labels_and_opens_when_enough_have_come() -> None:
-    few = gate(Answers(coverage=0.02, accuracy=0.9))
-    assert few.status is Status.WAITING
-    assert "40 of 100 labels have come (2% of 2,000 answers)" in few.reason
-    assert gate(Answers(coverage=0.05, accuracy=0.9)).status is Status.HOLDS
-    assert gate(None).status is Status.WAITING
-    assert "0 of 100 labels" in gate(None).reason
-
-
-def test_a_gate_stays_closed_where_too_few_are_right_beyond_chance_and_waits_where_it_may_be_chance() -> None:
-    assert gate(Answers(accuracy=0.6)).status is Status.FAILED
-    assert gate(Answers(coverage=0.05, accuracy=0.78)).status is Status.WAITING
-
-
-@pytest.mark.parametrize("answers", [None, Answers(coverage=0.02, accuracy=0.9), Answers(coverage=0.05, accuracy=0.78)])
-def test_a_gate_closes_for_good_at_its_deadline(answers: Answers | None) -> None:
-    late = gate(answers, hours=24)
-    assert late.status is Status.FAILED
-    assert "Not confirmed within 24 h" in late.reason
 
 
 def test_a_rollback_holds_when_promises_are_kept_again() -> None:
