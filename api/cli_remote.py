@@ -7,7 +7,7 @@ import typer
 
 from api.terminal import JsonFlag, Refused, WrongUse, emit, show
 
-Url = Annotated[str, typer.Option(envvar="OPPENURL", help="The service.")]
+Url = Annotated[str, typer.Option(envvar="OPPEN_URL", help="The service.")]
 Key = Annotated[str, typer.Option(envvar="OPPEN_KEY", help="An API key; better in the environment than on the command line.")]
 
 URL = "http://127.0.0.1:8000"
@@ -170,10 +170,10 @@ def call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
             method, f"{url.rstrip('/')}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=30, **request
         )
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise WrongUse(f"OPPENURL: {url!r} is no address of a service, such as {URL}") from error
+        raise WrongUse(f"OPPEN_URL: {url!r} is no address of a service, such as {URL}") from error
     except httpx.HTTPError as error:
         raise Refused(
-            f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPENURL right?"
+            f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPEN_URL right?"
         ) from error
     if response.is_success:
         return response.text if response.headers["content-type"].startswith("text/markdown") else response.json()
@@ -182,5 +182,5 @@ def call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
         said = f"{problem['title']}: {problem['detail']}"
         said += "".join(f"\n  {fault['field']}: {fault['detail']}" for fault in problem.get("errors") or ())
     except (ValueError, KeyError, TypeError):
-        said = f"{url} answered {response.status_code}, and not as this service does: is OPPENURL right?"
+        said = f"{url} answered {response.status_code}, and not as this service does: is OPPEN_URL right?"
     raise Refused(said)
