@@ -3,7 +3,6 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -12,27 +11,8 @@ from typer.testing import CliRunner
 from agents.policies import Mode, Policies
 from api.cli import app
 from tests.e2e.running import Platform
+from tests.e2e.terminal import Terminal
 from tests.work.cases import Asked, asked, declined
-
-LIMIT_S = 30.0
-
-
-class Terminal:
-    """Somebody with a key at a prompt."""
-
-    def __init__(self, platform: Platform, role: str) -> None:
-        key = platform.people[role].headers["Authorization"].removeprefix("Bearer ")
-        self._environment = {"OPPEN_URL": platform.url, "OPPEN_KEY": key, "COLUMNS": "80"}
-
-    async def run(self, *words: str) -> Result:
-        """In a thread: the service answers in this one."""
-        return await asyncio.wait_for(asyncio.to_thread(CliRunner().invoke, app, words, env=self._environment), LIMIT_S)
-
-    async def json(self, *words: str) -> Any:
-        done = await self.run(*words, "--json")
-        assert done.exit_code == 0, done.output
-        # The service of the test logs to the same stdout.
-        return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from api.store import alerts, audit, events, incidents, rollouts, runs
 from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
 from tests.e2e.running import Platform
+from tests.e2e.terminal import Terminal
 from tests.twins.jobs import Play, TwinJobs
 from tools.jobs.port import MIB, JobSpec, Phase, Resources
 
@@ -175,7 +176,33 @@ async def test_rollouts_that_are_not_there(platform: Platform) -> None:
     refused(await platform.operator.post("/v1/rollouts/rol_nothing/abort", json={"reason": "r"}), 404, "not-found")
 
 
-async def test_jobs_are_listed_read_and_cancelled(platform: Platform) -> None:
+async def test_at_a_prompt_a_rollout_is_listed_shown_and_ordered_about(platform: Platform) -> None:
+    rollout, _ = await rolling(platform)
+    terminal = Terminal(platform, "operator")
+    assert [each["id"] for each in (await terminal.json("rollouts", "list", "--open"))["items"]] == [rollout]
+    assert "flights 2 beside 1, 10%" in (await terminal.run("rollouts", "show", rollout)).stdout
+    for command, ordered in (("pause", "pause"), ("resume", None), ("abort", "abort")):
+        assert (await terminal.json("rollouts", command, rollout, "--reason", "a call"))["ordered"] == ordered
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (("check", MODEL), "check"),
+        (("retrain", MODEL), "retrain"),
+        (("promote", MODEL, "2"), "promote"),
+        (("rollback", MODEL), "rollback"),
+    ],
+)
+async def test_at_a_prompt_things_are_asked_for(platform: Platform, words: tuple[str, ...], kind: str) -> None:
+    told = await Terminal(platform, "operator").json("models", *words, "--reason", "r")
+    async with platform.database.read() as session:
+        request = request_of([alerts.to_alert(each) for each in await alerts.of_incident(session, told["incident_id"])])
+    assert request is not None
+    assert (request.kind, request.by) == (kind, "some-operator")
+
+
+async def submitted(platform: Platform) -> tuple[TwinJobs, str]:
     jobs = platform.services.jobs
     assert isinstance(jobs, TwinJobs)
     spec = JobSpec(
@@ -186,7 +213,21 @@ async def test_jobs_are_listed_read_and_cancelled(platform: Platform) -> None:
         resources=Resources(cpu=1, memory_bytes=64 * MIB),
         deadline=timedelta(hours=1),
     )
-    name = (await jobs.submit("run-1/1", spec)).name
+    return jobs, (await jobs.submit("run-1/1", spec)).name
+
+
+async def test_at_a_prompt_a_job_is_listed_shown_read_and_cancelled(platform: Platform) -> None:
+    jobs, name = await submitted(platform)
+    jobs.go_on(name, Play(lines=("one", "two")))
+    terminal = Terminal(platform, "operator")
+    assert [each["name"] for each in (await terminal.json("jobs", "list", "--model", MODEL))["items"]] == [name]
+    assert f"{name}  running" in (await terminal.run("jobs", "show", name)).stdout
+    assert (await terminal.json("jobs", "logs", name, "--tail", "1"))["items"] == ["two"]
+    assert (await terminal.json("jobs", "cancel", name, "--reason", "wrong data"))["reason"] == "cancelled"
+
+
+async def test_jobs_are_listed_read_and_cancelled(platform: Platform) -> None:
+    jobs, name = await submitted(platform)
     jobs.go_on(name, Play(lines=("one", "two")))
     assert [each["name"] for each in (await platform.viewer.get("/v1/jobs?model=flights")).json()["items"]] == [name]
     assert (await platform.viewer.get(f"/v1/jobs/{name}/logs?tail=1")).json() == {"items": ["two"]}
