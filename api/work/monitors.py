@@ -14,6 +14,7 @@ from api.store.database import Database
 from api.work.intake import Intake
 from api.work.standings import Standings, Watched, nameable
 from graphs.drifting import beside_training, drift_windows, left_out, observe_drift
+from graphs.lasting import lasts, lasts_beside
 from tools.clock import Clock
 from tools.errors import PermanentError
 from tools.predictions.port import PredictionReader
@@ -75,11 +76,12 @@ class Watch:
             without = await left_out(model, reference, current, drift, self._quarantines)
             seen = await observe_drift(model, reference, current, self._predictions, drift, without=without)
             found = explain(seen, drift.rules)
-            for check in (monitoring.drift(found), monitoring.data_quality(found)):
+            fresh = await lasts(model, seen, found, self._predictions, drift, rules.every, without) if "drift" in due else True
+            for check in (monitoring.drift(found, fresh=fresh), monitoring.data_quality(found)):
                 if check.monitor in due:
                     yield check
         if "skew" in due:
-            yield await self._skew(model, drift_windows(policies.drift_of(model), tick)[1], policies)
+            yield await self._skew(model, drift_windows(policies.drift_of(model), tick)[1], policies, rules)
         if "performance" in due:
             window = Window(start=tick - policies.investigation.window, end=tick)
             versions = await self._predictions.versions(model, window)
@@ -90,16 +92,20 @@ class Watch:
             volumes = [await self._predictions.volume(model, window, window.length) for window in (before, silence)]
             yield monitoring.freshness(volumes[0], volumes[1])
 
-    async def _skew(self, model: str, window: Window, policies: Policies) -> Check:
+    async def _skew(self, model: str, window: Window, policies: Policies, rules: Monitors) -> Check:
         try:
             champion = await self._registry.alias(model, Alias.CHAMPION)
             both = await beside_training(model, champion, window, self._registry, self._predictions) if champion else None
         except PermanentError as error:
             # Predictions may be of a model that the registry does not know, or not any more.
             return Check(monitor="skew", bad=None, summary=str(error)[:1_000])
-        rules = policies.drift_of(model).rules
-        found = compare(pairs(both[0].features, both[1].features), rules) if both is not None else None
-        return monitoring.skew(found, champion)
+        if both is None:
+            return monitoring.skew(None, champion)
+        drift = policies.drift_of(model)
+        found = compare(pairs(both[0].features, both[1].features), drift.rules)
+        moved = found.cause == "covariate_drift"
+        fresh = await lasts_beside(model, *both, found, self._predictions, drift, rules.every) if moved else True
+        return monitoring.skew(found, champion, fresh=fresh)
 
     def _in_a_row(self, model: str, check: Check) -> int:
         policies = self._policies()

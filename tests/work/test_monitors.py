@@ -104,6 +104,52 @@ async def test_drift_is_raised_after_its_windows_in_a_row_and_opens_an_incident(
     assert await watched.incidents() == ["model:loans"]
 
 
+def _far_off(world: World) -> None:
+    """An input is four standard deviations off where the world is hit."""
+    world.change = lambda columns: {**columns, "number0": columns["number0"] + 4.0}
+
+
+async def _hours(watched: Watched, count: int, *, hit: bool) -> list[tuple[bool | None, int]]:
+    """Where drift stands after each."""
+    found = []
+    for _ in range(count):
+        watched.traffic(hit=hit, time=HOUR, rows=100)
+        await watched.watch.once()
+        found.append(await watched.standing("drift"))
+    return found
+
+
+@pytest.mark.parametrize("trained", [False, True])
+async def test_one_odd_hour_raises_nothing_however_many_windows_have_it(watched: Watched, trained: bool) -> None:
+    watched.policies = Policies(drift=Drift(seasons=0))
+    _far_off(watched.world)
+    before = Window(start=watched.clock.now() - 28 * DAY, end=watched.clock.now())
+    if trained:
+        learnt = await watched.predictions.distributions("loans", before)
+        version = watched.registry.publish("loans", files={stored.FILE: stored.written(learnt).encode()})
+        await watched.registry.set_alias("loans", Alias.CHAMPION, version, expected=None, key="k", actor="ada", reason="new")
+    found = await _hours(watched, 1, hit=True) + await _hours(watched, 5, hit=False)
+    assert found == [(None, 0)] * 6, "the hour moves the whole window, and is no news"
+    assert not trained or await watched.standing("skew") == (None, 0)
+    assert await watched.alerts() == []
+
+
+async def test_drift_that_lasts_is_raised_within_hours(watched: Watched) -> None:
+    watched.policies = Policies(drift=Drift(seasons=0))
+    _far_off(watched.world)
+    found = await _hours(watched, 5, hit=True)
+    assert found[2:] == [(True, 1), (True, 2), (True, 3)]
+    assert await watched.alerts() == [("drift", "firing")]
+
+
+async def test_drift_too_weak_for_an_hour_is_told_by_longer_stretches(watched: Watched) -> None:
+    watched.policies = Policies(drift=Drift(seasons=0))
+    watched.world.change = lambda columns: {**columns, "number0": columns["number0"] + 0.3}
+    watched.traffic(hit=True, rows=2_400)
+    await _hours(watched, 3, hit=True)
+    assert await watched.alerts() == [("drift", "firing")]
+
+
 async def test_windows_that_were_missed_are_one_look(watched: Watched) -> None:
     watched.traffic(hit=True)
     assert await watched.watch.once() == 1
