@@ -123,6 +123,21 @@ async def test_a_lake_that_is_away_is_no_news(watched: Watched) -> None:
     assert await watched.alerts() == []
 
 
+async def test_a_table_that_cannot_be_read_in_time_keeps_no_other_waiting_and_is_asked_less_often(watched: Watched) -> None:
+    watched.histories.of["lines"] = watched.histories.of["trips"]
+    watched.histories.too_slow = {"lines"}
+    await watched.later()
+    watched.clock.pass_(HOUR)
+    for _ in range(40):
+        with pytest.raises(TemporaryError, match="lines"):
+            await watched.watch.once()
+        watched.clock.pass_(timedelta(seconds=30))
+    assert await watched.standing("dataset_quality") == (False, -2)
+    assert watched.histories.asked["lines"] <= 5, "in twenty minutes"
+    watched.histories.too_slow.clear()
+    assert await watched.later(timedelta(minutes=16)) == 1
+
+
 async def test_policy_says_what_a_table_is_watched_for(database: Database) -> None:
     watched = Watched(database, Policies(dataset=Dataset(enabled=("dataset_freshness",))))
     await watched.watch.once()

@@ -188,6 +188,45 @@ async def test_a_store_that_is_away_is_no_news(watched: Watched) -> None:
     assert await watched.watch.once() == 1
 
 
+async def _with_another(watched: Watched, *, too_slow: bool) -> None:
+    """`airfares`, which comes before `loans`: an hour of both."""
+    other = World(5, "none")
+    other.model = "airfares"
+    now = watched.clock.now()
+    watched.predictions.add(other.draw(Window(start=now - 28 * DAY, end=now + HOUR), 2_800, 0.0, hit=False))
+    watched.predictions.too_slow = {"airfares"} if too_slow else set()
+    watched.traffic(hit=False, time=HOUR, rows=50)
+
+
+async def test_a_model_that_the_store_cannot_count_in_time_keeps_no_other_waiting(watched: Watched) -> None:
+    await _with_another(watched, too_slow=True)
+    await watched.watch.once()
+    watched.traffic(hit=False, time=HOUR, rows=50)
+    with pytest.raises(TemporaryError, match="airfares"):
+        await watched.watch.once()
+    assert (await watched.standing("drift"))[0] is False
+    async with watched.database.read() as session:
+        slow = await monitors.of_subject(session, "model:airfares")
+    assert slow["freshness"].checked_at is not None, "what is counted otherwise is looked at"
+    assert slow["drift"].checked_at is None
+
+
+async def test_a_question_that_took_too_long_is_asked_less_and_less_often(watched: Watched) -> None:
+    await _with_another(watched, too_slow=True)
+    await watched.watch.once()
+    watched.traffic(hit=False, time=HOUR, rows=50)
+    for _ in range(40):
+        with pytest.raises(TemporaryError, match="airfares"):
+            await watched.watch.once()
+        watched.clock.pass_(timedelta(seconds=30))
+    assert watched.predictions.asked["airfares"] <= 5, "in twenty minutes"
+    watched.predictions.too_slow.clear()
+    watched.clock.pass_(timedelta(minutes=16))
+    assert await watched.watch.once() == 1
+    async with watched.database.read() as session:
+        assert (await monitors.of_subject(session, "model:airfares"))["drift"].checked_at is not None
+
+
 async def test_traffic_that_stops_is_raised_and_taken_back_when_it_comes_again(watched: Watched) -> None:
     watched.traffic(hit=False, time=HOUR, rows=50)
     for _ in range(8):
