@@ -39,8 +39,8 @@ class DatasetWatch:
         self._rest_until: datetime | None = None
 
     async def once(self) -> int:
-        """How many tables were looked at. Raises TemporaryError when the lake or the database is away; or, after all others were
-        looked at, when a table could not be read or rests because of that.
+        """How many tables were looked at. Raises TemporaryError when the lake or the database is away; or, after all others
+        were looked at, when a table could not be read or rests because of that.
 
         Between two windows the lake is left alone: it may be one that only one process at a time can have.
         """

@@ -63,8 +63,8 @@ class Watch:
         """Why a part of a model rests; nothing where only a person can help."""
 
     async def once(self) -> int:
-        """How many models were looked at. Raises TemporaryError when the store or the database is away; or, after all others were
-        looked at, when one could not be or rests because of that."""
+        """How many models were looked at. Raises TemporaryError when the store or the database is away; or, after all others
+        were looked at, when one could not be or rests because of that."""
         looked, delayed = 0, list[str]()
         for model in await self._predictions.models():
             if nameable(model):
