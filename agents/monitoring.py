@@ -30,6 +30,8 @@ NAMES: dict[Monitor | DatasetMonitor, str] = {
 }
 """Monitor -> the alert's name."""
 _MOVED = frozenset({"covariate_drift", "label_shift", "concept_drift"})
+_UNTOLD = frozenset({"undetermined", "data_quality"})
+"""Broken values hide whether what is behind them moved: they neither raise drift nor take it back."""
 
 
 class Check(Frozen):
@@ -91,7 +93,7 @@ def drift(found: DriftFinding, *, fresh: bool = True) -> Check:
     """`fresh`: what moved did so in the window's latest stretches as well. Without, it is no news, neither good nor bad: an
     hour that was odd is in as many windows as a day has, and counts in none."""
     told = f"{found.cause.replace('_', ' ').capitalize()}: {found.reason}."
-    bad = None if found.cause == "undetermined" else found.cause in _MOVED
+    bad = None if found.cause in _UNTOLD else found.cause in _MOVED
     if bad and not fresh:
         return Check(monitor="drift", bad=None, summary=f"{told} {_NOT_FRESH}")
     return Check(monitor="drift", bad=bad, summary=told)
