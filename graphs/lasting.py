@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 
 from agents.drift.causes import DriftFinding, DriftObservations, explain, pairs
-from agents.drift.rules import DriftRules
 from agents.drift.verdicts import Comparison, compare
 from agents.policies import Drift
 from graphs.gathering import Sources
@@ -71,7 +70,7 @@ async def lasts_beside(
         now = await predictions.distributions(model, stretch, version=current.version, like=learnt)
         if now.rows < rules.rules.min_rows:
             return frozenset()
-        return _moved(await asyncio.to_thread(_compare, learnt, now, rules.rules))
+        return _moved(await asyncio.to_thread(compare, pairs(learnt.features, now.features), rules.rules))
 
     return await _in_fresh_stretches(current.window, every, rules.in_a_row, _moved(found), moved)
 
@@ -105,10 +104,6 @@ def _lengths(every: timedelta, whole: timedelta) -> Iterator[timedelta]:
         yield length
         length *= 2
     yield whole
-
-
-def _compare(before: Distributions, now: Distributions, rules: DriftRules) -> Comparison:
-    return compare(pairs(before.features, now.features), rules)
 
 
 def _moved(found: Comparison) -> frozenset[str]:

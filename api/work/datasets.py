@@ -1,5 +1,6 @@
 """Looks at every table of the lake by itself, and raises what gets worse through intake. See `api/work/standings.py`."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -85,7 +86,7 @@ class DatasetWatch:
             batches = await self._histories.batches(table, rules.history)
         except TemporaryError as error:
             raise _Unread(str(error)) from error
-        found = judge(batches, rules, tick)
+        found = await asyncio.to_thread(judge, batches, rules, tick)
         for check in (monitoring.dataset_quality(found), monitoring.dataset_freshness(found.freshness)):
             if check.monitor in due:
                 await self._standings.settle(watched, check, due[check.monitor], tick, _AT_ONCE, rules.repeat)

@@ -1,5 +1,6 @@
 """Looks at every model by itself, and raises what is wrong through intake. See `api/work/standings.py`."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
@@ -135,7 +136,7 @@ class Watch:
         reference, current = drift_windows(drift, tick)
         without = await left_out(model, reference, current, drift, self._quarantines)
         seen = await observe_drift(model, reference, current, self._predictions, drift, without=without)
-        found = explain(seen, drift.rules)
+        found = await asyncio.to_thread(explain, seen, drift.rules)
         fresh = await lasts(model, seen, found, self._predictions, drift, rules.every, without) if drifts else True
         return monitoring.drift(found, fresh=fresh), monitoring.data_quality(found)
 
@@ -149,7 +150,7 @@ class Watch:
         if both is None:
             return monitoring.skew(None, champion)
         drift = policies.drift_of(model)
-        found = compare(pairs(both[0].features, both[1].features), drift.rules)
+        found = await asyncio.to_thread(compare, pairs(both[0].features, both[1].features), drift.rules)
         moved = found.cause == "covariate_drift"
         fresh = await lasts_beside(model, *both, found, self._predictions, drift, rules.every) if moved else True
         return monitoring.skew(found, champion, fresh=fresh)

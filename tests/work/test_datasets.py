@@ -1,5 +1,6 @@
 """Tables of the lake are looked at once a window, and what gets worse enters as any alert does."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from api.store.database import Database
 from api.work.datasets import DatasetWatch
 from api.work.intake import Intake
 from tests.twins.clock import SteppedClock
+from tests.twins.columns_read import watching
 from tests.twins.datasets import TwinHistories
 from tests.unit.agents.tables import Table
 from tools.errors import TemporaryError
@@ -85,6 +87,14 @@ async def test_batches_that_get_worse_open_an_incident_of_the_table_and_good_one
     watched.told()
     await watched.later()
     assert [(name, status) for name, status, _ in await watched.alerts()] == [("DatasetQuality", "resolved")]
+
+
+async def test_tables_are_judged_beside_the_event_loop(watched: Watched) -> None:
+    watched.histories.of["trips"], columns = watching(watched.histories.of["trips"])
+    assert await watched.later() == 1
+    judging = {name for each in columns for name in each.threads}
+    assert judging
+    assert threading.current_thread().name not in judging
 
 
 async def test_one_bad_batch_that_is_looked_at_often_stays_one_bad_batch(watched: Watched) -> None:

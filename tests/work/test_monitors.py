@@ -1,10 +1,12 @@
 """Monitors look at every model once a window, and what they raise enters as any alert does."""
 
+import threading
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from agents.drift.rules import DriftRules
 from agents.policies import Drift, ModelPolicy, Monitors, Policies
 from api.store import incidents, monitors
 from api.store.alerts import page as alerts_page
@@ -132,6 +134,26 @@ async def test_one_odd_hour_raises_nothing_however_many_windows_have_it(watched:
     assert found == [(None, 0)] * 6, "the hour moves the whole window, and is no news"
     assert not trained or await watched.standing("skew") == (None, 0)
     assert await watched.alerts() == []
+
+
+class SeenRules(DriftRules):
+    """They know in which threads they were looked up."""
+
+    threads: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "min_rows":
+            SeenRules.threads.add(threading.current_thread().name)
+        return super().__getattribute__(name)
+
+
+async def test_windows_are_explained_beside_the_event_loop(watched: Watched) -> None:
+    watched.policies = Policies(drift=Drift(seasons=0, rules=SeenRules()), monitors=Monitors(enabled=("drift", "skew")))
+    SeenRules.threads.clear()
+    watched.traffic(hit=False)
+    assert await watched.watch.once() == 1
+    assert SeenRules.threads
+    assert threading.current_thread().name not in SeenRules.threads
 
 
 async def test_drift_that_lasts_is_raised_within_hours(watched: Watched) -> None:
