@@ -10,10 +10,9 @@ from contextlib import closing
 
 from tools.quality.history import PastBatch, history
 
-
 _THREADS = 5
-"""Of its own: a slow lake takes minutes for a statement, and must not take the threads that everything else is done in. The four
-questions that are answered at once, and whoever watches."""
+"""Of its own: a slow lake takes minutes for a statement, and must not take the threads that everything else is done in. For
+the four questions that are answered at once, and whoever watches."""
 
 
 class LakeHistories:
