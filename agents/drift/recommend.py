@@ -78,7 +78,7 @@ def _retrain(finding: Finding, case: DriftCase, policies: Policies, now: datetim
         return tell(finding, case.alerts, policies, "the model has no champion that could be trained anew")
     skewed = case.measured is not None and case.measured.cause in ("none", "undetermined")
     lost, how = (None, "") if skewed else _lost(case)
-    if lost is not None and lost < policies.drift.min_gain and finding.cause is Cause.DATA_DRIFT:
+    if lost is not None and lost < policies.drift_of(finding.model).min_gain and finding.cause is Cause.DATA_DRIFT:
         return _nothing(finding, now, f"its answers are as right as they were ({how})")
     # After a change of the concept older data teaches what is not so any more.
     start = case.current.start if finding.cause is Cause.CONCEPT_DRIFT else case.reference.start

@@ -10,7 +10,7 @@ import pytest
 from agents.actions import NoAction, Notify, QuarantineData, Retrain, Rollback
 from agents.alerts import Alert
 from agents.evidence import Cause
-from agents.policies import Mode
+from agents.policies import Mode, ModelPolicy
 from agents.routing import HandOver, Specialist, route
 from graphs.state import Outcome
 from graphs.supervisor import pass_on
