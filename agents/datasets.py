@@ -76,8 +76,10 @@ def judge(history: Sequence[PastBatch], policy: Dataset, now: datetime) -> Judge
         return Judgement(bad=True, degradations=(refused,), batches=len(before), summary=_sentence([refused]), freshness=fresh)
     usual = [each for each in before if each.refused is None]
     if len(usual) < policy.min_history:
-        told = f"Too few batches: {counted(len(usual), 'batch').replace('batchs', 'batches')} before the latest, "
-        return Judgement(bad=None, batches=len(usual), summary=f"{told}and {policy.min_history} are needed.", freshness=fresh)
+        some = "1 accepted batch" if len(usual) == 1 else f"{len(usual)} accepted batches"
+        judged = "the one that is" if policy.in_a_row == 1 else f"the {policy.in_a_row} that are"
+        told = f"Too few batches: {some} before {judged} judged, and {policy.min_history} are needed."
+        return Judgement(bad=None, batches=len(usual), summary=told, freshness=fresh)
     found = [_worse(each, usual, policy) for each in latest if each.refused is None]
     lasting = [each for each in found[-1] if all(_has(others, each) for others in found)]
     return Judgement(

@@ -148,3 +148,11 @@ def test_a_wide_table_is_gone_through_as_often_as_a_narrow_one() -> None:
         assert judge(batches, POLICY, batches[-1].at).bad is False
         times.append(sum(each.times for each in columns))
     assert times[0] == times[1]
+
+
+def test_who_counts_the_batches_that_are_listed_finds_those_that_are_too_few() -> None:
+    assert Table().come(5).judged().summary == (
+        "Too few batches: 3 accepted batches before the 2 that are judged, and 8 are needed."
+    )
+    alone = Table().come(2).judged(Dataset(in_a_row=1))
+    assert alone.summary == "Too few batches: 1 accepted batch before the one that is judged, and 8 are needed."
