@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,19 @@ class Fitted:
     """Of the accepted rows, in their batch."""
     quarantined: pa.Table
     """As QUARANTINE."""
+    misfits: "tuple[Misfit, ...]" = ()
+    """Why, by column and rule: a row may have several reasons."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How many rows did not fit for one reason."""
+
+    column: str
+    """Empty: the row could not be read at all."""
+    rule: Literal["type", "finite", "readable"]
+    rows: int
+    example: str
 
 
 def plain(schema: pa.Schema) -> pa.Schema:
@@ -71,6 +84,7 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool, optional: frozenset[st
     same_columns(chunk.rows.schema, schema, optional)
     columns: list[pa.Array] = []
     reasons: dict[int, list[str]] = defaultdict(list)
+    found = [Misfit("", "readable", len(chunk.misread), chunk.misread[0].reason)] if chunk.misread else []
     for field in schema:
         if field.name not in chunk.rows.schema.names:
             columns.append(pa.nulls(chunk.rows.num_rows, field.type))
@@ -81,16 +95,19 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool, optional: frozenset[st
             odd = list(_odd(values, field.type, chunk.text, 0))
             for place in odd:
                 reasons[place].append(f"{field.name}: {_shown(values[place])} is not {_named(field.type)}")
+            found += [Misfit(field.name, "type", len(odd), reasons[odd[0]][-1])] if odd else []
             fitting = _converted(_without(values, odd), field.type, chunk.text)
             assert fitting is not None
         if finite and pa.types.is_floating(field.type):
-            for place in pc.indices_nonzero(pc.invert(pc.fill_null(pc.is_finite(fitting), True))).to_pylist():
+            endless = pc.indices_nonzero(pc.invert(pc.fill_null(pc.is_finite(fitting), True))).to_pylist()
+            for place in endless:
                 reasons[place].append(f"{field.name}: {fitting[place].as_py()} is not finite")
+            found += [Misfit(field.name, "finite", len(endless), reasons[endless[0]][-1])] if endless else []
         columns.append(fitting)
     rows = pa.Table.from_arrays(columns, schema=schema)
     misread = [(each.row, each.reason, each.record) for each in chunk.misread]
     if not reasons:
-        return Fitted(rows, chunk.numbers, quarantine(misread))
+        return Fitted(rows, chunk.numbers, quarantine(misread), tuple(found))
     places = sorted(reasons)
     records = chunk.rows.take(pa.array(places)).to_pylist()
     misfits = [
@@ -99,7 +116,7 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool, optional: frozenset[st
     ]
     kept = pc.invert(pc.is_in(pa.array(range(rows.num_rows), pa.int64()), pa.array(places, pa.int64())))
     numbers = np.delete(chunk.numbers, places)
-    return Fitted(rows.filter(kept), numbers, quarantine(sorted([*misread, *misfits])))
+    return Fitted(rows.filter(kept), numbers, quarantine(sorted([*misread, *misfits])), tuple(found))
 
 
 def quarantine(rows: Iterable[tuple[int | None, str, str]]) -> pa.Table:

@@ -185,7 +185,7 @@ class _Run:
         for chunk in self._awaited(batch.chunks(schema)):
             fitted = fit(chunk, schema, finite=self._options.finite, optional=self._checks.optional)
             stored.misfit(fitted.quarantined)
-            check.misfits(fitted.quarantined)
+            check.misfits(fitted.quarantined.num_rows, fitted.misfits)
             if fitted.accepted.num_rows:
                 stored.given += fitted.accepted.num_rows
                 stored.take(check.rows(fitted.accepted, fitted.numbers))

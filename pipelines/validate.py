@@ -8,7 +8,7 @@ uniqueness. The last is asked of rows that are good otherwise, so that a bad row
 import contextlib
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.checked import NOTHING, Checked, Concluded, Numbers
+from pipelines.fitting import Misfit
 from pipelines.validation import outliers
 from pipelines.validation.acceptance import notes, refusals
 from pipelines.validation.enforcing import Enforcer
@@ -159,10 +160,10 @@ class BatchValidation:
         self._held.add(good, numbers)
         return Checked(good.slice(0, 0), _joined(bad, None))
 
-    def misfits(self, rows: pa.Table) -> None:
-        self._read += rows.num_rows
-        if rows.num_rows:
-            self._broken.add("", "fits its types", rows.num_rows, rows["_reason"][0].as_py())
+    def misfits(self, rows: int, why: Sequence[Misfit]) -> None:
+        self._read += rows
+        for each in why:
+            self._broken.add(each.column, each.rule, each.rows, each.example)
 
     def rest(self) -> Iterator[Checked]:
         if self._held is None:
