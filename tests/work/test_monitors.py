@@ -156,8 +156,9 @@ async def test_windows_are_explained_beside_the_event_loop(watched: Watched) -> 
     assert threading.current_thread().name not in SeenRules.threads
 
 
-async def test_drift_that_lasts_is_raised_within_hours(watched: Watched) -> None:
-    watched.policies = Policies(drift=Drift(seasons=0))
+@pytest.mark.parametrize("seasons", [0, 3])
+async def test_drift_that_lasts_is_raised_within_hours(watched: Watched, seasons: int) -> None:
+    watched.policies = Policies(drift=Drift(seasons=seasons))
     _far_off(watched.world)
     found = await _hours(watched, 5, hit=True)
     assert found[2:] == [(True, 1), (True, 2), (True, 3)]
