@@ -65,7 +65,7 @@ def materialize(
     if not job.lake:
         raise WrongUse("name the lake with --lake or OPPEN_LAKE")
     with _refusing(), by_signals() as cancellation:
-        done = run(job, _moment(until), cancellation=cancellation, progress=_progress)
+        done = run(job, _not_ahead(_moment(until), job), cancellation=cancellation, progress=_progress)
     lines = [f"{each.view} {each.version}: {each.error or _done(each)}" for each in done.views]
     if done.cancelled:
         lines.append("cancelled: what was committed stays, the next run goes on")
@@ -181,6 +181,20 @@ def _moment(text: str) -> datetime | None:
         raise WrongUse(f"{text}: write a time as 2026-01-31T12:00:00Z") from error
     if moment.tzinfo is None:
         raise WrongUse(f"{text}: a time needs its zone, such as Z")
+    return moment
+
+
+def _not_ahead(moment: datetime | None, job: "Job") -> datetime | None:
+    """Refused here as wrong use; whoever else runs the job is refused by it."""
+    from tools.clock import clock_from
+    from tools.errors import PermanentError
+    from tools.features.port import refuse_ahead
+
+    try:
+        if moment is not None:
+            refuse_ahead(moment, clock_from(job.clock).now())
+    except PermanentError as error:
+        raise WrongUse(f"--{error}") from error
     return moment
 
 

@@ -21,7 +21,7 @@ from tools.clock import Clock
 from tools.errors import PortError, TemporaryError
 from tools.features.columns import TIME, schema_of
 from tools.features.offline import Batch, OfflineTables, append, batches, created_after, prepared
-from tools.features.port import EVENT_TIME, FeatureStore, Materialized, View
+from tools.features.port import EVENT_TIME, FeatureStore, Materialized, View, refuse_ahead
 from tools.lake.port import Lake, LakeReader, Receipt
 from tools.values import Frozen
 
@@ -71,9 +71,11 @@ def materialize(
 ) -> Run:
     """Have every view as the lake has it, offline, and online as of `until`, by default now.
 
-    A view that fails holds up no other, and says so. Raises TemporaryError while another run is at it.
+    A view that fails holds up no other, and says so. Raises TemporaryError while another run is at it, PermanentError for an
+    `until` that is ahead of now.
     """
     started, moment, asked = time.perf_counter(), until or clock.now(), cancellation or Cancellation()
+    refuse_ahead(moment, clock.now())
     done: list[Computed] = []
     cancelled = False
     with offline.writing():
@@ -102,7 +104,7 @@ def _materialized(
     try:
         store.register((view,))
         found = compute(definition, lake, offline, clock, cancellation)
-        online = store.materialize(view, until)
+        online = store.materialize(view, until, max(until, clock.now()))
         # Its name means the new version from the moment on at which it is there as a whole.
         published = not store.published(view)
         if published:
