@@ -29,9 +29,9 @@ Moment = Annotated[str, typer.Option(metavar="TIME", help="RFC 3339, such as 202
 @features.command("list")
 def list_features(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """Every version of every view: what it has, how fresh it is, and how far it is online."""
-    from pipelines.feature_jobs import opened
+    from pipelines.feature_jobs import reading
 
-    with _refusing(), opened(_job(store).place) as found:
+    with _refusing(), reading(_job(store).place) as found:
         states = found.states()
     if as_json:
         items = [{**each.model_dump(mode="json", exclude={"view"}), **each.view.model_dump(mode="json")} for each in states]
@@ -83,11 +83,11 @@ def lookup(
     as_json: JsonFlag = False,
 ) -> None:
     """What is online for each entity. Null is what is unknown, or too old."""
-    from pipelines.feature_jobs import opened
+    from pipelines.feature_jobs import reading
 
     keys = [_key(each) for each in entity]
     now = _moment(at) or datetime.now(UTC)
-    with _refusing(), opened(_job(store).place) as found:
+    with _refusing(), reading(_job(store).place) as found:
         answers = found.lookup(keys, names, now)
     items = [{"entity": key, **each.model_dump(mode="json")} for key, each in zip(keys, answers, strict=True)]
     lines = [f"{json.dumps(each['entity'])}\n" + "\n".join(f"  {k} = {v}" for k, v in each["values"].items()) for each in items]
@@ -111,14 +111,14 @@ def training_set(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from pipelines.feature_jobs import opened
+    from pipelines.feature_jobs import reading
     from pipelines.training_sets import training_set as made
 
     try:
         given = pq.read_table(rows)
     except (OSError, pa.ArrowException) as error:
         raise Refused(f"{rows} cannot be read as Parquet: {error}") from error
-    with _refusing(), opened(_job(store).place) as found:
+    with _refusing(), reading(_job(store).place) as found:
         table = made(found, given, names, time=time, label_time=label_time or None, known_by=_moment(known_by))
     try:
         pq.write_table(table, out, compression="zstd")

@@ -29,6 +29,12 @@ _GROUP_ROWS, _GROUP_BATCHES = 1_000_000, 256
 """Raw rows and batches that make one batch of a view: many small files are no good to anybody."""
 
 
+_NOTHING = (
+    "the lake has no rows in a table '{0}': bring them with `oppen data ingest ... --table {0}`, or name the right lake with"
+    " --lake or OPPEN_LAKE"
+)
+
+
 class Computed(Frozen):
     view: str
     version: str
@@ -116,12 +122,15 @@ def _materialized(
 
 
 def compute(definition: FeatureView, lake: Lake, offline: OfflineTables, clock: Clock, cancellation: Cancellation) -> Computed:
-    """Have the offline rows of a view as the lake has it. Raises PermanentError when the transformation fails."""
+    """Have the offline rows of a view as the lake has it. Raises PermanentError when the transformation fails, TemporaryError
+    when the lake has nothing of its source: that is another lake or another table, and not one where nothing is new."""
     view, started = definition.view, time.perf_counter()
     work = _Aggregates(definition, view, offline, clock) if definition.aggregates else _Facts(definition, view, offline, clock)
     source = lake.read(definition.source)
-    taken = work.inputs()
-    fresh = [each for each in source.receipts() if each.refused is None and each.key not in taken]
+    taken, accepted = work.inputs(), [each for each in source.receipts() if each.refused is None]
+    if not accepted:
+        raise TemporaryError(_NOTHING.format(definition.source))
+    fresh = [each for each in accepted if each.key not in taken]
     read = 0
     written = work.catch_up()
     for group in _groups(fresh):
