@@ -96,7 +96,9 @@ def lookup(
 
 @features.command("training-set")
 def training_set(
-    rows: Annotated[Path, typer.Argument(help="Parquet: entities, a time, and what else a model is to learn from.")],
+    rows: Annotated[
+        Path, typer.Argument(help="Parquet: the entities, a time with its zone, and what else a model is to learn from.")
+    ],
     names: Annotated[list[str], typer.Option("--feature", metavar="VIEW[:FEATURE]", help="May be repeated.")],
     out: Annotated[Path, typer.Option(help="Parquet to write.")],
     time: Annotated[str, typer.Option(help="Column of `rows`: as of when each is to be seen.")] = "event_timestamp",
@@ -114,6 +116,8 @@ def training_set(
     from pipelines.feature_jobs import reading
     from pipelines.training_sets import training_set as made
 
+    if not rows.is_file():
+        raise WrongUse(f"{rows}: there is no such file; it has the entities of the views, and the column {time}")
     try:
         given = pq.read_table(rows)
     except (OSError, pa.ArrowException) as error:

@@ -118,7 +118,8 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder, which is made.")],
     as_json: _Json = False,
 ) -> None:
-    """Write the flights, a file a month, and their weather as raw data: what the reference features are computed from."""
+    """Write the flights, a file a month, and their weather as raw data, which the reference features are computed from, and
+    rows.parquet, which a training set starts from."""
     from pipelines.flight_features import export as write
 
     files = write(to)

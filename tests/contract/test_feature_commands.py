@@ -109,7 +109,8 @@ def test_a_training_set_from_a_file_to_a_file(oppen: Any, tmp_path: Path) -> Non
         (("lookup", "stated", "--entity", "{}", "--at", "2026-03-02T02:30:00"), 2, "needs its zone"),
         (("materialize", "--until", "2999-01-01T00:00:00Z"), 2, "--until: 2999-01-01T00:00:00Z is ahead of now"),
         (("materialize", "--definitions", "no.such.module"), 1, "is it on PYTHONPATH"),
-        (("training-set", "none.parquet", "--feature", "stated", "--out", "x"), 1, "cannot be read as Parquet"),
+        (("training-set", "none.parquet", "--feature", "stated", "--out", "x"), 2, "none.parquet: there is no such file"),
+        (("training-set", __file__, "--feature", "stated", "--out", "x"), 1, "cannot be read as Parquet"),
         (("training-set", "x", "--feature", "s", "--out", "x", "--known-by", AT), 2, "go together"),
     ],
 )
