@@ -42,7 +42,8 @@ def ingest(
         typer.Option(
             envvar="OPPEN_LINEAGE",
             metavar="FILE|URL|off",
-            help="Where to tell what came from where; default: _lineage.jsonl in the lake. For a URL the key is OPPEN_KEY.",
+            help="Where to tell what came from where; default: _lineage.jsonl in a lake of Parquet, else lineage.jsonl in"
+            " OPPEN_HOME. For a URL the key is OPPEN_KEY.",
         ),
     ] = "",
     as_json: JsonFlag = False,
