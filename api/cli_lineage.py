@@ -18,8 +18,7 @@ Sources = Annotated[
     typer.Option(
         "--from",
         metavar="FILE|URL",
-        help="Where it was told; repeat it for several files. Default: OPPEN_LINEAGE, or the files in OPPEN_HOME, OPPEN_LAKE and"
-        " ./lake.",
+        help="Where it was told; may be repeated. Default: OPPEN_LINEAGE, or the files in OPPEN_HOME, OPPEN_LAKE and ./lake.",
     ),
 ]
 Key = Annotated[str, typer.Option(envvar="OPPEN_KEY", help="An API key, for a URL; better in the environment.")]
