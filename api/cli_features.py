@@ -46,7 +46,7 @@ def list_features(store: StoreOption = None, as_json: JsonFlag = False) -> None:
         moments = _at(each.newest), _at(each.materialized_until)
         current = "current" if each.current else ""
         grid.add_row(f"{view.name} ({', '.join(view.entities)})", view.version, current, f"{each.rows:,}", *moments)
-    show(grid)
+    show(grid, whole=True)
 
 
 @features.command("materialize")

@@ -20,7 +20,7 @@ from pipelines.flights import DataMissing, Flights, load
 from pipelines.ingest_command import command as ingest
 from pipelines.jobs import train_and_register
 from pipelines.lineage import OFF, default_file
-from tools.errors import PortError
+from tools.errors import Misused, PortError
 from tools.lineage.opening import open_lineage
 from tools.lineage.port import LineageWriter
 from tools.values import Window
@@ -163,6 +163,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # Wrong use leaves it by SystemExit(2).
         app(list(arguments))
+    except Misused as error:
+        typer.echo(str(error), err=True)
+        return 2
     except (DataMissing, OSError, ValueError, PortError) as error:
         typer.echo(f"failed: {error}", err=True)
         return 1

@@ -75,7 +75,10 @@ def test_materialize_list_and_look_up(oppen: Any, tmp_path: Path) -> None:
         dict.fromkeys(names),
     ]
     assert "happened:mean_3h = 2.0" in oppen("lookup", *names, "--entity", '{"key": "a"}', "--at", AT).stdout
-    assert "happened" in oppen("list").stdout
+    piped = oppen("list").stdout
+    assert all(f"{each['name']} (key)" in piped and each["version"] in piped for each in listed)
+    assert piped.count("2026-03-02 02:30") == 2
+    assert "…" not in piped
     unknown = oppen("lookup", "nothing:x", "--entity", '{"key": "a"}')
     assert (unknown.exit_code, "nothing:x: there is none" in str(unknown.exception)) == (1, True)
 
