@@ -3,6 +3,7 @@
 What is done here instead of in Feast is held against Feast's own on the same rows.
 """
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -98,6 +99,21 @@ def test_the_latest_values_are_found_by_their_key(store: "FeastStore") -> None:
     assert found.as_of == {"rides": START + 170 * MINUTE}
     assert koeln.values["rides:open"] is False
     assert (nowhere.values, nowhere.as_of) == (dict.fromkeys(ALL), {})
+
+
+def test_a_lookup_does_not_write_the_environment_of_the_process(
+    embedded: "FeastStore", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did, ten times, which was most of what a lookup took."""
+    ready(embedded, view(), [row(170, mean=1.0)])
+
+    def written(*_: object) -> None:
+        raise AssertionError("a lookup writes the environment")
+
+    with monkeypatch.context() as watched:
+        watched.setattr(type(os.environ), "update", written)
+        found = embedded.lookup([BONN], ["rides:mean"], LATER)[0]
+    assert found.values == {"rides:mean": 1.0}
 
 
 def test_a_missing_value_is_null_and_the_others_are_there(store: "FeastStore") -> None:

@@ -96,6 +96,7 @@ class FeastStore:
         self._place = place
         self._views: dict[str, _Known] = {}
         self._plans: dict[tuple[str, ...], tuple[_Asked, ...]] = {}
+        self._orders: dict[tuple[str, ...], list[str]] = {}
         self._looked = float("-inf")
 
     @property
@@ -331,6 +332,7 @@ class FeastStore:
         known = [_Known(View.model_validate_json(each.tags[_VIEW]), each.tags.get(_CURRENT) == "yes", each) for each in ours]
         self._views = {each.view.id: each for each in known}
         self._plans.clear()
+        self._orders.clear()
         self._looked = wall.monotonic()
         return self._views
 
@@ -351,7 +353,10 @@ class FeastStore:
         return self._plans[features]
 
     def _names(self, features: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys(name for text in features for name, _, _ in self._resolved(text)))
+        """In the order of the answer."""
+        if (asked := tuple(features)) not in self._orders:
+            self._orders[asked] = list(dict.fromkeys(name for text in asked for name, _, _ in self._resolved(text)))
+        return self._orders[asked]
 
     def _resolved(self, text: str) -> list[tuple[str, _Known, str]]:
         """Asked name, version and feature."""
