@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api import cli_quality
-from api.terminal import JsonFlag, Refused, emit, show
+from api.terminal import JsonFlag, Refused, WrongUse, emit, show
 from pipelines.options import SOURCE, takes_reading
 from tools.sources.reading import Reading
 
@@ -42,7 +42,8 @@ def ingest(
         typer.Option(
             envvar="OPPEN_LINEAGE",
             metavar="FILE|URL|off",
-            help="Where to tell what came from where; default: _lineage.jsonl in the lake. For a URL the key is OPPEN_KEY.",
+            help="Where to tell what came from where; default: _lineage.jsonl in a lake of Parquet, else lineage.jsonl in"
+            " OPPEN_HOME. For a URL the key is OPPEN_KEY.",
         ),
     ] = "",
     as_json: JsonFlag = False,
@@ -80,7 +81,7 @@ def _ingested(
     from pipelines.validate import Validation
     from tools.clickhouse.connection import without_password
     from tools.clock import SystemClock
-    from tools.errors import PortError
+    from tools.errors import Misused, PortError
     from tools.lake.opening import open_lake
     from tools.sources.opening import open_source
 
@@ -107,6 +108,8 @@ def _ingested(
                 stored=stored,
             )
             ended(found)
+    except Misused as error:
+        raise WrongUse(str(error)) from error
     except PortError as error:
         raise Refused(str(error)) from error
     answer = {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}

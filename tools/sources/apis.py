@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import pyarrow as pa
 
-from tools.errors import PermanentError
+from tools.errors import Misused, PermanentError
 from tools.sources import lines, secrets
 from tools.sources.asking import Client, Gone
 from tools.sources.paging import Page, at, paging, with_parameters
@@ -179,8 +179,8 @@ def _headers(given: tuple[str, ...]) -> dict[str, str]:
     for each in given:
         name, colon, value = each.partition(":")
         if not colon or not _NAME.fullmatch(name.strip()):
-            raise PermanentError("a header is written 'Name: value'")
+            raise Misused("a header is written 'Name: value'")
         found[name.strip()] = secrets.expand(value.strip())
         if not found[name.strip()].isascii() or not found[name.strip()].isprintable():
-            raise PermanentError(f"the header {name.strip()} has characters that no header can have")
+            raise Misused(f"the header {name.strip()} has characters that no header can have")
     return found

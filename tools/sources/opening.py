@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.clock import Clock, SystemClock
-from tools.errors import PermanentError
+from tools.errors import Misused, PermanentError
 from tools.sources.port import Source
 from tools.sources.reading import Reading
 
@@ -62,11 +62,11 @@ def _database(url: str) -> "sa.URL":
         parsed = sa.make_url(url)
         parsed.get_dialect()
     except exc.NoSuchModuleError:
-        raise PermanentError(f"{scheme}:// is no source; these are: {KINDS}") from None
+        raise Misused(f"{scheme}:// is no source; these are: {KINDS}") from None
     except ModuleNotFoundError as error:
         raise PermanentError(f"{scheme}://: the driver {error.name!r} is not installed") from None
     except (exc.ArgumentError, ValueError):
-        raise PermanentError(f"{scheme}:// and so on is no URL of a database: in an account, @ is written %40") from None
+        raise Misused(f"{scheme}:// and so on is no URL of a database: in an account, @ is written %40") from None
     return parsed
 
 
@@ -101,4 +101,4 @@ def _only(reading: Reading, scheme: str, *meant: str) -> None:
     """What was said and has no meaning here would be missed later."""
     for name, said in _SAID.items():
         if name not in meant and getattr(reading, name) != getattr(Reading(), name):
-            raise PermanentError(f"{said} does not go with a source of {scheme}://")
+            raise Misused(f"{said} does not go with a source of {scheme}://")
