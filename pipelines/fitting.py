@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from tools.errors import PermanentError
 from tools.lake.port import QUARANTINE, RESERVED
+from tools.sources.moments import moments
 from tools.sources.port import Chunk
 
 _SHOWN_CHARACTERS = 60
@@ -185,18 +186,10 @@ def _converted(values: pa.Array, kind: pa.DataType, text: bool) -> pa.Array | No
             if text:
                 values = pc.if_else(pc.is_in(values, ABSENT), pa.scalar(None, pa.string()), values)
         if pa.types.is_string(values.type) and pa.types.is_timestamp(kind) and kind.tz is not None:
-            return _moments(values, kind)
+            return moments(values, kind)
         return values.cast(kind)
     except _NOT_EXACT:
         return None
-
-
-def _moments(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Text without a zone is UTC."""
-    try:
-        return values.cast(kind)
-    except pa.ArrowInvalid:
-        return values.cast(pa.timestamp(kind.unit)).cast(kind)
 
 
 def _odd(values: pa.Array, kind: pa.DataType, text: bool, offset: int) -> Iterator[int]:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -128,6 +129,52 @@ def test_lines_that_are_no_json_are_quarantined_with_their_number(tmp_path: Path
     found = lake.ingest(text(tmp_path / "a.jsonl", '{"x": 1}', "oops", '{"x": 3}', '{"x": "four"}'))
     assert (found.rows_written, found.rows_quarantined) == (2, 2)
     assert [number for number, _ in lake.quarantined()] == [2, 4]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2026-11-01T00:00:59Z", "2026-11-01T00:00:59+00:00"),
+        ("2026-11-01T02:00:59+02:00", "2026-11-01T00:00:59+00:00"),
+        ("2026-11-01 02:00:59.5+0200", "2026-11-01T00:00:59.5+00:00"),
+        ("2026-11-01T00:00:59.123456Z", "2026-11-01T00:00:59.123456+00:00"),
+        ("2026-11-01T00:00:59", "2026-11-01T00:00:59"),
+        ("2026-11-01T00:00:59.5", "2026-11-01T00:00:59.5"),
+    ],
+)
+def test_times_are_stored_as_such_with_a_zone_or_without(
+    ending: str, written: str, moment: str, tmp_path: Path, lake: Lake
+) -> None:
+    lines = ["t,v", f"{written},1"] if ending == "csv" else [json.dumps({"t": written, "v": 1})]
+    assert lake.ingest(text(tmp_path / f"a.{ending}", *lines)).ok
+    ((row),) = lake.rows()
+    assert datetime.fromisoformat(str(row["t"])) == datetime.fromisoformat(moment)
+    assert ending == "csv" or lake.lake.read("t").schema().field("t").type.unit == "us"  # type: ignore[union-attr]
+
+
+def test_times_of_nanoseconds_and_those_within_are_times_and_text_is_text(tmp_path: Path, lake: Lake) -> None:
+    rows = [
+        {"n": "2026-11-01T00:00:59.123456789Z", "s": {"t": "2026-11-01T00:00:59Z"}, "l": ["2026-11-01T00:00:59Z"], "x": "2026"},
+        {"n": "2026-11-01T00:00:59Z", "s": {"t": "2026-11-01T01:00:59.5+01:00"}, "l": [], "x": "2026-11-01T00:00:59Z"},
+    ]
+    assert lake.ingest(text(tmp_path / "a.jsonl", *map(json.dumps, rows))).rows_written == 2
+    zoned = pa.timestamp("us", "UTC")
+    found = lake.lake.read("t").schema()
+    assert found is not None
+    assert found.types == [pa.timestamp("ns", "UTC"), pa.struct([("t", zoned)]), pa.list_(zoned), pa.string()]
+    assert lake.rows()[1]["s"]["t"] == datetime(2026, 11, 1, 0, 0, 59, 500_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_a_time_without_a_zone_among_others_is_utc(ending: str, tmp_path: Path, lake: Lake) -> None:
+    times = ["2026-11-01T00:00:01Z", "2026-11-01T00:00:02", "2026-11-01T02:00:03+02:00"]
+    first = text(tmp_path / f"a.{ending}", *(["t", times[0]] if ending == "csv" else [json.dumps({"t": times[0]})]))
+    lake.ingest(first)
+    lines = ["t", *times, "soon"] if ending == "csv" else [json.dumps({"t": each}) for each in (*times, "soon")]
+    found = lake.ingest(text(tmp_path / f"b.{ending}", *lines))
+    assert (found.rows_written, found.rows_quarantined) == (3, 1)
+    assert [row["t"].second for row in lake.rows()] == [1, 1, 2, 3]
 
 
 def test_ten_thousand_categories_are_stored(tmp_path: Path, lake: Lake) -> None:

@@ -93,6 +93,12 @@ def test_an_answer_without_pages_is_one_batch_by_its_content(api: ApiServer, lak
     assert lake.ingest(source(api, "/plain")).rows_written == 1
 
 
+def test_times_of_items_have_their_zone(api: ApiServer, lake: Lake) -> None:
+    api.items = [{"id": 1, "at": "2026-11-01T00:00:59Z"}, {"id": 2, "at": "2026-11-01T02:00:59.5+02:00"}]
+    assert lake.ingest(source(api)).rows_written == 2
+    assert [row["at"].isoformat() for row in lake.rows()] == ["2026-11-01T00:00:59+00:00", "2026-11-01T00:00:59.500000+00:00"]
+
+
 def test_items_that_do_not_fit_are_quarantined_with_the_reason(api: ApiServer, lake: Lake) -> None:
     api.items = [{"id": 1}, "no object", {"id": "two"}, {"id": 3}]
     found = lake.ingest(source(api))

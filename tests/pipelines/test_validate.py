@@ -385,6 +385,22 @@ def test_the_command_tells_the_history_of_a_table(tmp_path: Path, lake: Lake) ->
     assert "there is no such table" in str(command("quality", "none", "--lake", str(lake.folder)).exception)
 
 
+@pytest.mark.parametrize("written", ["2026-11-01T00:00:59Z", "2026-11-01T02:00:59.5+02:00"])
+def test_times_of_json_are_inferred_and_fit(written: str, tmp_path: Path, lake: Lake) -> None:
+    path = text(tmp_path / "a.jsonl", json.dumps({"at": written}))
+    assert "type: time" in command("infer", str(path)).stdout
+    found, _ = lake.ingest(path, "table: t\ncolumns: [{name: at, type: time}]\n")
+    assert (found.ok, found.rows_written) == (True, 1)
+
+
+def test_where_no_row_has_the_types_of_the_first_one_that_does_not_is_told(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", "x,y", "inf,1", "-inf,2")
+    from pipelines.validation.inferring import sample
+
+    with pytest.raises(PermanentError, match=r"such as row 1 of .*a\.csv: x: inf is not finite"):
+        sample(open_source(str(path), Reading()))
+
+
 def test_what_cannot_be_inferred_from_is_told(tmp_path: Path) -> None:
     from pipelines.validation.inferring import sample
 
