@@ -82,7 +82,7 @@ def _ingested(
     from tools.clickhouse.connection import without_password
     from tools.clock import SystemClock
     from tools.errors import Misused, PortError
-    from tools.lake.opening import open_lake
+    from tools.lake.opening import local_folder, open_lake
     from tools.sources.opening import open_source
 
     clock = SystemClock()
@@ -91,7 +91,7 @@ def _ingested(
     try:
         with ExitStack() as stack:
             cancellation = stack.enter_context(by_signals())
-            source = stack.enter_context(closing(open_source(url, reading)))
+            source = stack.enter_context(closing(open_source(url, reading, without=local_folder(to))))
             lake = stack.enter_context(closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))))
             name = table or (rules.table if rules is not None else cli_quality.as_name(source.label))
             opened = stack.enter_context(lake.open(name))
@@ -188,6 +188,7 @@ def _told(found: dict[str, Any]) -> str:
     ]
     lines += [f"{'refused' if each['refused'] else 'broken'}: {each['reason']}" for each in found["faulty"]]
     lines += [f"held back: {rows:,} rows {reason}" for reason, rows in found["held_back"].items()]
+    lines += [f"note: {each}" for each in found["warnings"]]
     if found["cancelled"]:
         lines.append("cancelled: what was committed stays, the next run goes on")
     return "\n".join(lines)

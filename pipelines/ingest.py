@@ -47,6 +47,8 @@ class Ingested(Frozen):
     faulty: tuple[Faulty, ...] = ()
     held_back: dict[str, int] = Field(default_factory=dict)
     """Rows left at their source for a later run, by reason."""
+    warnings: tuple[str, ...] = ()
+    """What may not be what was meant."""
     bytes: int = 0
     """Of the rows written, in memory as Arrow."""
     seconds: float = 0.0
@@ -118,6 +120,9 @@ class _Run:
         self._clock = clock
         self._counts = dict.fromkeys(("rows_read", "rows_written", "rows_quarantined", "batches", "skipped", "bytes"), 0)
         self._faulty: list[Faulty] = []
+        self._warnings: list[str] = []
+        self._names: dict[str, str] = {}
+        """Of the batches of this run, by key."""
         last = table.last(source.name)
         self._mark = last.mark if last else None
         self._sequence = last.sequence if last else 0
@@ -133,6 +138,7 @@ class _Run:
             **self._counts,
             faulty=tuple(self._faulty),
             held_back=dict(self._source.held_back),
+            warnings=tuple(self._warnings),
             seconds=round(time.perf_counter() - started, 3),
             cancelled=cancelled,
         )
@@ -149,8 +155,8 @@ class _Run:
                 return
 
     def _batch(self, batch: Batch) -> Faulty | None:
-        if batch.key is not None and self._table.find(batch.key) is not None:
-            self._skip(batch)
+        if batch.key is not None and (there := self._table.find(batch.key)) is not None:
+            self._skip(batch, there)
             return None
         staged = self._table.stage()
         try:
@@ -205,6 +211,7 @@ class _Run:
         if not staged.commit(receipt):
             self._skip(batch)
             return
+        self._names[receipt.key] = batch.name
         check.committed()
         self._stored(receipt)
         self._sequence = receipt.sequence
@@ -237,9 +244,13 @@ class _Run:
             refused=refused,
         )
 
-    def _skip(self, batch: Batch) -> None:
+    def _skip(self, batch: Batch, there: Receipt | None = None) -> None:
         self._counts["skipped"] += 1
-        self._progress(f"{batch.name}: there already")
+        other = there.name if there is not None and there.name != batch.name else ""
+        self._progress(f"{batch.name}: there already" + (f", as {other}" if other else ""))
+        key = batch.key or batch.name
+        if (twin := self._names.setdefault(key, batch.name)) != batch.name:
+            self._warnings.append(f"{batch.name} is called the same and holds the same as {twin}: it is stored once")
 
     def _awaited(self, items: Iterator[T]) -> Iterator[T]:
         """The source may take its time; to stop is possible meanwhile."""

@@ -83,6 +83,39 @@ def test_a_folder_is_a_batch_for_each_file_and_a_broken_one_holds_up_no_other(tm
     assert (mended.ok, mended.skipped, mended.rows_written) == (True, 2, 5_000)
 
 
+def test_a_file_is_the_same_from_wherever_it_is_asked_for(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder := tmp_path / "d").mkdir()
+    text(folder / "a.csv", "x", "1")
+    text(folder / "b.csv", "x", "1")
+    assert lake.ingest(folder).batches == 2  # of other names, they are two
+    monkeypatch.chdir(tmp_path)
+    for source in (".", "d", "d/a.csv", f"{tmp_path}/*/?.csv"):
+        found = lake.ingest(source)
+        assert (found.batches, found.warnings) == (0, ())
+    assert len(lake.rows()) == 2
+
+
+def test_files_of_one_name_and_content_are_one_and_that_is_said(tmp_path: Path, lake: Lake) -> None:
+    for folder in ("may", "june"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        text(tmp_path / "in" / folder / "a.csv", "x", "1")
+    for batches in (1, 0):
+        found = lake.ingest(tmp_path / "in")
+        assert (found.batches, found.skipped) == (batches, 2 - batches)
+        ((warning),) = found.warnings
+        assert "may/a.csv is called the same and holds the same as" in warning
+
+
+def test_files_of_the_lake_are_none_of_a_source_that_it_is_in(tmp_path: Path, lake: Lake) -> None:
+    text(tmp_path / "a.csv", "x", "1")
+    for batches in (1, 0, 0):
+        assert lake.ingest(tmp_path).batches == batches
+    for source in (lake.folder, *lake.folder.glob("t/batch=*/part-*.parquet")):
+        with pytest.raises(PermanentError, match="of the lake that"):
+            lake.ingest(source)
+    assert Lake(tmp_path / "other").ingest(lake.folder).rows_written == 1  # into another one they may go
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

@@ -22,8 +22,10 @@ _COMMIT_ITEMS = 10_000
 """An API is asked again for what was not committed."""
 
 
-def open_source(url: str, reading: Reading, clock: Clock | None = None) -> Source:
-    """Raises PermanentError for what is no source."""
+def open_source(url: str, reading: Reading, clock: Clock | None = None, *, without: Path | None = None) -> Source:
+    """`without`: the folder of the lake that it goes to, whose files are none of the source's.
+
+    Raises PermanentError for what is no source."""
     scheme, found, path = url.partition("://")
     scheme = scheme.lower() if found else "file"
     now = clock or SystemClock()
@@ -31,7 +33,7 @@ def open_source(url: str, reading: Reading, clock: Clock | None = None) -> Sourc
     match scheme:
         case "file":
             _only(reading, scheme, "key")
-            return _local(path if found else url, reading)
+            return _local(path if found else url, reading, without)
         case "s3":
             _only(reading, scheme, "key", "s3")
             return _objects(url, reading)
@@ -70,12 +72,13 @@ def _database(url: str) -> "sa.URL":
     return parsed
 
 
-def _local(path: str, reading: Reading) -> Source:
+def _local(path: str, reading: Reading, without: Path | None) -> Source:
     import pyarrow.fs
 
     from tools.sources.files import Files
 
-    return Files(pyarrow.fs.LocalFileSystem(), str(Path(path).expanduser().absolute()), path, reading.batch_rows, reading.key)
+    place = str(Path(path).expanduser().absolute())
+    return Files(pyarrow.fs.LocalFileSystem(), place, path, reading.batch_rows, reading.key, without=without)
 
 
 def _objects(url: str, reading: Reading) -> Source:
