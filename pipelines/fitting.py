@@ -18,13 +18,14 @@ from tools.errors import PermanentError
 from tools.lake.port import QUARANTINE, RESERVED
 from tools.sources.moments import moments
 from tools.sources.port import Chunk
+from tools.sources.text import ABSENT
 
 _SHOWN_CHARACTERS = 60
 _SHOWN_COLUMNS = 5
 """Of a row that does not fit."""
 
-ABSENT = pa.array(["", "NA", "N/A", "#N/A", "NULL", "null", "None", "NaN", "nan", "-nan", "-NaN"], pa.string())
-"""What stands for no value in a column of text that is of another type. In a column of strings it is what it says."""
+_NOT_FINITE = pa.array(["NaN", "nan", "-nan", "-NaN"], pa.string())
+"""In a column of numbers it is one that is not finite, as it is in Parquet."""
 
 _NOT_EXACT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
@@ -184,12 +185,19 @@ def _converted(values: pa.Array, kind: pa.DataType, text: bool) -> pa.Array | No
         if pa.types.is_string(values.type) and not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
             values = pc.utf8_trim_whitespace(values)
             if text:
-                values = pc.if_else(pc.is_in(values, ABSENT), pa.scalar(None, pa.string()), values)
+                absent = pc.is_in(values, ABSENT)
+                if not _is_number(kind):
+                    absent = pc.or_(absent, pc.is_in(values, _NOT_FINITE))
+                values = pc.if_else(absent, pa.scalar(None, pa.string()), values)
         if pa.types.is_string(values.type) and pa.types.is_timestamp(kind) and kind.tz is not None:
             return moments(values, kind)
         return values.cast(kind)
     except _NOT_EXACT:
         return None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
 
 
 def _odd(values: pa.Array, kind: pa.DataType, text: bool, offset: int) -> Iterator[int]:

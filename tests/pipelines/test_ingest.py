@@ -144,6 +144,20 @@ def test_rows_that_do_not_fit_are_kept_apart_with_row_column_and_value(tmp_path:
     assert "y: inf is not finite" in numbered[3]
 
 
+@pytest.mark.parametrize("written", ["nan", "NaN", "-nan", "inf"])
+def test_a_number_that_is_not_finite_is_quarantined_whatever_the_format(written: str, tmp_path: Path, lake: Lake) -> None:
+    lake.ingest(parquet(tmp_path / "a.parquet", y=[1.5, float(written)]))
+    lake.ingest(text(tmp_path / "a.csv", "y", "1.5", written, "NA"))
+    said = f"y: {float(written)} is not finite"
+    assert lake.quarantined() == [(2, said)] * 2
+    assert [row["y"] for row in lake.rows()] == [1.5, 1.5, None]
+    whole = Lake(tmp_path / "whole")
+    whole.ingest(text(tmp_path / "b.csv", "n", "1", written))
+    assert whole.quarantined() == [(2, said.replace("y", "n"))]
+    kept = Lake(tmp_path / "kept")
+    assert kept.ingest(tmp_path / "a.csv", options=Options(finite=False)).rows_written == 3
+
+
 def test_not_finite_numbers_are_kept_where_that_is_wanted(tmp_path: Path, lake: Lake) -> None:
     path = parquet(tmp_path / "a.parquet", y=[1.0, float("inf"), float("nan"), None])
     assert lake.ingest(path).rows_quarantined == 2
