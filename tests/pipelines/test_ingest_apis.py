@@ -190,6 +190,25 @@ def test_a_secret_is_sent_and_is_nowhere_else(
         assert "s3cr3t" not in text
 
 
+def test_apis_that_differ_in_what_is_called_like_a_secret_are_two(api: ApiServer, lake: Lake) -> None:
+    http = Reading(http=HttpReading(paging="link"))
+    names = set()
+    for place in ("eu-7f3", "us-9c1"):
+        found = lake.ingest(f"{api.url}/link?partition_key={place}", http)
+        assert found.rows_written == 5
+        names.add(found.source)
+    assert len(names) == 2
+    assert all(place not in text for place in ("eu-7f3", "us-9c1") for text in (*names, lake.text()))
+    assert any("partition_key=eu-7f3" in each for each in api.asked)
+    assert lake.ingest(f"{api.url}/link?partition_key=eu-7f3", http).rows_written == 0
+
+
+@pytest.mark.parametrize("name", ["key", "api_key", "apikey", "X-Api-Key", "access_token", "token", "sig", "password"])
+def test_another_value_of_what_proves_who_asks_is_no_other_api(name: str) -> None:
+    one, two = (open_source(f"http://h/x?{name}={value}", Reading()).name for value in ("a7f3", "b9c1"))
+    assert one == two == "http:http://h/x"
+
+
 @pytest.mark.parametrize(
     ("url", "http", "said"),
     [
