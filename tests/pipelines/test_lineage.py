@@ -168,6 +168,8 @@ def test_a_table_of_which_nothing_was_read_is_no_input(writer: FileLineage) -> N
         ("https://ada:x@api.example/rows?token=x&page=1", "https://api.example", "rows"),
         ("postgresql+psycopg://ada:x@db:5432/shop", "postgres://db:5432", "shop.trips"),
         ("sqlite:////data/shop.db", "file", "/data/shop.db.trips"),
+        ("sqlite:////data/shop.db?timeout=3", "file", "/data/shop.db.trips"),
+        ("sqlite:///shop.db", "file", f"{Path.cwd()}/shop.db.trips"),
         ("stream://flights", "stream://flights", "trips"),
     ],
 )
