@@ -24,6 +24,9 @@ from tools.values import Frozen
 
 T = TypeVar("T")
 
+_ONLY_WHAT_IS_NEW = {"sql": "name a --watermark", "http": "name its --paging"}
+"""How a source that can be read so is, by the kind that its name begins with. Of files a changed one is meant to be another."""
+
 
 class Faulty(Frozen):
     """A batch of which nothing was stored."""
@@ -208,9 +211,12 @@ class _Run:
         if concluded.statistics is not None:
             staged.describe(concluded.statistics)
         receipt = self._receipt(batch, rows=stored.written, quarantined=stored.quarantined, bytes=stored.bytes)
+        again = self._is_stored_again(receipt)
         if not staged.commit(receipt):
             self._skip(batch)
             return
+        if again:
+            self._warn_of(receipt)
         self._names[receipt.key] = batch.name
         check.committed()
         self._stored(receipt)
@@ -243,6 +249,19 @@ class _Run:
             at=self._clock.now(),
             refused=refused,
         )
+
+    def _is_stored_again(self, receipt: Receipt) -> bool:
+        """With other content."""
+        if receipt.mark is not None or receipt.source.partition(":")[0] not in _ONLY_WHAT_IS_NEW:
+            return False
+        same = (each for each in self._table.receipts() if each.refused is None and each.key != receipt.key)
+        return any((each.source, each.name) == (receipt.source, receipt.name) for each in same)
+
+    def _warn_of(self, receipt: Receipt) -> None:
+        how = _ONLY_WHAT_IS_NEW[receipt.source.partition(":")[0]]
+        said = f"{receipt.name} was read whole before, and has changed: rows that were there then are stored again; {how}"
+        self._warnings.append(said)
+        self._progress(said)
 
     def _skip(self, batch: Batch, there: Receipt | None = None) -> None:
         self._counts["skipped"] += 1

@@ -232,9 +232,15 @@ def test_a_table_without_a_watermark_is_one_batch_by_its_content(shop: Shop, lak
     reading = Reading(sql=SqlReading(table="orders"))
     shop.add((1, None), (2, None))
     assert lake.ingest(shop.url, reading).rows_written == 2
-    assert lake.ingest(shop.url, reading).skipped == 1
+    again = lake.ingest(shop.url, reading)
+    assert (again.skipped, again.warnings) == (1, ())
     shop.add((3, None))
-    assert lake.ingest(shop.url, reading).rows_written == 3
+    changed = lake.ingest(shop.url, reading)
+    assert changed.rows_written == 3
+    ((warning),) = changed.warnings
+    assert "was read whole before, and has changed" in warning
+    assert "name a --watermark" in warning
+    assert lake.ingest(shop.url, reading).warnings == ()
 
 
 def sqlite(path: Path, *statements: str) -> str:
