@@ -228,6 +228,11 @@ def test_a_query_may_be_incremental_and_cannot_write(shop: Shop, lake: Lake) -> 
         lake.ingest(shop.url, Reading(sql=SqlReading(query="DELETE FROM orders RETURNING id")), clock=CLOCK)
 
 
+def test_a_query_may_end_in_a_comment(tmp_path: Path, lake: Lake) -> None:
+    url = sqlite(tmp_path / "a.db", "CREATE TABLE orders (id INTEGER)", "INSERT INTO orders VALUES (1), (2)")
+    assert lake.ingest(url, Reading(sql=SqlReading(query="SELECT id FROM orders -- all of them"))).rows_written == 2
+
+
 def test_a_table_without_a_watermark_is_one_batch_by_its_content(shop: Shop, lake: Lake) -> None:
     reading = Reading(sql=SqlReading(table="orders"))
     shop.add((1, None), (2, None))
