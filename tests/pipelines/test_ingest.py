@@ -1,8 +1,10 @@
 """Raw files into the lake: each once, as a whole, and what does not fit apart with its reason."""
 
+import fcntl
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,11 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.checked import Checked
-from pipelines.ingest import Options
+from pipelines.ingest import Options, ingest
 from tests.pipelines.lakes import Lake
 from tools.errors import PermanentError
 from tools.lake.parquet import ParquetLake
 from tools.lake.port import InUse
+from tools.sources.opening import open_source
+from tools.sources.reading import Reading
 
 
 @pytest.fixture
@@ -237,6 +241,19 @@ def test_an_empty_file_says_so_and_a_header_alone_is_an_empty_batch(tmp_path: Pa
     assert (found.ok, found.batches, found.rows_written) == (True, 1, 0)
 
 
+@pytest.mark.parametrize("source", ["nowhere.csv", "nowhere"])
+def test_what_failed_leaves_no_table(source: str, tmp_path: Path, lake: Lake) -> None:
+    with pytest.raises(PermanentError), lake.lake.open("t") as table:
+        ingest(open_source(str(tmp_path / source), Reading()), table)
+    assert not (lake.folder / "t").exists()
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1")
+    assert not lake.ingest(broken).ok
+    assert not (lake.folder / "t").exists()
+    lake.ingest(text(tmp_path / "a.csv", "x", "1"))
+    assert len(lake.rows()) == 1
+
+
 @pytest.mark.parametrize("source", ["nowhere.csv", "gopher://x/y", "ftp://x/y"])
 def test_what_is_no_source_is_said(source: str, tmp_path: Path, lake: Lake) -> None:
     with pytest.raises(PermanentError, match=source.split(":", maxsplit=1)[0].removesuffix(".csv")):
@@ -262,6 +279,25 @@ def test_a_check_accepts_quarantines_and_refuses(tmp_path: Path, lake: Lake) -> 
 def test_two_writers_at_once_are_told(tmp_path: Path, lake: Lake) -> None:
     with lake.lake.open("t"), pytest.raises(InUse), ParquetLake(tmp_path / "lake").open("t"):
         pass
+
+
+def test_a_lock_that_was_taken_away_with_its_folder_is_taken_anew(
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process ends, and takes the folder away, between our opening of the lock and our taking it."""
+    locked, ended = fcntl.flock, []
+
+    def late(lock: Any, how: int) -> None:
+        if not ended:
+            ended.append(True)
+            shutil.rmtree(lake.folder / "t")
+        locked(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with lake.lake.open("t"), pytest.raises(InUse), ParquetLake(tmp_path / "lake").open("t"):
+        pass
+    with pytest.raises(FileNotFoundError), lake.lake.open("t"):
+        raise FileNotFoundError
 
 
 def test_memory_is_that_of_some_batches_and_not_of_the_file(tmp_path: Path) -> None:
