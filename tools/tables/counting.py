@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tools.tables.port import ColumnKind, ColumnProfile, Grid, Value
-from tools.tables.shapes import BINS, FAR, MOST_NUMBERS, MOST_VALUES, TAIL
+from tools.tables.shapes import BINS, BUCKETS, FAR, MOST_NUMBERS, MOST_VALUES, TAIL, bucket_of
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -97,6 +97,8 @@ class ByValue(ColumnCounter):
         super().__init__(kind)
         self._found: Counter[Value] = Counter()
         self._others = self._not_finite = 0
+        self._buckets: list[int] = []
+        """Of the others."""
         self._sampled = Sampled()
 
     @property
@@ -128,6 +130,8 @@ class ByValue(ColumnCounter):
                 self._found[value] += count
             else:
                 self._others += count
+                self._buckets = self._buckets or [0] * BUCKETS
+                self._buckets[bucket_of(str(value))] += count
 
     def _whole(self, values: pa.Array) -> bool:
         """Whole numbers that lie close together are counted by their place, several times as fast as by their value."""
@@ -146,7 +150,10 @@ class ByValue(ColumnCounter):
         return True
 
     def profile(self, name: str) -> ColumnProfile:
-        plain = replace(super().profile(name), values=dict(self._found), others=self._others, not_finite=self._not_finite)
+        plain = replace(super().profile(name), values=dict(self._found), not_finite=self._not_finite)
+        if self._others:
+            buckets = tuple(map(sum, zip(self._buckets, plain.by_bucket(), strict=True)))
+            plain = replace(plain, others=self._others, buckets=buckets)
         return plain.with_moments() if self._kind in ("numeric", "datetime") else plain
 
 
