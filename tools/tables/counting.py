@@ -14,6 +14,8 @@ from tools.tables.shapes import BINS, BUCKETS, FAR, MOST_NUMBERS, MOST_VALUES, T
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
+_DAY_S = 86_400.0
+_IN_A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _BLOCK = 65_536
 """Numbers at a time: as many as stay in the processor's cache while they are gone over several times."""
 _SAMPLED = 16_384
@@ -27,8 +29,11 @@ def numbers_of(values: pa.Array | pa.ChunkedArray) -> Numbers:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        micros = values.cast(pa.timestamp("us")).cast(pa.int64())
-        return numbers_of(pc.divide(micros.cast(pa.float64()), 1e6))
+        # Not through another unit: what it cannot hold Arrow refuses, digits below a microsecond as well as the year 9999.
+        if values.type == pa.date32():
+            return numbers_of(pc.multiply(values.cast(pa.int32()).cast(pa.float64()), _DAY_S))
+        ticks = values.cast(pa.int64()).cast(pa.float64(), safe=False)
+        return numbers_of(pc.divide(ticks, _IN_A_SECOND[getattr(values.type, "unit", "ms")]))
     if values.type != pa.float64():
         values = values.cast(pa.float64(), safe=False)
     if isinstance(values, pa.ChunkedArray):

@@ -1,6 +1,7 @@
 """Tables in files, read in batches: Parquet, CSV, JSON lines. A file that is not what it says is a PermanentError."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class FileTable:
             raise PermanentError(f"{path}: not one of {', '.join(sorted(_OPENERS))}")
         with self._opened() as (schema, _):
             self.schema: pa.Schema = schema
+        if twice := [name for name, times in Counter(self.schema.names).items() if times > 1]:
+            raise PermanentError(f"{path}: it has two columns of the name {twice[0][:100]!r}: give one of them another")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Raises PermanentError where the file is damaged, after the batches before it."""

@@ -5,6 +5,7 @@ are counted on a grid over the middle of both sides, and their tails by count an
 order say little about the others: where counting shows that a grid does not lie over the middle, its column is counted again.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from tools.errors import PermanentError
 from tools.tables.counting import ByValue, ColumnCounter, Numbers, OnGrid, near, numbers_of
 from tools.tables.port import ColumnKind, ColumnProfile
 from tools.tables.shapes import ANY, BINS, FEW_VALUES, TAIL, grid_over
@@ -62,7 +64,11 @@ def profile(table: Table) -> dict[str, ColumnProfile]:
 def _profiled(tables: Sequence[Table], kinds: Mapping[str, ColumnKind]) -> list[dict[str, ColumnProfile]]:
     """Of each table, all on common ground."""
     looks = [_look(table, list(kinds)) for table in tables]
-    grids = {name: _grid([look[name] for look in looks]) for name, kind in kinds.items() if kind in ("numeric", "datetime")}
+    grids: dict[str, tuple[float, float] | None] = {}
+    for name, kind in kinds.items():
+        if kind in ("numeric", "datetime"):
+            with _named(name):
+                grids[name] = _grid([look[name] for look in looks])
     sides = _counted(tables, kinds, grids)
     if better := _better(sides):
         again = _counted(tables, {name: kinds[name] for name in better}, better)
@@ -125,7 +131,17 @@ def _count(side: Mapping[str, ColumnCounter], table: Table, pool: Executor) -> N
 
 def _add(counters: Sequence[tuple[str, ColumnCounter]], batch: pa.RecordBatch) -> None:
     for name, counter in counters:
-        counter.add(batch.column(name))
+        with _named(name):
+            counter.add(batch.column(name))
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What Arrow refuses to take for a number or a word is told by its column."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise PermanentError(f"{name}: its values cannot be counted: {str(error).strip().splitlines()[0][:300]}") from error
 
 
 def _comparable(reference: pa.Schema, current: pa.Schema) -> tuple[dict[str, ColumnKind], dict[str, str]]:

@@ -72,3 +72,12 @@ def test_what_is_not_there_or_of_no_known_kind_is_refused(tmp_path: Path, name: 
     (tmp_path / "table.xlsx").write_bytes(b"PK")
     with pytest.raises(PermanentError, match=name):
         FileTable(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"table.{kind}"
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
+    (pyarrow.csv.write_csv if kind == "csv" else pyarrow.parquet.write_table)(table, path)
+    with pytest.raises(PermanentError, match="two columns of the name 'x'"):
+        FileTable(path)

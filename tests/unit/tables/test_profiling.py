@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agents.drift.distances import wasserstein
 from tests.unit.tables.memory import MemoryTable, pair
+from tools.errors import PermanentError
 from tools.tables.counting import Sampled
 from tools.tables.profiling import profile as profiled_alone
 from tools.tables.profiling import profile_together
@@ -188,3 +189,32 @@ def test_what_is_remembered_of_a_column_lies_evenly_over_it_and_is_bounded(piece
     assert len(found) <= 16_384
     assert len(found) == 0 or (found[0] == 0 and len(set(np.diff(found).tolist())) <= 1)
     assert start <= 16_384 or len(found) > 16_384 / 3 - 1
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "seconds"),
+    [
+        (1_767_268_800_123_456_789, pa.timestamp("ns"), 1_767_268_800.123_456_789),
+        (1_767_268_800_123_456_789, pa.timestamp("ns", "UTC"), 1_767_268_800.123_456_789),
+        (253_402_214_400_000_001, pa.timestamp("us"), 253_402_214_400.000_001),
+        (253_402_214_400_000, pa.timestamp("ms"), 253_402_214_400.0),
+        (2**52, pa.timestamp("s"), 2.0**52),
+        (date(9999, 12, 31), pa.date32(), 253_402_214_400.0),
+        (date(9999, 12, 31), pa.date64(), 253_402_214_400.0),
+    ],
+)
+def test_a_time_of_any_unit_is_its_seconds(value: Any, type_: pa.DataType, seconds: float) -> None:
+    found, _ = pair([value, None], [value], type_)
+    assert (list(found.values), found.nulls) == ([pytest.approx(seconds, abs=1e-4)], 1)
+    many, _ = pair([value] * 200 + list(range(150)) if not isinstance(value, date) else [value], [value], type_)
+    assert many.maximum == pytest.approx(seconds, rel=1e-12)
+
+
+def test_what_arrow_refuses_is_told_by_its_column() -> None:
+    class Torn(MemoryTable):
+        def batches(self) -> Any:
+            parts = pa.table({"x": [1.0] * 20_000}), pa.table({"x": ["no number"]})
+            return iter([each for part in parts for each in part.to_batches()])
+
+    with pytest.raises(PermanentError, match="x: its values cannot be counted"):
+        profiled_alone(Torn({"x": [1.0]}))
