@@ -85,6 +85,8 @@ def report(
     from tools.reports.sampling import sample
     from tools.tables.opening import open_table
 
+    if not out.absolute().parent.is_dir():
+        raise Refused(f"{out}: there is no folder {out.absolute().parent}; make it first")
     try:
         require_evidently()
         with tempfile.TemporaryDirectory(prefix="oppen-report-") as folder:
