@@ -9,12 +9,11 @@ import contextlib
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.checked import NOTHING, Checked, Concluded, Numbers
 from pipelines.fitting import Misfit
@@ -24,7 +23,7 @@ from pipelines.validation.enforcing import Enforcer
 from pipelines.validation.keys import Digests, Keys, Mask, digests_of, repeated
 from pipelines.validation.spool import Spool
 from pipelines.validation.tally import Tally, apart
-from pipelines.validation.types import wanted
+from pipelines.validation.types import newest, wanted
 from pipelines.validation.uniqueness import Uniqueness
 from tools.clock import Clock
 from tools.lake.port import LakeReader
@@ -221,9 +220,7 @@ class BatchValidation:
         fresh = self._schema.freshness
         if fresh is None or not rows.num_rows:
             return
-        latest = pc.max(rows[fresh.column]).cast(pa.timestamp("us")).as_py()
-        if latest is not None:
-            latest = latest.replace(tzinfo=UTC)
+        if (latest := newest(rows[fresh.column])) is not None:
             self._newest = latest if self._newest is None else max(self._newest, latest)
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipelines.fitting import fit, plain
 from pipelines.validation.evaluating import holds
 from pipelines.validation.keys import Keys, digests_of, repeated
-from pipelines.validation.types import type_of
+from pipelines.validation.types import newest, type_of
 from tools.errors import PermanentError
 from tools.quality.expressions import parse
 from tools.quality.schema import ColumnType
@@ -111,8 +111,8 @@ class _Sampling:
         for name, kind in self._types.items():
             if kind == "text":
                 self._text(name, rows[name])
-            if kind in ("time", "date") and (newest := pc.max(rows[name]).cast(pa.timestamp("us")).as_py()) is not None:
-                self._newest[name] = max(newest.replace(tzinfo=None), self._newest.get(name, datetime.min))  # noqa: DTZ901
+            if kind in ("time", "date") and (latest := newest(rows[name])) is not None:
+                self._newest[name] = max(latest.replace(tzinfo=None), self._newest.get(name, datetime.min))  # noqa: DTZ901
         for pair in list(self._orders):
             first, second = pair
             if holds(parse(f"`{first}` <= `{second}`"), rows).false_count:

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -406,3 +406,26 @@ def test_what_cannot_be_inferred_from_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(PermanentError, match="no rows to learn from"):
         sample(open_source(str(text(tmp_path / "a.csv", "x")), Reading()))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1_767_268_800_123_456_789, None], pa.timestamp("ns")),
+        pa.array([1_767_268_800_123_456_789, None], pa.timestamp("ns", "UTC")),
+        pa.array([datetime(2026, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+    ],
+)
+def test_freshness_is_asked_of_times_of_any_unit(values: pa.Array, tmp_path: Path, lake: Lake) -> None:
+    pq.write_table(pa.table({"at": values}), tmp_path / "a.parquet")
+    _, (outcome,) = lake.ingest(tmp_path / "a.parquet", CLOCKED.replace("STALE", "note"))
+    assert outcome.statistics.newest is not None
+    assert f"{outcome.statistics.newest:%Y-%m-%d}" == "2026-01-01"
+
+
+def test_freshness_is_asked_of_dates_too(tmp_path: Path, lake: Lake) -> None:
+    days = pa.array([date(2026, 1, 1), date(9999, 12, 31)])
+    pq.write_table(pa.table({"at": days}), tmp_path / "a.parquet")
+    _, (outcome,) = lake.ingest(tmp_path / "a.parquet", CLOCKED.replace("STALE", "note").replace("type: time", "type: date"))
+    assert outcome.statistics.newest is not None
+    assert f"{outcome.statistics.newest:%Y-%m-%d}" == "2026-01-01"
