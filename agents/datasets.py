@@ -7,7 +7,7 @@ What is looked at shares the significance equally between five respects, and wit
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -76,8 +76,10 @@ def judge(history: Sequence[PastBatch], policy: Dataset, now: datetime) -> Judge
         return Judgement(bad=True, degradations=(refused,), batches=len(before), summary=_sentence([refused]), freshness=fresh)
     usual = [each for each in before if each.refused is None]
     if len(usual) < policy.min_history:
-        told = f"Too few batches: {counted(len(usual), 'batch').replace('batchs', 'batches')} before the latest, "
-        return Judgement(bad=None, batches=len(usual), summary=f"{told}and {policy.min_history} are needed.", freshness=fresh)
+        some = "1 accepted batch" if len(usual) == 1 else f"{len(usual)} accepted batches"
+        judged = "the one that is" if policy.in_a_row == 1 else f"the {policy.in_a_row} that are"
+        told = f"Too few batches: {some} before {judged} judged, and {policy.min_history} are needed."
+        return Judgement(bad=None, batches=len(usual), summary=told, freshness=fresh)
     found = [_worse(each, usual, policy) for each in latest if each.refused is None]
     lasting = [each for each in found[-1] if all(_has(others, each) for others in found)]
     return Judgement(
@@ -115,8 +117,8 @@ def _beyond(batch: PastBatch, usual: Sequence[PastBatch], policy: Dataset, certa
     yield from _quarantined(batch, usual, policy, certain)
     if batch.statistics is None or not batch.statistics.accepted:
         return
-    before = [each.statistics for each in usual if each.statistics is not None and each.statistics.accepted]
-    columns = [(each, _before(each, before)) for each in batch.statistics.columns]
+    before = _by_name(each.statistics for each in usual if each.statistics is not None and each.statistics.accepted)
+    columns = [(now, [each for each in before.get(now.name, ()) if each.kind == now.kind]) for now in batch.statistics.columns]
     known = [(now, then) for now, then in columns if len(then) >= least]
     for now, then in known:
         certainly = certain / len(known)
@@ -127,9 +129,13 @@ def _beyond(batch: PastBatch, usual: Sequence[PastBatch], policy: Dataset, certa
         yield from _new_values(now, then, policy, certainly)
 
 
-def _before(column: ColumnStatistics, batches: Sequence[BatchStatistics]) -> list[ColumnStatistics]:
-    found = (next((each for each in batch.columns if each.name == column.name), None) for batch in batches)
-    return [each for each in found if each is not None and each.kind == column.kind]
+def _by_name(batches: Iterable[BatchStatistics]) -> Mapping[str, list[ColumnStatistics]]:
+    """What each column was like, batch by batch: found by name, a table takes time in proportion to its width."""
+    found: dict[str, list[ColumnStatistics]] = {}
+    for batch in batches:
+        for each in batch.columns:
+            found.setdefault(each.name, []).append(each)
+    return found
 
 
 def _rows(batch: PastBatch, usual: Sequence[PastBatch], policy: Dataset, certain: float) -> Iterator[Degradation]:

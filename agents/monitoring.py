@@ -30,6 +30,8 @@ NAMES: dict[Monitor | DatasetMonitor, str] = {
 }
 """Monitor -> the alert's name."""
 _MOVED = frozenset({"covariate_drift", "label_shift", "concept_drift"})
+_UNTOLD = frozenset({"undetermined", "data_quality"})
+"""Broken values hide whether what is behind them moved: they neither raise drift nor take it back."""
 
 
 class Check(Frozen):
@@ -84,9 +86,17 @@ def advance(
     return Step(standing=moved, alert="firing", raised_at=raised) if due else Step(standing=moved)
 
 
-def drift(found: DriftFinding) -> Check:
-    bad = None if found.cause == "undetermined" else found.cause in _MOVED
-    return Check(monitor="drift", bad=bad, summary=f"{found.cause.replace('_', ' ').capitalize()}: {found.reason}.")
+_NOT_FRESH = "Not, or not yet, in all of the latest stretches by themselves: it may be one odd hour."
+
+
+def drift(found: DriftFinding, *, fresh: bool = True) -> Check:
+    """`fresh`: what moved did so in the window's latest stretches as well. Without, it is no news, neither good nor bad: an
+    hour that was odd is in as many windows as a day has, and counts in none."""
+    told = f"{found.cause.replace('_', ' ').capitalize()}: {found.reason}."
+    bad = None if found.cause in _UNTOLD else found.cause in _MOVED
+    if bad and not fresh:
+        return Check(monitor="drift", bad=None, summary=f"{told} {_NOT_FRESH}")
+    return Check(monitor="drift", bad=bad, summary=told)
 
 
 def data_quality(found: DriftFinding) -> Check:
@@ -96,13 +106,16 @@ def data_quality(found: DriftFinding) -> Check:
     return Check(monitor="data_quality", bad=bad, summary="No value is broken." if bad is False else found.reason)
 
 
-def skew(found: Comparison | None, version: str | None) -> Check:
-    """`found`: inputs now beside those that the champion was trained on."""
+def skew(found: Comparison | None, version: str | None, *, fresh: bool = True) -> Check:
+    """`found`: inputs now beside those that the champion was trained on. `fresh`: as of `drift`."""
     if found is None or found.cause == "undetermined":
         told = "Its training left nothing to compare with." if found is None else f"{found.reason.capitalize()}."
         return Check(monitor="skew", bad=None, summary=told)
+    told = f"Beside what version {version} was trained on: {found.reason}."
     bad = found.cause != "none"
-    return Check(monitor="skew", bad=bad, summary=f"Beside what version {version} was trained on: {found.reason}.")
+    if bad and not fresh:
+        return Check(monitor="skew", bad=None, summary=f"{told} {_NOT_FRESH}")
+    return Check(monitor="skew", bad=bad, summary=told)
 
 
 def performance(versions: tuple[VersionWindow, ...], slo: Slo, policies: Policies) -> Check:

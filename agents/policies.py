@@ -107,7 +107,9 @@ class Drift(Frozen):
     """The same hours, so much earlier, are what tells a rhythm from a drift; a week has both days and weekends."""
     seasons: int = Field(default=3, ge=0, le=12)
     in_a_row: int = Field(default=3, ge=1, le=100)
-    """So many windows have to drift one after the other before anything is raised: one odd hour retrains no model."""
+    """So many windows have to drift one after the other before anything is raised. Where they share most of their hours, one
+    counts only if the inputs also moved in as many (at most three) of its latest stretches, that share nothing: one odd hour
+    retrains no model (`graphs/lasting.py`)."""
     min_gain: Share = 0.01
     """Inputs that moved without costing so much accuracy retrain nothing."""
     max_quarantine: Duration = timedelta(days=7)

@@ -1,18 +1,19 @@
 """`oppen data`: raw data on its way into the lake, without a server."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api import cli_quality
-from api.terminal import JsonFlag, Refused, emit, show
+from api.terminal import JsonFlag, Refused, WrongUse, emit, show
 from pipelines.options import SOURCE, takes_reading
 from tools.sources.reading import Reading
 
 if TYPE_CHECKING:
-    from tools.tables.port import ColumnProfile
+    from tools.tables.port import ColumnProfile, Value
 
 data = typer.Typer(no_args_is_help=True, help="Raw data: brought in once, and looked at.")
 cli_quality.register(data)
@@ -42,7 +43,8 @@ def ingest(
         typer.Option(
             envvar="OPPEN_LINEAGE",
             metavar="FILE|URL|off",
-            help="Where to tell what came from where; default: _lineage.jsonl in the lake. For a URL the key is OPPEN_KEY.",
+            help="Where to tell what came from where; default: _lineage.jsonl in a lake of Parquet, else lineage.jsonl in"
+            " OPPEN_HOME. For a URL the key is OPPEN_KEY.",
         ),
     ] = "",
     as_json: JsonFlag = False,
@@ -80,8 +82,8 @@ def _ingested(
     from pipelines.validate import Validation
     from tools.clickhouse.connection import without_password
     from tools.clock import SystemClock
-    from tools.errors import PortError
-    from tools.lake.opening import open_lake
+    from tools.errors import Misused, PortError
+    from tools.lake.opening import local_folder, open_lake
     from tools.sources.opening import open_source
 
     clock = SystemClock()
@@ -90,7 +92,7 @@ def _ingested(
     try:
         with ExitStack() as stack:
             cancellation = stack.enter_context(by_signals())
-            source = stack.enter_context(closing(open_source(url, reading)))
+            source = stack.enter_context(closing(open_source(url, reading, without=local_folder(to))))
             lake = stack.enter_context(closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))))
             name = table or (rules.table if rules is not None else cli_quality.as_name(source.label))
             opened = stack.enter_context(lake.open(name))
@@ -107,6 +109,8 @@ def _ingested(
                 stored=stored,
             )
             ended(found)
+    except Misused as error:
+        raise WrongUse(str(error)) from error
     except PortError as error:
         raise Refused(str(error)) from error
     answer = {"ok": found.ok, "table": name, "to": without_password(to), **found.model_dump(mode="json")}
@@ -133,7 +137,7 @@ def profile(
         found = profiled(table)
     except PermanentError as error:
         raise Refused(str(error)) from error
-    columns = [_column(each) for each in found.values()]
+    columns = [_column(each, table.schema.field(each.name).type) for each in found.values()]
     left_out = {field.name: str(field.type) for field in table.schema if field.name not in found}
     if as_json:
         emit({"file": str(file), "columns": columns, "left_out": left_out}, as_json, "")
@@ -147,8 +151,14 @@ def profile(
 _TOP = 5
 
 
-def _column(profile: "ColumnProfile") -> dict[str, Any]:
-    """A datetime's numbers are seconds since the epoch, UTC. `distinct` is None where there are too many to be counted."""
+_FIGURES = ("minimum", "mean", "maximum")
+
+
+def _column(profile: "ColumnProfile", type_: Any) -> dict[str, Any]:
+    """Times are ISO 8601 in UTC, and their deviation is seconds. `distinct` is None where there are too many to be counted."""
+    from functools import partial
+
+    shown = partial(_shown, type_=type_)
     frequent = sorted(profile.values.items(), key=lambda each: (-each[1], str(each[0])))
     return {
         "name": profile.name,
@@ -157,12 +167,35 @@ def _column(profile: "ColumnProfile") -> dict[str, Any]:
         "nulls": profile.nulls,
         "not_finite": profile.not_finite,
         "distinct": len(profile.values) if profile.grid is None and not profile.others else None,
-        "minimum": profile.minimum,
-        "maximum": profile.maximum,
-        "mean": profile.mean,
+        "minimum": shown(profile.minimum),
+        "maximum": shown(profile.maximum),
+        "mean": _time(profile.mean) if profile.kind == "datetime" and profile.mean is not None else profile.mean,
         "deviation": profile.deviation,
-        "top": [{"value": value, "count": count} for value, count in frequent[:_TOP]],
+        "top": [{"value": shown(value), "count": count} for value, count in frequent[:_TOP]],
     }
+
+
+def _shown(value: "Value | None", type_: Any) -> "Value | None":
+    """As its column has it."""
+    import pyarrow as pa
+
+    if not isinstance(value, float):
+        return value
+    if pa.types.is_date(type_):
+        told = _time(value)
+        return told.partition("T")[0] if isinstance(told, str) else told
+    if pa.types.is_timestamp(type_):
+        return _time(value)
+    return round(value) if pa.types.is_integer(type_) else value
+
+
+def _time(seconds: float) -> str | float:
+    """To the millisecond, which is as exact as a grid knows it; the number itself where no calendar reaches."""
+    try:
+        found = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(seconds * 1_000))
+    except OverflowError:
+        return seconds
+    return found.isoformat(timespec="milliseconds" if found.microsecond else "seconds")
 
 
 def _table(columns: list[dict[str, Any]]) -> Any:
@@ -170,11 +203,16 @@ def _table(columns: list[dict[str, Any]]) -> Any:
 
     grid = Grid("column", "type", "nulls", "distinct", "minimum", "mean", "maximum", "most frequent")
     for each in columns:
-        numbers = [f"{each[name]:.4g}" if each[name] is not None else "-" for name in ("minimum", "mean", "maximum")]
-        top = ", ".join(f"{str(value['value'])[:20]} ({value['count'] / each['rows']:.0%})" for value in each["top"][:1])
+        numbers = ["-" if each[name] is None else _brief(each[name]) for name in _FIGURES]
+        top = ", ".join(f"{str(value['value'])[:25]} ({value['count'] / each['rows']:.0%})" for value in each["top"][:1])
         distinct = "many" if each["distinct"] is None else f"{each['distinct']:,}"
         grid.add_row(each["name"], each["type"], f"{each['nulls']:,}", distinct, *numbers, top)
     return grid
+
+
+def _brief(value: "Value") -> str:
+    """Times so that they are wrapped between day and hour."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("T", " ").replace("+00:00", "Z")
 
 
 def _told(found: dict[str, Any]) -> str:
@@ -185,6 +223,7 @@ def _told(found: dict[str, Any]) -> str:
     ]
     lines += [f"{'refused' if each['refused'] else 'broken'}: {each['reason']}" for each in found["faulty"]]
     lines += [f"held back: {rows:,} rows {reason}" for reason, rows in found["held_back"].items()]
+    lines += [f"note: {each}" for each in found["warnings"]]
     if found["cancelled"]:
         lines.append("cancelled: what was committed stays, the next run goes on")
     return "\n".join(lines)

@@ -54,15 +54,19 @@ def compare(reference: Table, current: Table, method: Methods = None, as_json: J
     except PortError as error:
         raise Refused(str(error)) from error
     if not profiled.pairs:
-        raise Refused("the two tables have no column in common that can be compared")
-    found = judge(profiled.pairs.values(), DriftRules().by(_methods(method))).model_dump(mode="json")
+        raise Refused(f"the two tables have no column in common that can be compared: {_named(profiled.left_out)}")
+    rules = DriftRules().by(_methods(method))
+    found = judge(profiled.pairs.values(), rules).model_dump(mode="json")
     seconds = round(time.perf_counter() - started, 3)
     if as_json:
         emit({**found, "left_out": profiled.left_out, "seconds": seconds}, as_json, "")
         return
     show(_table(found))
     verdict = "The dataset has drifted" if found["dataset_drift"] else "The dataset has not drifted"
-    typer.echo(f"{verdict}: {found['drifted_share']:.0%} of its features moved. Cause: {found['cause']} ({found['reason']}).")
+    typer.echo(
+        f"{verdict}: {found['drifted_share']:.0%} of its features moved, and it counts as drift of the dataset from "
+        f"{rules.dataset_share:.0%} on. Cause: {found['cause']} ({found['reason']})."
+    )
     for name, reason in profiled.left_out.items():
         typer.echo(f"Not compared: {name} ({reason}).")
     typer.echo(f"{seconds} s")
@@ -85,6 +89,8 @@ def report(
     from tools.reports.sampling import sample
     from tools.tables.opening import open_table
 
+    if not out.absolute().parent.is_dir():
+        raise Refused(f"{out}: there is no folder {out.absolute().parent}; make it first")
     try:
         require_evidently()
         with tempfile.TemporaryDirectory(prefix="oppen-report-") as folder:
@@ -100,6 +106,16 @@ def report(
         raise Refused(f"{out}: {error.strerror}") from error
     told = {"out": str(out), "reference": sides[0].model_dump(), "current": sides[1].model_dump(), **made.model_dump()}
     emit(told, as_json, f"{out}: {made.columns} columns. Reference: {sides[0]}. Current: {sides[1]}.")
+
+
+_MOST_NAMED = 10
+
+
+def _named(left_out: dict[str, str]) -> str:
+    """Those that both have come first: of these something can be done about it."""
+    told = sorted(left_out.items(), key=lambda each: each[1].startswith("only in"))
+    more = f" and {len(told) - _MOST_NAMED} others" if len(told) > _MOST_NAMED else ""
+    return ("; ".join(f"{name} ({reason})" for name, reason in told[:_MOST_NAMED]) or "they have none") + more
 
 
 def _without_password(name: str) -> str:

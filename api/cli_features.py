@@ -29,9 +29,9 @@ Moment = Annotated[str, typer.Option(metavar="TIME", help="RFC 3339, such as 202
 @features.command("list")
 def list_features(store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """Every version of every view: what it has, how fresh it is, and how far it is online."""
-    from pipelines.feature_jobs import opened
+    from pipelines.feature_jobs import reading
 
-    with _refusing(), opened(_job(store).place) as found:
+    with _refusing(), reading(_job(store).place) as found:
         states = found.states()
     if as_json:
         items = [{**each.model_dump(mode="json", exclude={"view"}), **each.view.model_dump(mode="json")} for each in states]
@@ -46,7 +46,7 @@ def list_features(store: StoreOption = None, as_json: JsonFlag = False) -> None:
         moments = _at(each.newest), _at(each.materialized_until)
         current = "current" if each.current else ""
         grid.add_row(f"{view.name} ({', '.join(view.entities)})", view.version, current, f"{each.rows:,}", *moments)
-    show(grid)
+    show(grid, whole=True)
 
 
 @features.command("materialize")
@@ -65,7 +65,7 @@ def materialize(
     if not job.lake:
         raise WrongUse("name the lake with --lake or OPPEN_LAKE")
     with _refusing(), by_signals() as cancellation:
-        done = run(job, _moment(until), cancellation=cancellation, progress=_progress)
+        done = run(job, _not_ahead(_moment(until), job), cancellation=cancellation, progress=_progress)
     lines = [f"{each.view} {each.version}: {each.error or _done(each)}" for each in done.views]
     if done.cancelled:
         lines.append("cancelled: what was committed stays, the next run goes on")
@@ -83,11 +83,11 @@ def lookup(
     as_json: JsonFlag = False,
 ) -> None:
     """What is online for each entity. Null is what is unknown, or too old."""
-    from pipelines.feature_jobs import opened
+    from pipelines.feature_jobs import reading
 
     keys = [_key(each) for each in entity]
     now = _moment(at) or datetime.now(UTC)
-    with _refusing(), opened(_job(store).place) as found:
+    with _refusing(), reading(_job(store).place) as found:
         answers = found.lookup(keys, names, now)
     items = [{"entity": key, **each.model_dump(mode="json")} for key, each in zip(keys, answers, strict=True)]
     lines = [f"{json.dumps(each['entity'])}\n" + "\n".join(f"  {k} = {v}" for k, v in each["values"].items()) for each in items]
@@ -96,7 +96,9 @@ def lookup(
 
 @features.command("training-set")
 def training_set(
-    rows: Annotated[Path, typer.Argument(help="Parquet: entities, a time, and what else a model is to learn from.")],
+    rows: Annotated[
+        Path, typer.Argument(help="Parquet: the entities, a time with its zone, and what else a model is to learn from.")
+    ],
     names: Annotated[list[str], typer.Option("--feature", metavar="VIEW[:FEATURE]", help="May be repeated.")],
     out: Annotated[Path, typer.Option(help="Parquet to write.")],
     time: Annotated[str, typer.Option(help="Column of `rows`: as of when each is to be seen.")] = "event_timestamp",
@@ -111,14 +113,16 @@ def training_set(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from pipelines.feature_jobs import opened
+    from pipelines.feature_jobs import reading
     from pipelines.training_sets import training_set as made
 
+    if not rows.is_file():
+        raise WrongUse(f"{rows}: there is no such file; it has the entities of the views, and the column {time}")
     try:
         given = pq.read_table(rows)
     except (OSError, pa.ArrowException) as error:
         raise Refused(f"{rows} cannot be read as Parquet: {error}") from error
-    with _refusing(), opened(_job(store).place) as found:
+    with _refusing(), reading(_job(store).place) as found:
         table = made(found, given, names, time=time, label_time=label_time or None, known_by=_moment(known_by))
     try:
         pq.write_table(table, out, compression="zstd")
@@ -181,6 +185,20 @@ def _moment(text: str) -> datetime | None:
         raise WrongUse(f"{text}: write a time as 2026-01-31T12:00:00Z") from error
     if moment.tzinfo is None:
         raise WrongUse(f"{text}: a time needs its zone, such as Z")
+    return moment
+
+
+def _not_ahead(moment: datetime | None, job: "Job") -> datetime | None:
+    """Refused here as wrong use; whoever else runs the job is refused by it."""
+    from tools.clock import clock_from
+    from tools.errors import PermanentError
+    from tools.features.port import refuse_ahead
+
+    try:
+        if moment is not None:
+            refuse_ahead(moment, clock_from(job.clock).now())
+    except PermanentError as error:
+        raise WrongUse(f"--{error}") from error
     return moment
 
 

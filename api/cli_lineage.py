@@ -18,7 +18,7 @@ Sources = Annotated[
     typer.Option(
         "--from",
         metavar="FILE|URL",
-        help="Where it was told; repeat it for several files. Default: OPPEN_LINEAGE, or the files in OPPEN_HOME and ./lake.",
+        help="Where it was told; may be repeated. Default: OPPEN_LINEAGE, or the files in OPPEN_HOME, OPPEN_LAKE and ./lake.",
     ),
 ]
 Key = Annotated[str, typer.Option(envvar="OPPEN_KEY", help="An API key, for a URL; better in the environment.")]
@@ -120,10 +120,21 @@ def _defaults() -> list[str]:
     said = os.environ.get("OPPEN_LINEAGE", "")
     if said and said != OFF:
         return [said]
-    found = [path for path in (_home() / FILE, Path("lake") / LAKE_FILE) if path.is_file()]
+    lakes = dict.fromkeys(folder / LAKE_FILE for folder in (_lake(), Path("lake").absolute()) if folder is not None)
+    found = [path for path in (_home() / FILE, *lakes) if path.is_file()]
     if not found:
-        raise WrongUse("nothing was told yet: there is no lineage.jsonl in OPPEN_HOME and no lake/_lineage.jsonl; use --from")
+        raise WrongUse(
+            "nothing was told yet: there is no lineage.jsonl in OPPEN_HOME, and no _lineage.jsonl in the folder OPPEN_LAKE or"
+            " in ./lake; use --from"
+        )
     return [str(path) for path in found]
+
+
+def _lake() -> Path | None:
+    from tools.lake.opening import local_folder
+
+    url = os.environ.get("OPPEN_LAKE", "")
+    return local_folder(url) if url else None
 
 
 def _home() -> Path:

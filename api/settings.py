@@ -166,6 +166,12 @@ class Settings(BaseSettings):
     def _lake(cls, url: str) -> str:
         return _of_scheme(url, "", "file", "chdb", "clickhouse", "clickhouses", "http", "https")
 
+    @field_validator("features", "segments", "policies", mode="before")
+    @classmethod
+    def _unset(cls, path: object) -> object:
+        """Empty is not the folder that one happens to be in."""
+        return None if path == "" else path
+
     @field_validator("features_registry")
     @classmethod
     def _registry(cls, url: SecretStr | None) -> SecretStr | None:

@@ -40,7 +40,7 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
     without = await sources.ask("quarantines", left_out(model, reference, current, rules, readers.quarantines), ())
     question = observe_drift(model, reference, current, readers.predictions, rules, without=without)
     observations = await sources.ask(_SOURCE, question, None)
-    measured = explain(observations, rules.rules) if observations is not None else None
+    measured = await asyncio.to_thread(explain, observations, rules.rules) if observations is not None else None
     broken_since = None
     if observations is not None and measured is not None and measured.cause == "data_quality":
         search = _broken_since(model, observations.reference, current, readers.predictions, rules)
@@ -94,7 +94,8 @@ async def _broken_since(
     for place in range(_STEPS):
         stretch = Window(start=current.start + place * step, end=current.start + (place + 1) * step)
         now = await predictions.distributions(model, stretch, like=before)
-        if any(each.faults for each in compare(pairs(before.features, now.features), rules.rules).features):
+        compared = await asyncio.to_thread(compare, pairs(before.features, now.features), rules.rules)
+        if any(each.faults for each in compared.features):
             return stretch.start
     return None
 
@@ -114,7 +115,9 @@ async def _skew(
 ) -> Comparison | None:
     question = beside_training(model, version, window, readers.registry, readers.predictions)
     found = await sources.ask("registry", question, None)
-    return compare(pairs(found[0].features, found[1].features), rules.rules) if found is not None else None
+    if found is None:
+        return None
+    return await asyncio.to_thread(compare, pairs(found[0].features, found[1].features), rules.rules)
 
 
 def drift_windows(rules: Drift, now: datetime) -> tuple[Window, Window]:

@@ -20,7 +20,7 @@ from pipelines.flights import DataMissing, Flights, load
 from pipelines.ingest_command import command as ingest
 from pipelines.jobs import train_and_register
 from pipelines.lineage import OFF, default_file
-from tools.errors import PortError
+from tools.errors import Misused, PortError
 from tools.lineage.opening import open_lineage
 from tools.lineage.port import LineageWriter
 from tools.values import Window
@@ -118,7 +118,8 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder, which is made.")],
     as_json: _Json = False,
 ) -> None:
-    """Write the flights, a file a month, and their weather as raw data: what the reference features are computed from."""
+    """Write the flights, a file a month, and their weather as raw data, which the reference features are computed from, and
+    rows.parquet, which a training set starts from."""
     from pipelines.flight_features import export as write
 
     files = write(to)
@@ -229,6 +230,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # Wrong use leaves it by SystemExit(2).
         app(list(arguments))
+    except Misused as error:
+        typer.echo(str(error), err=True)
+        return 2
     except (DataMissing, OSError, ValueError, PortError) as error:
         typer.echo(f"failed: {error}", err=True)
         return 1

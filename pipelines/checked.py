@@ -1,7 +1,7 @@
 """What a check makes of rows on their way into the lake."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from pipelines.fitting import plain
+from pipelines.fitting import Misfit, plain
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -45,8 +45,8 @@ class BatchCheck(Protocol):
         """More of its rows, with their numbers in the batch. Some or all may be held back until it has been seen as a whole."""
         ...
 
-    def misfits(self, rows: pa.Table) -> None:
-        """More of what did not fit the table, and is quarantined already, as QUARANTINE."""
+    def misfits(self, rows: int, why: Sequence[Misfit]) -> None:
+        """More that did not fit the table, and is quarantined already."""
         ...
 
     def rest(self) -> Iterator[Checked]:
@@ -102,7 +102,7 @@ class _PlainBatch:
         del numbers
         return self._check(rows) if self._check is not None else Checked(rows, NOTHING)
 
-    def misfits(self, rows: pa.Table) -> None: ...
+    def misfits(self, rows: int, why: Sequence[Misfit]) -> None: ...
 
     def rest(self) -> Iterator[Checked]:
         yield from ()

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.errors import PermanentError
 from tools.features.addresses import Place
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ def run(
     from pipelines.feature_runs import materialize
     from pipelines.features import definitions
     from tools.clock import clock_from
+    from tools.lake.opening import must_be_there
 
     # Before Feast, which takes seconds: what is wrong here is told at once.
     views, clock = definitions(job.definitions), clock_from(job.clock)
+    must_be_there(job.lake)
     with opened(job.place) as store, contextlib.closing(_lake(job)) as lake:
         done = materialize(views, lake, store.offline, store, clock, until=until, cancellation=cancellation, progress=progress)
     _trace(job, views, done, progress)
@@ -74,6 +77,18 @@ def last_run(folder: Path) -> "Run | None":
         return Run.model_validate_json((folder / _LAST).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+@contextlib.contextmanager
+def reading(place: Place) -> "Iterator[FeastStore]":
+    """For who only reads: nothing is made where nothing is. Raises PermanentError where there is no store."""
+    if not place.registry and not place.registry_file.is_file():
+        raise PermanentError(
+            f"there is no feature store at {place.folder}: `oppen features materialize` makes one; or name another with --store"
+            " or OPPEN_FEATURES"
+        )
+    with opened(place) as store:
+        yield store
 
 
 @contextlib.contextmanager

@@ -21,12 +21,18 @@ from tools.clock import Clock
 from tools.errors import PortError, TemporaryError
 from tools.features.columns import TIME, schema_of
 from tools.features.offline import Batch, OfflineTables, append, batches, created_after, prepared
-from tools.features.port import EVENT_TIME, FeatureStore, Materialized, View
+from tools.features.port import EVENT_TIME, FeatureStore, Materialized, View, refuse_ahead
 from tools.lake.port import Lake, LakeReader, Receipt
 from tools.values import Frozen
 
 _GROUP_ROWS, _GROUP_BATCHES = 1_000_000, 256
 """Raw rows and batches that make one batch of a view: many small files are no good to anybody."""
+
+
+_NOTHING = (
+    "the lake has no rows in a table '{0}': bring them with `oppen data ingest ... --table {0}`, or name the right lake with"
+    " --lake or OPPEN_LAKE"
+)
 
 
 class Computed(Frozen):
@@ -71,9 +77,11 @@ def materialize(
 ) -> Run:
     """Have every view as the lake has it, offline, and online as of `until`, by default now.
 
-    A view that fails holds up no other, and says so. Raises TemporaryError while another run is at it.
+    A view that fails holds up no other, and says so. Raises TemporaryError while another run is at it, PermanentError for an
+    `until` that is ahead of now.
     """
     started, moment, asked = time.perf_counter(), until or clock.now(), cancellation or Cancellation()
+    refuse_ahead(moment, clock.now())
     done: list[Computed] = []
     cancelled = False
     with offline.writing():
@@ -102,7 +110,7 @@ def _materialized(
     try:
         store.register((view,))
         found = compute(definition, lake, offline, clock, cancellation)
-        online = store.materialize(view, until)
+        online = store.materialize(view, until, max(until, clock.now()))
         # Its name means the new version from the moment on at which it is there as a whole.
         published = not store.published(view)
         if published:
@@ -114,12 +122,15 @@ def _materialized(
 
 
 def compute(definition: FeatureView, lake: Lake, offline: OfflineTables, clock: Clock, cancellation: Cancellation) -> Computed:
-    """Have the offline rows of a view as the lake has it. Raises PermanentError when the transformation fails."""
+    """Have the offline rows of a view as the lake has it. Raises PermanentError when the transformation fails, TemporaryError
+    when the lake has nothing of its source: that is another lake or another table, and not one where nothing is new."""
     view, started = definition.view, time.perf_counter()
     work = _Aggregates(definition, view, offline, clock) if definition.aggregates else _Facts(definition, view, offline, clock)
     source = lake.read(definition.source)
-    taken = work.inputs()
-    fresh = [each for each in source.receipts() if each.refused is None and each.key not in taken]
+    taken, accepted = work.inputs(), [each for each in source.receipts() if each.refused is None]
+    if not accepted:
+        raise TemporaryError(_NOTHING.format(definition.source))
+    fresh = [each for each in accepted if each.key not in taken]
     read = 0
     written = work.catch_up()
     for group in _groups(fresh):

@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +16,16 @@ import pyarrow.compute as pc
 
 from tools.errors import PermanentError
 from tools.lake.port import QUARANTINE, RESERVED
+from tools.sources.moments import moments
 from tools.sources.port import Chunk
+from tools.sources.text import ABSENT
 
 _SHOWN_CHARACTERS = 60
 _SHOWN_COLUMNS = 5
 """Of a row that does not fit."""
 
-ABSENT = pa.array(["", "NA", "N/A", "#N/A", "NULL", "null", "None", "NaN", "nan", "-nan", "-NaN"], pa.string())
-"""What stands for no value in a column of text that is of another type. In a column of strings it is what it says."""
+_NOT_FINITE = pa.array(["NaN", "nan", "-nan", "-NaN"], pa.string())
+"""In a column of numbers it is one that is not finite, as it is in Parquet."""
 
 _NOT_EXACT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
@@ -35,6 +37,19 @@ class Fitted:
     """Of the accepted rows, in their batch."""
     quarantined: pa.Table
     """As QUARANTINE."""
+    misfits: "tuple[Misfit, ...]" = ()
+    """Why, by column and rule: a row may have several reasons."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How many rows did not fit for one reason."""
+
+    column: str
+    """Empty: the row could not be read at all."""
+    rule: Literal["type", "finite", "readable"]
+    rows: int
+    example: str
 
 
 def plain(schema: pa.Schema) -> pa.Schema:
@@ -71,6 +86,7 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool, optional: frozenset[st
     same_columns(chunk.rows.schema, schema, optional)
     columns: list[pa.Array] = []
     reasons: dict[int, list[str]] = defaultdict(list)
+    found = [Misfit("", "readable", len(chunk.misread), chunk.misread[0].reason)] if chunk.misread else []
     for field in schema:
         if field.name not in chunk.rows.schema.names:
             columns.append(pa.nulls(chunk.rows.num_rows, field.type))
@@ -81,16 +97,19 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool, optional: frozenset[st
             odd = list(_odd(values, field.type, chunk.text, 0))
             for place in odd:
                 reasons[place].append(f"{field.name}: {_shown(values[place])} is not {_named(field.type)}")
+            found += [Misfit(field.name, "type", len(odd), reasons[odd[0]][-1])] if odd else []
             fitting = _converted(_without(values, odd), field.type, chunk.text)
             assert fitting is not None
         if finite and pa.types.is_floating(field.type):
-            for place in pc.indices_nonzero(pc.invert(pc.fill_null(pc.is_finite(fitting), True))).to_pylist():
+            endless = pc.indices_nonzero(pc.invert(pc.fill_null(pc.is_finite(fitting), True))).to_pylist()
+            for place in endless:
                 reasons[place].append(f"{field.name}: {fitting[place].as_py()} is not finite")
+            found += [Misfit(field.name, "finite", len(endless), reasons[endless[0]][-1])] if endless else []
         columns.append(fitting)
     rows = pa.Table.from_arrays(columns, schema=schema)
     misread = [(each.row, each.reason, each.record) for each in chunk.misread]
     if not reasons:
-        return Fitted(rows, chunk.numbers, quarantine(misread))
+        return Fitted(rows, chunk.numbers, quarantine(misread), tuple(found))
     places = sorted(reasons)
     records = chunk.rows.take(pa.array(places)).to_pylist()
     misfits = [
@@ -99,7 +118,7 @@ def fit(chunk: Chunk, schema: pa.Schema, *, finite: bool, optional: frozenset[st
     ]
     kept = pc.invert(pc.is_in(pa.array(range(rows.num_rows), pa.int64()), pa.array(places, pa.int64())))
     numbers = np.delete(chunk.numbers, places)
-    return Fitted(rows.filter(kept), numbers, quarantine(sorted([*misread, *misfits])))
+    return Fitted(rows.filter(kept), numbers, quarantine(sorted([*misread, *misfits])), tuple(found))
 
 
 def quarantine(rows: Iterable[tuple[int | None, str, str]]) -> pa.Table:
@@ -166,20 +185,19 @@ def _converted(values: pa.Array, kind: pa.DataType, text: bool) -> pa.Array | No
         if pa.types.is_string(values.type) and not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
             values = pc.utf8_trim_whitespace(values)
             if text:
-                values = pc.if_else(pc.is_in(values, ABSENT), pa.scalar(None, pa.string()), values)
+                absent = pc.is_in(values, ABSENT)
+                if not _is_number(kind):
+                    absent = pc.or_(absent, pc.is_in(values, _NOT_FINITE))
+                values = pc.if_else(absent, pa.scalar(None, pa.string()), values)
         if pa.types.is_string(values.type) and pa.types.is_timestamp(kind) and kind.tz is not None:
-            return _moments(values, kind)
+            return moments(values, kind)
         return values.cast(kind)
     except _NOT_EXACT:
         return None
 
 
-def _moments(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Text without a zone is UTC."""
-    try:
-        return values.cast(kind)
-    except pa.ArrowInvalid:
-        return values.cast(pa.timestamp(kind.unit)).cast(kind)
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
 
 
 def _odd(values: pa.Array, kind: pa.DataType, text: bool, offset: int) -> Iterator[int]:

@@ -59,15 +59,17 @@ def entity_rows(flights: Flights, known_by: datetime | None = None) -> pa.Table:
 
 
 def export(folder: Path) -> list[str]:
-    """Both as files of Parquet, flights by month; their paths. Raises DataMissing and OSError."""
+    """Both as files of Parquet, flights by month, and `rows.parquet`, which a training set starts from; their paths. Raises
+    DataMissing and OSError."""
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
-    flights = flights_table(load())
+    loaded = load()
+    flights = flights_table(loaded)
     months = pc.month(flights["departed"])
     tables = {f"flights-2013-{month:02}": flights.filter(pc.equal(months, month)) for month in range(1, 13)}
     paths = []
-    for name, table in {**tables, "weather": weather_table()}.items():
+    for name, table in {**tables, "weather": weather_table(), "rows": entity_rows(loaded)}.items():
         paths.append(str(folder / f"{name}.parquet"))
         pq.write_table(table, paths[-1], compression="zstd")
     return paths

@@ -24,6 +24,9 @@ from tools.values import Frozen
 
 T = TypeVar("T")
 
+_ONLY_WHAT_IS_NEW = {"sql": "name a --watermark", "http": "name its --paging"}
+"""How a source that can be read so is, by the kind that its name begins with. Of files a changed one is meant to be another."""
+
 
 class Faulty(Frozen):
     """A batch of which nothing was stored."""
@@ -47,6 +50,8 @@ class Ingested(Frozen):
     faulty: tuple[Faulty, ...] = ()
     held_back: dict[str, int] = Field(default_factory=dict)
     """Rows left at their source for a later run, by reason."""
+    warnings: tuple[str, ...] = ()
+    """What may not be what was meant."""
     bytes: int = 0
     """Of the rows written, in memory as Arrow."""
     seconds: float = 0.0
@@ -118,6 +123,9 @@ class _Run:
         self._clock = clock
         self._counts = dict.fromkeys(("rows_read", "rows_written", "rows_quarantined", "batches", "skipped", "bytes"), 0)
         self._faulty: list[Faulty] = []
+        self._warnings: list[str] = []
+        self._names: dict[str, str] = {}
+        """Of the batches of this run, by key."""
         last = table.last(source.name)
         self._mark = last.mark if last else None
         self._sequence = last.sequence if last else 0
@@ -133,6 +141,7 @@ class _Run:
             **self._counts,
             faulty=tuple(self._faulty),
             held_back=dict(self._source.held_back),
+            warnings=tuple(self._warnings),
             seconds=round(time.perf_counter() - started, 3),
             cancelled=cancelled,
         )
@@ -149,8 +158,8 @@ class _Run:
                 return
 
     def _batch(self, batch: Batch) -> Faulty | None:
-        if batch.key is not None and self._table.find(batch.key) is not None:
-            self._skip(batch)
+        if batch.key is not None and (there := self._table.find(batch.key)) is not None:
+            self._skip(batch, there)
             return None
         staged = self._table.stage()
         try:
@@ -185,7 +194,7 @@ class _Run:
         for chunk in self._awaited(batch.chunks(schema)):
             fitted = fit(chunk, schema, finite=self._options.finite, optional=self._checks.optional)
             stored.misfit(fitted.quarantined)
-            check.misfits(fitted.quarantined)
+            check.misfits(fitted.quarantined.num_rows, fitted.misfits)
             if fitted.accepted.num_rows:
                 stored.given += fitted.accepted.num_rows
                 stored.take(check.rows(fitted.accepted, fitted.numbers))
@@ -202,9 +211,13 @@ class _Run:
         if concluded.statistics is not None:
             staged.describe(concluded.statistics)
         receipt = self._receipt(batch, rows=stored.written, quarantined=stored.quarantined, bytes=stored.bytes)
+        again = self._is_stored_again(receipt)
         if not staged.commit(receipt):
             self._skip(batch)
             return
+        if again:
+            self._warn_of(receipt)
+        self._names[receipt.key] = batch.name
         check.committed()
         self._stored(receipt)
         self._sequence = receipt.sequence
@@ -237,9 +250,26 @@ class _Run:
             refused=refused,
         )
 
-    def _skip(self, batch: Batch) -> None:
+    def _is_stored_again(self, receipt: Receipt) -> bool:
+        """With other content."""
+        if receipt.mark is not None or receipt.source.partition(":")[0] not in _ONLY_WHAT_IS_NEW:
+            return False
+        same = (each for each in self._table.receipts() if each.refused is None and each.key != receipt.key)
+        return any((each.source, each.name) == (receipt.source, receipt.name) for each in same)
+
+    def _warn_of(self, receipt: Receipt) -> None:
+        how = _ONLY_WHAT_IS_NEW[receipt.source.partition(":")[0]]
+        said = f"{receipt.name} was read whole before, and has changed: rows that were there then are stored again; {how}"
+        self._warnings.append(said)
+        self._progress(said)
+
+    def _skip(self, batch: Batch, there: Receipt | None = None) -> None:
         self._counts["skipped"] += 1
-        self._progress(f"{batch.name}: there already")
+        other = there.name if there is not None and there.name != batch.name else ""
+        self._progress(f"{batch.name}: there already" + (f", as {other}" if other else ""))
+        key = batch.key or batch.name
+        if (twin := self._names.setdefault(key, batch.name)) != batch.name:
+            self._warnings.append(f"{batch.name} is called the same and holds the same as {twin}: it is stored once")
 
     def _awaited(self, items: Iterator[T]) -> Iterator[T]:
         """The source may take its time; to stop is possible meanwhile."""

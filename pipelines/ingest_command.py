@@ -30,7 +30,7 @@ def command(
     from pipelines.cancelling import by_signals
     from pipelines.ingest import Options, ingest
     from tools.clickhouse.connection import without_password
-    from tools.lake.opening import open_lake
+    from tools.lake.opening import local_folder, open_lake
     from tools.sources.opening import open_source
 
     started = time.perf_counter()
@@ -40,7 +40,7 @@ def command(
 
     with (
         by_signals() as cancellation,
-        closing(open_source(source, reading)) as opened,
+        closing(open_source(source, reading, without=local_folder(to))) as opened,
         closing(open_lake(to, os.environ.get("OPPEN_LAKE_PASSWORD"))) as lake,
     ):
         name = table or opened.label

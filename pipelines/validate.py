@@ -8,22 +8,22 @@ uniqueness. The last is asked of rows that are good otherwise, so that a bad row
 import contextlib
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.checked import NOTHING, Checked, Concluded, Numbers
+from pipelines.fitting import Misfit
 from pipelines.validation import outliers
 from pipelines.validation.acceptance import notes, refusals
 from pipelines.validation.enforcing import Enforcer
 from pipelines.validation.keys import Digests, Keys, Mask, digests_of, repeated
 from pipelines.validation.spool import Spool
 from pipelines.validation.tally import Tally, apart
-from pipelines.validation.types import wanted
+from pipelines.validation.types import newest, wanted
 from pipelines.validation.uniqueness import Uniqueness
 from tools.clock import Clock
 from tools.lake.port import LakeReader
@@ -159,10 +159,10 @@ class BatchValidation:
         self._held.add(good, numbers)
         return Checked(good.slice(0, 0), _joined(bad, None))
 
-    def misfits(self, rows: pa.Table) -> None:
-        self._read += rows.num_rows
-        if rows.num_rows:
-            self._broken.add("", "fits its types", rows.num_rows, rows["_reason"][0].as_py())
+    def misfits(self, rows: int, why: Sequence[Misfit]) -> None:
+        self._read += rows
+        for each in why:
+            self._broken.add(each.column, each.rule, each.rows, each.example)
 
     def rest(self) -> Iterator[Checked]:
         if self._held is None:
@@ -220,9 +220,7 @@ class BatchValidation:
         fresh = self._schema.freshness
         if fresh is None or not rows.num_rows:
             return
-        latest = pc.max(rows[fresh.column]).cast(pa.timestamp("us")).as_py()
-        if latest is not None:
-            latest = latest.replace(tzinfo=UTC)
+        if (latest := newest(rows[fresh.column])) is not None:
             self._newest = latest if self._newest is None else max(self._newest, latest)
 
 

@@ -23,5 +23,9 @@ class PermanentError(PortError):
     """Repeating the call cannot help: it does not exist, is not allowed, or was malformed."""
 
 
+class Misused(PermanentError):
+    """It was asked for in a way that means nothing: an option that is missing, or written wrongly. Nothing was tried."""
+
+
 class Conflict(PermanentError):
     """The world is not in the state the caller expected (a generation or an alias has moved on)."""

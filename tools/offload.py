@@ -31,6 +31,8 @@ O = TypeVar("O")  # noqa: E741
 P = ParamSpec("P")
 
 _HEADER_BYTES = 8
+_START_S = 120.0
+"""More, for the calls that wait for the object: importing a big library may take that long on a machine that is busy."""
 
 
 class ChildProcess:
@@ -40,13 +42,21 @@ class ChildProcess:
     """
 
     def __init__(
-        self, name: str, factory: Callable[..., object], *arguments: object, threads: int = 1, close_s: float = 5.0
+        self,
+        name: str,
+        factory: Callable[..., object],
+        *arguments: object,
+        threads: int = 1,
+        close_s: float = 5.0,
+        answer_s: float | None = None,
     ) -> None:
         """`threads`: calls at once, on an object that must be safe for it; with one it is used in the child's main thread.
-        `close_s`: how long `close` waits for the calls at hand."""
+        `close_s`: how long `close` waits for the calls at hand. `answer_s`: how long a call may take, with those before it; a
+        child that does not keep to it is stuck, and is killed. None: as long as it takes."""
         self._name = name
         self._recipe = (factory, arguments, threads)
         self._close_s = close_s
+        self._answer_s = answer_s
         self._child: _Child | None = None
         self._starting = asyncio.Lock()
         self._closed = False
@@ -59,14 +69,14 @@ class ChildProcess:
         """`function(object, *arguments)` in the child.
 
         Raises what it raises when that is a PortError, PermanentError for anything else, and TemporaryError when the child died
-        meanwhile: then whether it was done is not known.
+        meanwhile, or was killed because it did not answer in time: then whether it was done is not known.
         """
         async with self._starting:
             if self._closed:
                 raise PermanentError(f"the {self._name} process was closed")
             if self._child is None or not self._child.usable:
                 self._child = await _Child.started(self._name, self._recipe)
-        return await self._child.call(function, arguments, options)
+        return await self._child.call(function, arguments, options, self._answer_s)
 
     async def close(self) -> None:
         """End it: it finishes the calls at hand, and is killed when that takes too long. Those who wait get TemporaryError."""
@@ -83,6 +93,8 @@ class _Child:
         self, name: str, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.usable = True
+        self._answered = False
+        """Once at least: its object is there."""
         self._name = name
         self._process = process
         self._writer = writer
@@ -103,13 +115,19 @@ class _Child:
         writer.write(_packed(_pickled(recipe)))
         return cls(name, process, reader, writer)
 
-    async def call(self, function: Callable[..., T], arguments: object, options: object) -> T:
+    async def call(self, function: Callable[..., T], arguments: object, options: object, limit_s: float | None) -> T:
         number = next(self._numbers)
         answer = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
             self._writer.write(_packed((number, _pickled((function, arguments, options)))))
             with contextlib.suppress(ConnectionError):
                 await self._writer.drain()
+            if limit_s is not None:
+                limit_s += 0.0 if self._answered else _START_S
+            done, _ = await asyncio.wait((answer,), timeout=limit_s)
+            if not done:
+                self._process.kill()
+                self._end(TemporaryError(f"the {self._name} process did not answer within {limit_s:g} s, and is started anew"))
             return await answer  # type: ignore[no-any-return]
         finally:
             del self._pending[number]
@@ -141,6 +159,7 @@ class _Child:
             value = pickle.loads(packed)  # noqa: S301 - our own child
         except Exception as error:  # noqa: BLE001 - it is the caller that is told
             failed, value = True, PermanentError(f"the {self._name} process answered what cannot be read: {error}")
+        self._answered = number is not None
         if answer is None:
             self._end(value)
         elif not answer.done():

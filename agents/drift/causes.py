@@ -8,7 +8,8 @@ Lipton et al. 2018), or answers of the same class and score are right less often
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents.drift.distances import homogeneity, total_variation
+from agents.drift.categories import categories
+from agents.drift.distances import homogeneity
 from agents.drift.performance import Performance, perform
 from agents.drift.rules import DriftRules
 from agents.drift.verdicts import Cause, Comparison, compare
@@ -120,8 +121,8 @@ class _Signs:
         if before.kind != "categorical" or now.kind != "categorical":
             moved = any(each.name == "label" and each.drifted for each in self._answers.features)
             return "the labels moved" if moved else None
-        distance = total_variation(before.values, now.values)
-        p = homogeneity(before.values, now.values)
+        found = categories(before, now)
+        distance, p = found.total_variation(), homogeneity(found.reference, found.current)
         if distance < self._rules.min_label_shift or p >= self._rules.significance:
             self.considered.append(f"The shares of the labels moved by {distance:.1%} only.")
             return None

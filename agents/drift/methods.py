@@ -9,15 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
-from agents.drift.distances import (
-    goodness_of_fit,
-    homogeneity,
-    jensen_shannon,
-    kolmogorov_smirnov,
-    stability_index,
-    total_variation,
-    wasserstein,
-)
+from agents.drift.categories import Categories, categories
+from agents.drift.distances import goodness_of_fit, homogeneity, kolmogorov_smirnov, wasserstein
 from agents.drift.rules import DriftRules, Method
 from tools.tables.port import ColumnProfile, Grid, Value
 
@@ -66,26 +59,26 @@ def measure(method: Method, reference: ColumnProfile, current: ColumnProfile, ru
     """Both must have values, and where they have grids, the same."""
     limit = threshold(method, rules)
     words = reference.kind in ("categorical", "boolean")
-    ours, theirs = _with_others(reference), _with_others(current)
+    found = categories(reference, current)
     match method:
         case "wasserstein":
             score = wasserstein(reference, current)
             return Measured(method, score, limit, kolmogorov_smirnov(reference, current)[1], score / limit)
         case "jensen_shannon" | "psi":
-            binned = (
-                (ours, theirs) if reference.grid is None and (words or len(ours) <= _BY_VALUE) else bins(reference, current)
-            )
-            score = jensen_shannon(*binned) if method == "jensen_shannon" else stability_index(*binned)
+            one_by_one = reference.grid is None and (words or len(reference.values) <= _BY_VALUE)
+            binned = found if one_by_one else Categories(*bins(reference, current), folded=False)
+            score = binned.jensen_shannon() if method == "jensen_shannon" else binned.stability_index()
             by_value = words or reference.grid is None
-            p = homogeneity(ours, theirs) if by_value else kolmogorov_smirnov(reference, current)[1]
+            p = homogeneity(found.reference, found.current) if by_value else kolmogorov_smirnov(reference, current)[1]
             return Measured(method, score, limit, p, score / limit)
         case "ks":
             distance, p = kolmogorov_smirnov(reference, current)
             return Measured(method, p, limit, p, distance / rules.min_moved if p <= limit else 0.0)
         case "chi_squared":
-            score = goodness_of_fit(ours, theirs)
-            moved = total_variation(ours, theirs) / rules.min_moved
-            return Measured(method, score, limit, homogeneity(ours, theirs), moved if score < limit else 0.0)
+            score = goodness_of_fit(found.reference, found.current)
+            moved = found.total_variation() / rules.min_moved
+            p = homogeneity(found.reference, found.current)
+            return Measured(method, score, limit, p, moved if score < limit else 0.0)
         case unknown:
             assert_never(unknown)
 
@@ -103,10 +96,6 @@ def bins(reference: ColumnProfile, current: ColumnProfile) -> tuple[dict[Value, 
     number = math.ceil(math.log2(reference.count + current.count) + 1)
     edges = [low + (high - low) * place / number for place in range(number + 1)]
     return _filled(reference, edges), _filled(current, edges)
-
-
-def _with_others(column: ColumnProfile) -> dict[Value, int]:
-    return {**column.values, **({"\0others": column.others} if column.others else {})}
 
 
 def _filled(column: ColumnProfile, edges: list[float]) -> dict[Value, int]:

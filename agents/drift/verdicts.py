@@ -12,6 +12,11 @@ from tools.tables.port import ColumnKind, ColumnProfile
 from tools.values import Frozen
 
 _HARDLY_ANY = 0.02
+_SPIKE = 3.0
+"""Times the share that a bin may have of numbers that are spread as they are: of an exponential distribution, which has a high
+peak, a bin holds no more than its width over the deviation."""
+_BESIDE = 0.25
+"""Of a bin's count is at most in the one beside it, where one value is in it and not the top of a hill."""
 
 Cause = Literal["none", "covariate_drift", "label_shift", "concept_drift", "data_quality", "seasonality", "undetermined"]
 """The inputs alone can show the first two, a fault of the data, or too little; `agents.drift.causes` knows more."""
@@ -156,7 +161,13 @@ def _stuck(reference: ColumnProfile, current: ColumnProfile, rules: DriftRules, 
         if value is None or not math.isclose(total, value * now[place], rel_tol=1e-6):
             return None
     else:
-        value = grid.low + (place - 0.5) * (grid.high - grid.low) / (len(now) - 2)
+        width = (grid.high - grid.low) / (len(now) - 2)
+        # Where all lie close together beside what they were, the bins are too wide to tell one value from many.
+        if now[place] / current.count * (current.deviation or 0.0) < _SPIKE * width:
+            return None
+        if max(now[place - 1], now[place + 1]) > _BESIDE * now[place]:
+            return None
+        value = grid.low + (place - 0.5) * width
     return f"{now[place] / current.count:.1%} are stuck at about {value:.6g}, {before[place] / reference.count:.1%} were"
 
 

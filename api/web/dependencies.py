@@ -39,7 +39,7 @@ _QUESTIONS = 4
 class Local:
     gate: Gate
     """Deliveries of known senders."""
-    questions: Gate = field(default_factory=lambda: Gate(_QUESTIONS, "questions about drift"))
+    questions: Gate = field(default_factory=lambda: Gate(_QUESTIONS, "questions about drift and data"))
     strangers: Strangers = field(default_factory=Strangers)
     metrics: Metrics = field(default_factory=Metrics)
     failures: FailedAttempts = field(default_factory=FailedAttempts)

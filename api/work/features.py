@@ -9,6 +9,7 @@ import structlog
 from agents.policies import FeatureStore as Rules
 from tools.clock import Clock
 from tools.errors import PermanentError, TemporaryError
+from tools.features.port import SKEW
 from tools.offload import ChildProcess
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Materializing:
         try:
             if not self._looked:
                 self._done, self._looked = await self._work.done_until(), True
-            if self._done is not None and self._done >= now - (now - _EPOCH) % rules.every:
+            # One that is ahead of now was told by a clock that was wrong: it would hold up every run until then.
+            if self._done is not None and now - (now - _EPOCH) % rules.every <= self._done <= now + SKEW:
                 self._failed = None
                 return False
             _check((await self._work.run()).views)

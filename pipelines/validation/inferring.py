@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipelines.fitting import fit, plain
 from pipelines.validation.evaluating import holds
 from pipelines.validation.keys import Keys, digests_of, repeated
-from pipelines.validation.types import type_of
+from pipelines.validation.types import newest, type_of
 from tools.errors import PermanentError
 from tools.quality.expressions import parse
 from tools.quality.schema import ColumnType
@@ -68,6 +68,7 @@ def sample(source: Source) -> Sample:
                 for chunk in batch.chunks(found.schema):
                     fitted = fit(chunk, found.schema, finite=True)
                     found.add(fitted.accepted, len(chunk.numbers) + len(chunk.misread))
+                    found.misfit(batch.name, fitted.quarantined)
             except PermanentError as error:
                 raise error if batch.name in str(error) else PermanentError(f"{batch.name}: {error}") from error
         if found is None or not found.seen:
@@ -76,9 +77,8 @@ def sample(source: Source) -> Sample:
 
 
 class _Sampling:
-    nothing = "none of the rows has the types of its columns"
-
     def __init__(self, schema: pa.Schema, folder: Path) -> None:
+        self.nothing = "none of the rows has the types of its columns"
         self.schema = schema
         self._types = {each.name: kind for each in schema if (kind := type_of(each.type)) is not None}
         self._summary = Summary(schema)
@@ -93,7 +93,7 @@ class _Sampling:
         self._orders = dict.fromkeys(itertools.permutations(times, 2), False)
         """Pair -> whether they ever differed."""
         self._newest: dict[str, datetime] = {}
-        self.read = self.seen = 0
+        self.read = self.seen = self._misfits = 0
 
     def add(self, rows: pa.Table, read: int) -> None:
         self.read += read
@@ -111,14 +111,21 @@ class _Sampling:
         for name, kind in self._types.items():
             if kind == "text":
                 self._text(name, rows[name])
-            if kind in ("time", "date") and (newest := pc.max(rows[name]).cast(pa.timestamp("us")).as_py()) is not None:
-                self._newest[name] = max(newest.replace(tzinfo=None), self._newest.get(name, datetime.min))  # noqa: DTZ901
+            if kind in ("time", "date") and (latest := newest(rows[name])) is not None:
+                self._newest[name] = max(latest.replace(tzinfo=None), self._newest.get(name, datetime.min))  # noqa: DTZ901
         for pair in list(self._orders):
             first, second = pair
             if holds(parse(f"`{first}` <= `{second}`"), rows).false_count:
                 del self._orders[pair]
             else:
                 self._orders[pair] |= bool(holds(parse(f"`{first}` = `{second}`"), rows).false_count)
+
+    def misfit(self, batch: str, quarantined: pa.Table) -> None:
+        """The first is told, where there is nothing else."""
+        if not self._misfits and quarantined.num_rows:
+            row, reason = quarantined["_row"][0], quarantined["_reason"][0]
+            self.nothing += f", such as row {row} of {batch}: {reason}"
+        self._misfits += quarantined.num_rows
 
     def sample(self) -> Sample:
         columns = []

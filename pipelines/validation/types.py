@@ -1,6 +1,9 @@
 """A schema's types and those of Arrow."""
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.fitting import plain
 from tools.errors import PermanentError
@@ -31,6 +34,17 @@ def type_of(kind: pa.DataType) -> ColumnType | None:
     if pa.types.is_timestamp(kind):
         return "time"
     return "date" if pa.types.is_date(kind) else None
+
+
+def newest(times: pa.ChunkedArray) -> datetime | None:
+    """The latest of times or dates, in UTC and whole microseconds; None without any, or where a datetime cannot hold it."""
+    latest = pc.max(times)
+    try:
+        # Not safely: digits below a microsecond are no reason to refuse a time.
+        found: datetime | None = pc.cast(latest, pa.timestamp("us"), safe=False).as_py()
+    except (ValueError, OverflowError):  # beyond the year 9999
+        return None
+    return found.replace(tzinfo=UTC) if found is not None else None
 
 
 def wanted(schema: TableSchema, own: pa.Schema, table: pa.Schema | None) -> pa.Schema:

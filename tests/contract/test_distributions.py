@@ -1,6 +1,7 @@
 """How predictions are distributed, as every backend of the prediction store counts it."""
 
 import math
+from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -93,6 +94,21 @@ async def test_categories_are_counted_by_value(store: PredictionStore, loads: Lo
     reference = await store.distributions(model, HOUR, version="1")
     assert (only(reference).values, only(reference).nulls, only(reference).others) == ({"b": 2, "a": 1, "": 1}, 1, 0)
     assert only(await store.distributions(model, HOUR, version="2", like=reference)).values == {"z": 1, "a": 1}
+
+
+async def test_words_that_are_too_many_to_be_kept_are_counted_by_their_hashes_and_compare(
+    store: PredictionStore, loads: Loads, model: str
+) -> None:
+    rng = np.random.default_rng(6)
+    words = [[f"u{each}" for each in rng.integers(0, 40_000, 36_000)] for _ in range(2)]
+    await loads(*filled(model, [*words[0], None]), *filled(model, words[1], version="2"))
+    reference, current = [await store.distributions(model, HOUR, version=version) for version in "12"]
+    found = only(reference)
+    assert (len(found.values), found.nulls) == (20_000, 1)
+    assert found.others == 36_000 - sum(found.values.values()) > 0
+    every = ColumnProfile("x", "categorical", 36_000, values=Counter(words[0]))
+    assert found.buckets == every.by_bucket()
+    assert not compare([(found, only(current))], DriftRules()).features[0].drifted
 
 
 async def test_answers_and_labels_are_counted_too_and_failures_are_neither(

@@ -75,7 +75,12 @@ def test_materialize_list_and_look_up(oppen: Any, tmp_path: Path) -> None:
         dict.fromkeys(names),
     ]
     assert "happened:mean_3h = 2.0" in oppen("lookup", *names, "--entity", '{"key": "a"}', "--at", AT).stdout
-    assert "happened" in oppen("list").stdout
+    piped = oppen("list").stdout
+    assert all(f"{each['name']} (key)" in piped and each["version"] in piped for each in listed)
+    assert piped.count("2026-03-02 02:30") == 2
+    assert "…" not in piped
+    unknown = oppen("lookup", "nothing:x", "--entity", '{"key": "a"}')
+    assert (unknown.exit_code, "nothing:x: there is none" in str(unknown.exception)) == (1, True)
 
 
 def test_a_training_set_from_a_file_to_a_file(oppen: Any, tmp_path: Path) -> None:
@@ -101,13 +106,14 @@ def test_a_training_set_from_a_file_to_a_file(oppen: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("lookup", "nothing:x", "--entity", '{"key": "a"}'), 1, "nothing:x: there is none"),
         (("lookup", "stated", "--entity", "a"), 2, "is no JSON"),
         (("lookup", "stated", "--entity", "[]"), 2, "write an object"),
         (("lookup", "stated", "--entity", "{}", "--at", "yesterday"), 2, "write a time as"),
         (("lookup", "stated", "--entity", "{}", "--at", "2026-03-02T02:30:00"), 2, "needs its zone"),
+        (("materialize", "--until", "2999-01-01T00:00:00Z"), 2, "--until: 2999-01-01T00:00:00Z is ahead of now"),
         (("materialize", "--definitions", "no.such.module"), 1, "is it on PYTHONPATH"),
-        (("training-set", "none.parquet", "--feature", "stated", "--out", "x"), 1, "cannot be read as Parquet"),
+        (("training-set", "none.parquet", "--feature", "stated", "--out", "x"), 2, "none.parquet: there is no such file"),
+        (("training-set", __file__, "--feature", "stated", "--out", "x"), 1, "cannot be read as Parquet"),
         (("training-set", "x", "--feature", "s", "--out", "x", "--known-by", AT), 2, "go together"),
     ],
 )
@@ -122,6 +128,46 @@ def test_what_cannot_be_done_says_why(oppen: Any, arguments: tuple[str, ...], co
 def test_without_a_store_it_is_asked_for(oppen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPPEN_FEATURES")
     assert "OPPEN_FEATURES" in str(oppen("list").exception)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("list",), ("lookup", "stated", "--entity", "{}"), ("training-set", "ROWS", "--feature", "s", "--out", "x")]
+)
+def test_a_store_that_is_not_there_is_told_and_not_made(oppen: Any, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    pq.write_table(pa.table({"key": ["a"]}), tmp_path / "rows.parquet")
+    given = [str(tmp_path / "rows.parquet") if each == "ROWS" else each for each in arguments]
+    result = oppen(*given)
+    assert result.exit_code == 1
+    assert f"there is no feature store at {tmp_path / 'features'}: `oppen features materialize` makes one" in str(
+        result.exception
+    )
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_store_with_an_empty_name_is_none(oppen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPPEN_FEATURES", "")
+    assert "name the feature store with --store or OPPEN_FEATURES" in str(oppen("list").exception)
+    assert not (tmp_path / "registry.db").exists()
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "chdb://"])
+def test_a_lake_that_is_not_there_is_told_and_nothing_is_made_or_moved(oppen: Any, tmp_path: Path, scheme: str) -> None:
+    result = oppen("materialize", "--lake", f"{scheme}{tmp_path / 'nolake'}")
+    assert result.exit_code == 1
+    assert f"there is no lake at {tmp_path / 'nolake'}" in str(result.exception)
+    assert not (tmp_path / "nolake").exists()
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_lake_without_the_table_does_not_move_how_far_it_is_online(oppen: Any, tmp_path: Path) -> None:
+    _json(oppen("materialize", "--until", AT, "--json"))
+    (tmp_path / "other").mkdir()
+    result = oppen("materialize", "--lake", str(tmp_path / "other"), "--json")
+    assert result.exit_code == 1
+    assert all("the lake has no rows in a table 'events'" in each["error"] for each in json.loads(result.stdout)["views"])
+    assert {each["materialized_until"] for each in _json(oppen("list", "--json"))["items"]} == {AT}
+    assert _json(oppen("materialize", "--json"))["ok"]
 
 
 def test_a_view_that_fails_holds_up_no_other(tmp_path: Path) -> None:

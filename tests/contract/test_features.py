@@ -3,6 +3,7 @@
 What is done here instead of in Feast is held against Feast's own on the same rows.
 """
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -39,6 +40,8 @@ FEASTS_OWN = pytest.mark.filterwarnings("ignore:Downcasting object dtype arrays:
 ALL = ("rides:mean", "rides:count", "rides:kind", "rides:open")
 BONN: dict[str, Any] = {"city": "bonn", "zone": 1}
 LATER = START + timedelta(hours=3)
+NOW = START + timedelta(days=1)
+"""Of whoever materializes."""
 
 
 @pytest.fixture(params=BACKENDS)
@@ -71,7 +74,7 @@ def embedded(tmp_path: Path, opened: "Opened") -> "FeastStore":
 def ready(store: "FeastStore", of: View, rows: list[dict[str, Any]], until: datetime = LATER) -> None:
     store.register((of,))
     add(store, of, rows)
-    store.materialize(of, until)
+    store.materialize(of, until, NOW)
     store.publish(of)
 
 
@@ -96,6 +99,21 @@ def test_the_latest_values_are_found_by_their_key(store: "FeastStore") -> None:
     assert found.as_of == {"rides": START + 170 * MINUTE}
     assert koeln.values["rides:open"] is False
     assert (nowhere.values, nowhere.as_of) == (dict.fromkeys(ALL), {})
+
+
+def test_a_lookup_does_not_write_the_environment_of_the_process(
+    embedded: "FeastStore", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did, ten times, which was most of what a lookup took."""
+    ready(embedded, view(), [row(170, mean=1.0)])
+
+    def written(*_: object) -> None:
+        raise AssertionError("a lookup writes the environment")
+
+    with monkeypatch.context() as watched:
+        watched.setattr(type(os.environ), "update", written)
+        found = embedded.lookup([BONN], ["rides:mean"], LATER)[0]
+    assert found.values == {"rides:mean": 1.0}
 
 
 def test_a_missing_value_is_null_and_the_others_are_there(store: "FeastStore") -> None:
@@ -151,7 +169,7 @@ def test_online_and_offline_have_the_same_values(store: "FeastStore") -> None:
         ]
         add(store, of, rows, at=number)
         now = START + 30 * number * MINUTE
-        store.materialize(of, now)
+        store.materialize(of, now, NOW)
         offline = store.training_set(asked(*((key["city"], key["zone"], 30 * number) for key in keys)), ALL).to_pylist()
         online = store.lookup(keys, ALL, now)
         assert [found.values for found in online] == [{name: each[name] for name in ALL} for each in offline]
@@ -160,7 +178,7 @@ def test_online_and_offline_have_the_same_values(store: "FeastStore") -> None:
 def test_a_row_that_comes_late_is_in_the_next_materialization(store: "FeastStore") -> None:
     ready(store, view(), [row(100, mean=1.0), row(100, city="köln", mean=1.0)])
     add(store, view(), [row(90, mean=9.0), row(100, city="köln", mean=2.0), row(95, city="ulm", mean=3.0)], at=5)
-    done = store.materialize(view(), LATER - 30 * MINUTE)
+    done = store.materialize(view(), LATER - 30 * MINUTE, NOW)
     assert (done.keys, done.until) == (3, LATER)  # never back
     found = store.lookup([{"city": city, "zone": 1} for city in ("bonn", "köln", "ulm")], ["rides:mean"], START + 130 * MINUTE)
     assert [each.values["rides:mean"] for each in found] == [1.0, 2.0, 3.0]
@@ -169,9 +187,32 @@ def test_a_row_that_comes_late_is_in_the_next_materialization(store: "FeastStore
 def test_a_row_that_begins_later_is_online_when_its_time_has_come(store: "FeastStore") -> None:
     ready(store, view(), [row(0, mean=1.0), row(50, mean=2.0)], until=START + 10 * MINUTE)
     assert store.lookup([BONN], ["rides:mean"], START + 20 * MINUTE)[0].values["rides:mean"] == 1.0
-    assert store.materialize(view(), START + 60 * MINUTE).keys == 1
+    assert store.materialize(view(), START + 60 * MINUTE, NOW).keys == 1
     assert store.lookup([BONN], ["rides:mean"], START + 60 * MINUTE)[0].values["rides:mean"] == 2.0
-    assert store.materialize(view(), START + 70 * MINUTE).keys == 0
+    assert store.materialize(view(), START + 70 * MINUTE, NOW).keys == 0
+
+
+def test_a_moment_that_is_ahead_of_now_is_refused_and_changes_nothing(embedded: "FeastStore") -> None:
+    ready(embedded, view(), [row(0, mean=1.0), row(50, mean=2.0)], until=START)
+    with pytest.raises(PermanentError, match="until: 2026-03-02T10:00:00Z is ahead of now"):
+        embedded.materialize(view(), START + 60 * MINUTE, START + 10 * MINUTE)
+    assert embedded.states()[0].materialized_until == START
+    assert embedded.lookup([BONN], ["rides:mean"], START + 10 * MINUTE)[0].values == {"rides:mean": 1.0}
+
+
+def test_what_was_materialized_while_a_clock_was_ahead_heals_with_the_next_run(store: "FeastStore") -> None:
+    """Else a key with a row that has not begun would be null until then, while training sets have its value."""
+    ahead = START + timedelta(days=365)
+    ready(store, view(), [row(0, mean=1.0), row(100_000, mean=2.0)], until=START)
+    store.materialize(view(), ahead, ahead)
+    now = START + 10 * MINUTE
+    assert store.lookup([BONN], ["rides:mean"], now)[0].values == {"rides:mean": None}
+    done = store.materialize(view(), now, now)
+    assert (done.keys, done.until) == (1, now)
+    assert store.states()[0].materialized_until == now
+    offline = store.training_set(asked(("bonn", 1, 10)), ["rides:mean"])["rides:mean"].to_pylist()
+    assert [store.lookup([BONN], ["rides:mean"], now)[0].values["rides:mean"]] == offline == [1.0]
+    assert store.materialize(view(), now + MINUTE, now + MINUTE).keys == 0
 
 
 def test_a_name_means_the_current_version_and_any_can_be_named(store: "FeastStore") -> None:
@@ -179,7 +220,7 @@ def test_a_name_means_the_current_version_and_any_can_be_named(store: "FeastStor
     ready(store, old, [row(170, mean=1.0)])
     store.register((new,))
     add(store, new, [row(170, mean=5.0, median=6.0)])
-    store.materialize(new, LATER)
+    store.materialize(new, LATER, NOW)
     assert not store.published(new)
     assert store.lookup([BONN], ["rides:mean"], LATER)[0].values == {"rides:mean": 1.0}
     store.publish(new)
@@ -309,7 +350,7 @@ def test_what_is_materialized_is_what_feast_materializes(tmp_path: Path, opened:
         store.register((view(),))
         add(store, view(), rows)
         store.publish(view())
-    ours.materialize(view(), LATER)
+    ours.materialize(view(), LATER, NOW)
     theirs._feast.materialize(START - MINUTE, LATER, feature_views=[view().id])
     keys = [{"city": city, "zone": zone} for city in ("bonn", "köln", "ulm") for zone in (1, 2, 3)]
     assert ours.lookup(keys, ALL, LATER) == theirs.lookup(keys, ALL, LATER)
@@ -326,7 +367,7 @@ def test_a_redis_that_is_away_is_a_temporary_error_without_its_password(tmp_path
     store.register((view(),))
     add(store, view(), [row(0)])
     with pytest.raises(TemporaryError) as told:
-        store.materialize(view(), LATER)
+        store.materialize(view(), LATER, NOW)
     assert "hidden" not in str(told.value)
     assert "hidden" not in repr(store._place)
 

@@ -210,12 +210,13 @@ def test_rows_of_another_schema_are_refused(database: Database, name: str) -> No
 
 
 def test_a_server_that_is_not_there_or_lets_nobody_in_is_told_without_the_password(clickhouse_url: str) -> None:
-    nowhere = f"clickhouse://oppen:secret@127.0.0.1:{free_port()}/default"
+    nowhere = f"clickhouse://oppen:secret@127.0.0.1:{(port := free_port())}/default"
     with contextlib.closing(open_lake(nowhere)) as lake, pytest.raises(TemporaryError) as away, lake.open("t"):
         pass
     wrong = without_password(clickhouse_url)
     with contextlib.closing(open_lake(wrong, "mistaken")) as lake, pytest.raises(PermanentError) as refused, lake.open("t"):
         pass
+    assert f"the lake is not available: 127.0.0.1:{port} does not answer ([Errno 111] Connection refused)" in str(away.value)
     assert "secret" not in str(away.value)
     assert "mistaken" not in str(refused.value)
 

@@ -1,15 +1,18 @@
 """Tables of raw data over HTTP: what came, and whether it gets worse; from a twin and from a real lake."""
 
-from contextlib import closing
+import threading
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 
+from api.problems import Overloaded
 from api.store.database import Database
 from pipelines.ingest import ingest
 from pipelines.validate import Validation
 from tests.e2e.bodies import refused
 from tests.e2e.running import Platform, running
 from tests.twins.clock import SteppedClock
+from tests.twins.columns_read import watching
 from tests.unit.agents.tables import Table
 from tools.lake.parquet import ParquetLake
 from tools.quality.lakes import LakeHistories
@@ -32,6 +35,25 @@ async def test_a_table_that_gets_worse_is_told_with_its_respect(platform: Platfo
     assert [(each["respect"], each["column"]) for each in answer["degradations"]] == [("level", "far")]
     assert (answer["compared_with"], len(answer["batches"])) == (12, 3)
     assert answer["batches"][0]["key"] == "13"
+
+
+async def test_many_columns_are_judged_beside_the_event_loop(platform: Platform) -> None:
+    platform.datasets.of["trips"], columns = watching(Table().come(12).batches)
+    assert (await platform.viewer.get("/v1/datasets")).status_code == 200
+    judging = {name for each in columns for name in each.threads}
+    assert judging
+    assert threading.current_thread().name not in judging
+
+
+async def test_too_many_questions_at_once_are_put_off(platform: Platform) -> None:
+    with ExitStack() as taken:
+        while True:
+            try:
+                taken.enter_context(platform.app.state.local.questions)
+            except Overloaded:
+                break
+        refused(await platform.viewer.get("/v1/datasets"), 503, "overloaded")
+        refused(await platform.viewer.get("/v1/datasets/trips/quality"), 503, "overloaded")
 
 
 async def test_what_is_not_there_is_told(platform: Platform, database: Database) -> None:

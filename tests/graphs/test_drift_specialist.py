@@ -10,7 +10,7 @@ import pytest
 from agents.actions import NoAction, Notify, QuarantineData, Retrain, Rollback
 from agents.alerts import Alert
 from agents.evidence import Cause
-from agents.policies import Mode
+from agents.policies import Mode, ModelPolicy
 from agents.routing import HandOver, Specialist, route
 from graphs.state import Outcome
 from graphs.supervisor import pass_on
@@ -97,6 +97,14 @@ async def test_inputs_that_moved_and_cost_accuracy_ask_for_training() -> None:
     assert proposal.action.expected_gain is not None
     assert proposal.action.expected_gain >= case.platform.policies.drift.min_gain
     assert {each.id for each in proposal.finding.evidence} >= {"accuracy.current", "accuracy.estimate"}
+
+
+async def test_a_model_says_itself_how_much_accuracy_is_worth_a_training() -> None:
+    case = await drifted("covariate_drift", seed=8)
+    own = ModelPolicy(drift=case.platform.policies.drift.model_copy(update={"min_gain": 0.5}))
+    case.platform.policies = case.platform.policies.model_copy(update={"models": {MODEL: own}})
+    proposal = (await case.run())["proposal"]
+    assert isinstance(proposal.action, NoAction)
 
 
 async def test_without_labels_training_is_asked_for_because_harm_would_go_unseen() -> None:

@@ -17,7 +17,11 @@ class Lake:
 
     def ingest(self, source: Path | str | Source, reading: Reading | None = None, **how: Any) -> Ingested:
         """`clock`: the source's as well."""
-        opened = source if isinstance(source, Source) else open_source(str(source), reading or Reading(1_000), how.get("clock"))
+        opened = (
+            source
+            if isinstance(source, Source)
+            else open_source(str(source), reading or Reading(1_000), how.get("clock"), without=self.folder)
+        )
         with self.lake.open("t") as table:
             return ingest(opened, table, **how)
 

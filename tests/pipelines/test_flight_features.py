@@ -20,6 +20,7 @@ from tests.twins.clock import SteppedClock
 from tools.features.columns import TIME
 from tools.features.joining import as_of, taken
 from tools.features.offline import OfflineTables
+from tools.features.port import EVENT_TIME
 from tools.lake.parquet import ParquetLake
 
 _HOUR = timedelta(hours=1)
@@ -103,5 +104,8 @@ def test_the_raw_data_is_written_for_who_wants_to_try(tmp_path: Path, capsys: py
         main(["export", "--to", str(tmp_path / "raw"), "--json"])
     assert ended.value.code == 0
     files = json.loads(capsys.readouterr().out)["files"]
-    assert len(files) == 13
-    assert sum(pq.read_metadata(each).num_rows for each in files) == 327_346 + 26_115
+    assert len(files) == 14
+    assert sum(pq.read_metadata(each).num_rows for each in files) == 327_346 + 26_115 + 327_346
+    rows = pq.read_schema(tmp_path / "raw" / "rows.parquet")
+    assert {EVENT_TIME, "label_time", "late", *(name for view in VIEWS for name in view.entities)} <= {*rows.names}
+    assert {rows.field(name).type.tz for name in (EVENT_TIME, "label_time")} == {"UTC"}

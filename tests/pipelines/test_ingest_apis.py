@@ -93,6 +93,12 @@ def test_an_answer_without_pages_is_one_batch_by_its_content(api: ApiServer, lak
     assert lake.ingest(source(api, "/plain")).rows_written == 1
 
 
+def test_times_of_items_have_their_zone(api: ApiServer, lake: Lake) -> None:
+    api.items = [{"id": 1, "at": "2026-11-01T00:00:59Z"}, {"id": 2, "at": "2026-11-01T02:00:59.5+02:00"}]
+    assert lake.ingest(source(api)).rows_written == 2
+    assert [row["at"].isoformat() for row in lake.rows()] == ["2026-11-01T00:00:59+00:00", "2026-11-01T00:00:59.500000+00:00"]
+
+
 def test_items_that_do_not_fit_are_quarantined_with_the_reason(api: ApiServer, lake: Lake) -> None:
     api.items = [{"id": 1}, "no object", {"id": "two"}, {"id": 3}]
     found = lake.ingest(source(api))
@@ -182,6 +188,25 @@ def test_a_secret_is_sent_and_is_nowhere_else(
         lake.ingest(f"{api.url}/next?api_key=s3cr3t-plain", Reading(http=http))
     for text in (lake.text(), str(found), *said, str(failed.value), str(garbled.value), caplog.text):
         assert "s3cr3t" not in text
+
+
+def test_apis_that_differ_in_what_is_called_like_a_secret_are_two(api: ApiServer, lake: Lake) -> None:
+    http = Reading(http=HttpReading(paging="link"))
+    names = set()
+    for place in ("eu-7f3", "us-9c1"):
+        found = lake.ingest(f"{api.url}/link?partition_key={place}", http)
+        assert found.rows_written == 5
+        names.add(found.source)
+    assert len(names) == 2
+    assert all(place not in text for place in ("eu-7f3", "us-9c1") for text in (*names, lake.text()))
+    assert any("partition_key=eu-7f3" in each for each in api.asked)
+    assert lake.ingest(f"{api.url}/link?partition_key=eu-7f3", http).rows_written == 0
+
+
+@pytest.mark.parametrize("name", ["key", "api_key", "apikey", "X-Api-Key", "access_token", "token", "sig", "password"])
+def test_another_value_of_what_proves_who_asks_is_no_other_api(name: str) -> None:
+    one, two = (open_source(f"http://h/x?{name}={value}", Reading()).name for value in ("a7f3", "b9c1"))
+    assert one == two == "http:http://h/x"
 
 
 @pytest.mark.parametrize(

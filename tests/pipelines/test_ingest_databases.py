@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from tools.errors import PermanentError, TemporaryError
 from tools.sources import watermarks
 from tools.sources.opening import open_source
 from tools.sources.reading import Reading, SqlReading
+from tools.sources.rising import Whole
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -83,6 +85,7 @@ def ids(lake: Lake) -> list[int]:
 
 
 CLOCK = SteppedClock(NOW)
+TABLE = Reading(sql=SqlReading(table="orders"))
 
 
 def test_a_table_is_stored_with_its_types_and_later_only_what_is_new(shop: Shop, lake: Lake) -> None:
@@ -225,13 +228,70 @@ def test_a_query_may_be_incremental_and_cannot_write(shop: Shop, lake: Lake) -> 
         lake.ingest(shop.url, Reading(sql=SqlReading(query="DELETE FROM orders RETURNING id")), clock=CLOCK)
 
 
+def test_a_query_may_end_in_a_comment(tmp_path: Path, lake: Lake) -> None:
+    url = sqlite(tmp_path / "a.db", "CREATE TABLE orders (id INTEGER)", "INSERT INTO orders VALUES (1), (2)")
+    assert lake.ingest(url, Reading(sql=SqlReading(query="SELECT id FROM orders -- all of them"))).rows_written == 2
+
+
 def test_a_table_without_a_watermark_is_one_batch_by_its_content(shop: Shop, lake: Lake) -> None:
     reading = Reading(sql=SqlReading(table="orders"))
     shop.add((1, None), (2, None))
     assert lake.ingest(shop.url, reading).rows_written == 2
-    assert lake.ingest(shop.url, reading).skipped == 1
+    again = lake.ingest(shop.url, reading)
+    assert (again.skipped, again.warnings) == (1, ())
     shop.add((3, None))
-    assert lake.ingest(shop.url, reading).rows_written == 3
+    changed = lake.ingest(shop.url, reading)
+    assert changed.rows_written == 3
+    ((warning),) = changed.warnings
+    assert "was read whole before, and has changed" in warning
+    assert "name a --watermark" in warning
+    assert lake.ingest(shop.url, reading).warnings == ()
+
+
+def sqlite(path: Path, *statements: str) -> str:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for each in statements:
+            connection.execute(each)
+    return f"sqlite:///{path}"
+
+
+def test_a_table_that_could_not_be_stored_is_tried_once_a_run_and_never_taken_for_stored(tmp_path: Path, lake: Lake) -> None:
+    lake.ingest(sqlite(tmp_path / "a.db", "CREATE TABLE orders (a INTEGER)", "INSERT INTO orders VALUES (1)"), TABLE)
+    numbers = "WITH RECURSIVE n(b) AS (SELECT 1 UNION ALL SELECT b + 1 FROM n WHERE b < 40000) SELECT b FROM n"
+    url = sqlite(tmp_path / "b.db", f"CREATE TABLE orders AS {numbers}")
+    for _ in range(2):
+        found = lake.ingest(url, TABLE)
+        assert (found.batches, found.skipped, len(found.faulty)) == (0, 0, 1)
+        assert "column 'a' is missing" in found.faulty[0].reason
+    other = Lake(tmp_path / "other")
+    assert other.ingest(url, TABLE).rows_written == 40_000
+
+
+def test_a_table_whose_columns_no_table_can_have_is_one_fault(tmp_path: Path, lake: Lake) -> None:
+    found = lake.ingest(sqlite(tmp_path / "a.db", "CREATE TABLE orders (_row INTEGER)", "INSERT INTO orders VALUES (1)"), TABLE)
+    ((fault),) = found.faulty
+    assert "'_row': this name is the store's own" in fault.reason
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_is_left_of_a_reading_that_broke_off_is_not_taken_for_the_whole(parts: int) -> None:
+    def rows() -> Iterator[list[tuple[int]]]:
+        for number in range(parts):
+            yield [(number,)]
+        raise TemporaryError("the database is away")
+
+    def all_of_it() -> None:
+        taken = 0
+        while found := whole.take(taken):
+            taken += len(found)
+
+    whole = Whole(rows())
+    with pytest.raises(TemporaryError):
+        all_of_it()
+    with pytest.raises(PermanentError, match="broke off"):
+        whole.take(0)
+    with pytest.raises(PermanentError, match="not read to its end"):
+        whole.done()
 
 
 @pytest.mark.parametrize(

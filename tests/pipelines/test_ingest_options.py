@@ -13,6 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from api.cli_data import data
+from api.terminal import WrongUse
+from pipelines.__main__ import main
 from pipelines.options import takes_reading
 from tools.sources.reading import HttpReading, Reading, S3Reading, SqlReading
 
@@ -80,3 +83,26 @@ def test_what_cannot_be_done_ends_with_1_and_the_reason(program: list[str], tmp_
     assert "sql:postgresql://127.0.0.1:1/shop#orders" in done.stderr
     assert "p4ssw0rd" not in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "told"),
+    [
+        ("sqlite:///x.db", [], "--from"),
+        ("sqlite:///x.db", ["--from", "orders", "--lag", "5m"], "watermark"),
+        ("https://127.0.0.1:1/", ["--paging", "backwards"], "is no way of paging"),
+        ("https://127.0.0.1:1/", ["--header", "nothing"], "'Name: value'"),
+        ("simulated://shop?row=7", [], "simulated://shop: row"),
+        ("simulated://shop", ["--from", "orders"], "does not go with"),
+        ("gopher://x", [], "is no source"),
+    ],
+)
+def test_what_is_said_wrongly_of_a_source_is_wrong_use_of_either_command(
+    source: str, options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ingest", source, *options, "--to", str(tmp_path / "lake")]
+    with pytest.raises(WrongUse, match=told):
+        CliRunner().invoke(data, [*arguments, "--lineage", "off"], catch_exceptions=False)
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "lake").exists()

@@ -168,6 +168,8 @@ def test_a_table_of_which_nothing_was_read_is_no_input(writer: FileLineage) -> N
         ("https://ada:x@api.example/rows?token=x&page=1", "https://api.example", "rows"),
         ("postgresql+psycopg://ada:x@db:5432/shop", "postgres://db:5432", "shop.trips"),
         ("sqlite:////data/shop.db", "file", "/data/shop.db.trips"),
+        ("sqlite:////data/shop.db?timeout=3", "file", "/data/shop.db.trips"),
+        ("sqlite:///shop.db", "file", f"{Path.cwd()}/shop.db.trips"),
         ("stream://flights", "stream://flights", "trips"),
     ],
 )
@@ -184,7 +186,7 @@ def test_lineage_of_jobs_is_beside_an_embedded_mlflow_and_else_in_the_home() -> 
 
 def test_the_commands_tell_and_show_without_a_server(tmp_path: Path) -> None:
     (tmp_path / "trips.csv").write_text("far\n1\n2\n")
-    environment = {**os.environ, "OPPEN_HOME": str(tmp_path / "home"), "OPPEN_LINEAGE": ""}
+    environment = {**os.environ, "OPPEN_HOME": str(tmp_path / "home"), "OPPEN_LINEAGE": "", "OPPEN_LAKE": "mine"}
 
     def oppen(*arguments: str, code: int = 0) -> str:
         command = [sys.executable, "-m", "api.cli", *arguments]
@@ -203,6 +205,9 @@ def test_the_commands_tell_and_show_without_a_server(tmp_path: Path) -> None:
     assert "(2 rows, 0 quarantined)" in shown
     assert f"<- dataset:file/{tmp_path}/trips.csv" in shown
     assert "nothing was told of" in oppen("lineage", "show", "model:x/1", code=1)
+    oppen("data", "ingest", "trips.csv", "--to", "mine", "--table", "fares")
+    unknown = oppen("lineage", "show", "dataset:mine/fares", code=1)
+    assert "nothing was told of dataset:mine/fares; there is dataset:lake/fares" in unknown
     oppen("data", "ingest", "trips.csv", "--to", "other", "--lineage", "off")
     assert not (tmp_path / "other" / "_lineage.jsonl").exists()
     assert "is no place for lineage" in oppen("data", "ingest", "trips.csv", "--to", "other", "--lineage", "kafka://b", code=1)

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def test_rows_that_do_not_keep_it_are_apart_with_row_column_value_and_rule(tmp_p
         ("far", "maximum"): 1,
         ("kind", "allowed"): 1,
         ("id", "not null"): 1,
-        ("", "fits its types"): 2,
+        ("far", "type"): 1,
+        ("far", "finite"): 1,
     }
 
 
@@ -384,8 +385,47 @@ def test_the_command_tells_the_history_of_a_table(tmp_path: Path, lake: Lake) ->
     assert "there is no such table" in str(command("quality", "none", "--lake", str(lake.folder)).exception)
 
 
+@pytest.mark.parametrize("written", ["2026-11-01T00:00:59Z", "2026-11-01T02:00:59.5+02:00"])
+def test_times_of_json_are_inferred_and_fit(written: str, tmp_path: Path, lake: Lake) -> None:
+    path = text(tmp_path / "a.jsonl", json.dumps({"at": written}))
+    assert "type: time" in command("infer", str(path)).stdout
+    found, _ = lake.ingest(path, "table: t\ncolumns: [{name: at, type: time}]\n")
+    assert (found.ok, found.rows_written) == (True, 1)
+
+
+def test_where_no_row_has_the_types_of_the_first_one_that_does_not_is_told(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", "x,y", "inf,1", "-inf,2")
+    from pipelines.validation.inferring import sample
+
+    with pytest.raises(PermanentError, match=r"such as row 1 of .*a\.csv: x: inf is not finite"):
+        sample(open_source(str(path), Reading()))
+
+
 def test_what_cannot_be_inferred_from_is_told(tmp_path: Path) -> None:
     from pipelines.validation.inferring import sample
 
     with pytest.raises(PermanentError, match="no rows to learn from"):
         sample(open_source(str(text(tmp_path / "a.csv", "x")), Reading()))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1_767_268_800_123_456_789, None], pa.timestamp("ns")),
+        pa.array([1_767_268_800_123_456_789, None], pa.timestamp("ns", "UTC")),
+        pa.array([datetime(2026, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+    ],
+)
+def test_freshness_is_asked_of_times_of_any_unit(values: pa.Array, tmp_path: Path, lake: Lake) -> None:
+    pq.write_table(pa.table({"at": values}), tmp_path / "a.parquet")
+    _, (outcome,) = lake.ingest(tmp_path / "a.parquet", CLOCKED.replace("STALE", "note"))
+    assert outcome.statistics.newest is not None
+    assert f"{outcome.statistics.newest:%Y-%m-%d}" == "2026-01-01"
+
+
+def test_freshness_is_asked_of_dates_too(tmp_path: Path, lake: Lake) -> None:
+    days = pa.array([date(2026, 1, 1), date(9999, 12, 31)])
+    pq.write_table(pa.table({"at": days}), tmp_path / "a.parquet")
+    _, (outcome,) = lake.ingest(tmp_path / "a.parquet", CLOCKED.replace("STALE", "note").replace("type: time", "type: date"))
+    assert outcome.statistics.newest is not None
+    assert f"{outcome.statistics.newest:%Y-%m-%d}" == "2026-01-01"

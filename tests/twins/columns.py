@@ -16,7 +16,9 @@ def column(name: str, kind: FeatureKind, values: Sequence[Any], like: ColumnProf
     counted = Counter(filled)
     if kind == "categorical":
         frequent = dict(sorted(counted.items(), key=lambda each: (-each[1], each[0].encode()))[:MOST_VALUES])
-        return ColumnProfile(**size, kind=kind, values=frequent, others=len(filled) - sum(frequent.values()))
+        others = len(filled) - sum(frequent.values())
+        buckets = ColumnProfile(**size, kind=kind, values=counted).by_bucket() if others else ()
+        return ColumnProfile(**size, kind=kind, values=frequent, others=others, buckets=buckets)
     near = [x for x in filled if abs(x) < FAR]
     if like is not None and like.kind != "categorical" and (like.grid is not None or like.values):
         ends = (like.grid.low, like.grid.high) if like.grid is not None else None

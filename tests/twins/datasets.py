@@ -1,5 +1,7 @@
 """A lake's histories in memory."""
 
+from collections import Counter
+
 from tools.errors import TemporaryError
 from tools.quality.history import PastBatch
 
@@ -10,6 +12,9 @@ class TwinHistories:
     def __init__(self) -> None:
         self.of: dict[str, list[PastBatch]] = {}
         self.away = False
+        self.too_slow: set[str] = set()
+        """Tables that cannot be read within the time that a statement may take."""
+        self.asked: Counter[str] = Counter()
 
     async def tables(self) -> tuple[str, ...]:
         self._there()
@@ -17,6 +22,9 @@ class TwinHistories:
 
     async def batches(self, table: str, latest: int) -> tuple[PastBatch, ...]:
         self._there()
+        self.asked[table] += 1
+        if table in self.too_slow:
+            raise TemporaryError("the statement took too long")
         return tuple(self.of.get(table, ())[-latest:])
 
     def _there(self) -> None:

@@ -45,6 +45,10 @@ class TwinPredictions:
         self._kinds: defaultdict[str, dict[str, FeatureKind]] = defaultdict(dict)
         self._segments: set[str] = set()
         self._down = False
+        self.too_slow: set[str] = set()
+        """Models whose distributions take longer than the store lets a statement take."""
+        self.asked: Counter[str] = Counter()
+        """How often the distributions of each model were asked for."""
 
     # What a test does to it from outside.
 
@@ -151,6 +155,9 @@ class TwinPredictions:
         like: Distributions | None = None,
         without: Sequence[LeftOut] = (),
     ) -> Distributions:
+        self.asked[model] += 1
+        if model in self.too_slow:
+            raise TemporaryError("the statement took too long (159)")
         rows = _without(self._rows(model, window, version), [each for each in without if not each.features])
         if label is not None:
             rows = [row for row, came in self._labelled(model, rows) if came.label == label]

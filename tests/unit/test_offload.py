@@ -112,6 +112,19 @@ async def test_with_threads_calls_go_on_beside_each_other(tmp_path: Path) -> Non
     await child.close()
 
 
+async def test_a_child_that_does_not_answer_in_time_is_killed_and_the_next_call_gets_a_fresh_one(tmp_path: Path) -> None:
+    child = ChildProcess("stuck", Counter, answer_s=0.2)
+    first = await child.call(offloaded.pid)
+    waiting = asyncio.create_task(child.call(offloaded.wait_for, tmp_path / "never"))
+    await asyncio.sleep(0)
+    behind = asyncio.create_task(child.call(Counter.add, 1))
+    for each in (waiting, behind):
+        with pytest.raises(TemporaryError, match=r"did not answer within 0\.2 s"):
+            await each
+    assert await child.call(offloaded.pid) != first
+    await child.close()
+
+
 async def test_an_interrupt_is_left_to_the_parent(child: ChildProcess) -> None:
     assert await child.call(offloaded.interrupt) == "still here"
 

@@ -1,5 +1,6 @@
 """Tables of the lake are looked at once a window, and what gets worse enters as any alert does."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from api.store.database import Database
 from api.work.datasets import DatasetWatch
 from api.work.intake import Intake
 from tests.twins.clock import SteppedClock
+from tests.twins.columns_read import watching
 from tests.twins.datasets import TwinHistories
 from tests.unit.agents.tables import Table
 from tools.errors import TemporaryError
@@ -87,6 +89,14 @@ async def test_batches_that_get_worse_open_an_incident_of_the_table_and_good_one
     assert [(name, status) for name, status, _ in await watched.alerts()] == [("DatasetQuality", "resolved")]
 
 
+async def test_tables_are_judged_beside_the_event_loop(watched: Watched) -> None:
+    watched.histories.of["trips"], columns = watching(watched.histories.of["trips"])
+    assert await watched.later() == 1
+    judging = {name for each in columns for name in each.threads}
+    assert judging
+    assert threading.current_thread().name not in judging
+
+
 async def test_one_bad_batch_that_is_looked_at_often_stays_one_bad_batch(watched: Watched) -> None:
     watched.table.come(1, nulls=0.3)
     watched.told()
@@ -121,6 +131,21 @@ async def test_a_lake_that_is_away_is_no_news(watched: Watched) -> None:
     watched.histories.away = False
     assert await watched.watch.once() == 1
     assert await watched.alerts() == []
+
+
+async def test_a_table_that_cannot_be_read_in_time_keeps_no_other_waiting_and_is_asked_less_often(watched: Watched) -> None:
+    watched.histories.of["lines"] = watched.histories.of["trips"]
+    watched.histories.too_slow = {"lines"}
+    await watched.later()
+    watched.clock.pass_(HOUR)
+    for _ in range(40):
+        with pytest.raises(TemporaryError, match="lines"):
+            await watched.watch.once()
+        watched.clock.pass_(timedelta(seconds=30))
+    assert await watched.standing("dataset_quality") == (False, -2)
+    assert watched.histories.asked["lines"] <= 5, "in twenty minutes"
+    watched.histories.too_slow.clear()
+    assert await watched.later(timedelta(minutes=16)) == 1
 
 
 async def test_policy_says_what_a_table_is_watched_for(database: Database) -> None:

@@ -47,6 +47,13 @@ def _materializing(work: TwinWork, clock: SteppedClock) -> Materializing:
     return Materializing(work, Rules, clock)
 
 
+async def test_a_last_run_that_is_ahead_of_now_holds_up_none(clock: SteppedClock) -> None:
+    work = TwinWork(clock, until=clock.now() + timedelta(days=365))
+    materializing = _materializing(work, clock)
+    assert await materializing.once()
+    assert not await materializing.once()
+
+
 async def test_the_first_time_and_then_once_for_each_hour_that_begins(clock: SteppedClock) -> None:
     work = TwinWork(clock)
     materializing = _materializing(work, clock)

@@ -1,10 +1,12 @@
 """Monitors look at every model once a window, and what they raise enters as any alert does."""
 
+import threading
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from agents.drift.rules import DriftRules
 from agents.policies import Drift, ModelPolicy, Monitors, Policies
 from api.store import incidents, monitors
 from api.store.alerts import page as alerts_page
@@ -104,6 +106,73 @@ async def test_drift_is_raised_after_its_windows_in_a_row_and_opens_an_incident(
     assert await watched.incidents() == ["model:loans"]
 
 
+def _far_off(world: World) -> None:
+    """An input is four standard deviations off where the world is hit."""
+    world.change = lambda columns: {**columns, "number0": columns["number0"] + 4.0}
+
+
+async def _hours(watched: Watched, count: int, *, hit: bool) -> list[tuple[bool | None, int]]:
+    """Where drift stands after each."""
+    found = []
+    for _ in range(count):
+        watched.traffic(hit=hit, time=HOUR, rows=100)
+        await watched.watch.once()
+        found.append(await watched.standing("drift"))
+    return found
+
+
+@pytest.mark.parametrize("trained", [False, True])
+async def test_one_odd_hour_raises_nothing_however_many_windows_have_it(watched: Watched, trained: bool) -> None:
+    watched.policies = Policies(drift=Drift(seasons=0))
+    _far_off(watched.world)
+    before = Window(start=watched.clock.now() - 28 * DAY, end=watched.clock.now())
+    if trained:
+        learnt = await watched.predictions.distributions("loans", before)
+        version = watched.registry.publish("loans", files={stored.FILE: stored.written(learnt).encode()})
+        await watched.registry.set_alias("loans", Alias.CHAMPION, version, expected=None, key="k", actor="ada", reason="new")
+    found = await _hours(watched, 1, hit=True) + await _hours(watched, 5, hit=False)
+    assert found == [(None, 0)] * 6, "the hour moves the whole window, and is no news"
+    assert not trained or await watched.standing("skew") == (None, 0)
+    assert await watched.alerts() == []
+
+
+class SeenRules(DriftRules):
+    """They know in which threads they were looked up."""
+
+    threads: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "min_rows":
+            SeenRules.threads.add(threading.current_thread().name)
+        return super().__getattribute__(name)
+
+
+async def test_windows_are_explained_beside_the_event_loop(watched: Watched) -> None:
+    watched.policies = Policies(drift=Drift(seasons=0, rules=SeenRules()), monitors=Monitors(enabled=("drift", "skew")))
+    SeenRules.threads.clear()
+    watched.traffic(hit=False)
+    assert await watched.watch.once() == 1
+    assert SeenRules.threads
+    assert threading.current_thread().name not in SeenRules.threads
+
+
+@pytest.mark.parametrize("seasons", [0, 3])
+async def test_drift_that_lasts_is_raised_within_hours(watched: Watched, seasons: int) -> None:
+    watched.policies = Policies(drift=Drift(seasons=seasons))
+    _far_off(watched.world)
+    found = await _hours(watched, 5, hit=True)
+    assert found[2:] == [(True, 1), (True, 2), (True, 3)]
+    assert await watched.alerts() == [("drift", "firing")]
+
+
+async def test_drift_too_weak_for_an_hour_is_told_by_longer_stretches(watched: Watched) -> None:
+    watched.policies = Policies(drift=Drift(seasons=0))
+    watched.world.change = lambda columns: {**columns, "number0": columns["number0"] + 0.3}
+    watched.traffic(hit=True, rows=2_400)
+    await _hours(watched, 3, hit=True)
+    assert await watched.alerts() == [("drift", "firing")]
+
+
 async def test_windows_that_were_missed_are_one_look(watched: Watched) -> None:
     watched.traffic(hit=True)
     assert await watched.watch.once() == 1
@@ -140,6 +209,45 @@ async def test_a_store_that_is_away_is_no_news(watched: Watched) -> None:
         await watched.watch.once()
     watched.predictions.come_back()
     assert await watched.watch.once() == 1
+
+
+async def _with_another(watched: Watched, *, too_slow: bool) -> None:
+    """`airfares`, which comes before `loans`: an hour of both."""
+    other = World(5, "none")
+    other.model = "airfares"
+    now = watched.clock.now()
+    watched.predictions.add(other.draw(Window(start=now - 28 * DAY, end=now + HOUR), 2_800, 0.0, hit=False))
+    watched.predictions.too_slow = {"airfares"} if too_slow else set()
+    watched.traffic(hit=False, time=HOUR, rows=50)
+
+
+async def test_a_model_that_the_store_cannot_count_in_time_keeps_no_other_waiting(watched: Watched) -> None:
+    await _with_another(watched, too_slow=True)
+    await watched.watch.once()
+    watched.traffic(hit=False, time=HOUR, rows=50)
+    with pytest.raises(TemporaryError, match="airfares"):
+        await watched.watch.once()
+    assert (await watched.standing("drift"))[0] is False
+    async with watched.database.read() as session:
+        slow = await monitors.of_subject(session, "model:airfares")
+    assert slow["freshness"].checked_at is not None, "what is counted otherwise is looked at"
+    assert slow["drift"].checked_at is None
+
+
+async def test_a_question_that_took_too_long_is_asked_less_and_less_often(watched: Watched) -> None:
+    await _with_another(watched, too_slow=True)
+    await watched.watch.once()
+    watched.traffic(hit=False, time=HOUR, rows=50)
+    for _ in range(40):
+        with pytest.raises(TemporaryError, match="airfares"):
+            await watched.watch.once()
+        watched.clock.pass_(timedelta(seconds=30))
+    assert watched.predictions.asked["airfares"] <= 5, "in twenty minutes"
+    watched.predictions.too_slow.clear()
+    watched.clock.pass_(timedelta(minutes=16))
+    assert await watched.watch.once() == 1
+    async with watched.database.read() as session:
+        assert (await monitors.of_subject(session, "model:airfares"))["drift"].checked_at is not None
 
 
 async def test_traffic_that_stops_is_raised_and_taken_back_when_it_comes_again(watched: Watched) -> None:

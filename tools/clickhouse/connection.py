@@ -18,6 +18,7 @@ SERVERS = frozenset({"clickhouse", "clickhouses", "http", "https"})
 _PASSING = frozenset({3, 159, 160, 164, 202, 203, 209, 210, 241, 242, 243, 252, 279, 319, 394, 439, 999})
 """Codes of ClickHouse that may be gone at the next try: time, memory, connections, parts, disk, replicas, cancelled queries."""
 _UNKNOWN_TABLE = 60
+_SHOWN_CHARACTERS = 300
 
 
 class NoTable(PermanentError):
@@ -137,8 +138,23 @@ def without_password(url: str) -> str:
 
 
 def _passing(name: str, error: Exception) -> TemporaryError:
-    return TemporaryError(f"{name} is not available: {_first_line(error)}", retry_after=timedelta(seconds=1))
+    said = _unanswered(error) or _first_line(error)
+    return TemporaryError(f"{name} is not available: {said}", retry_after=timedelta(seconds=1))
+
+
+def _unanswered(error: BaseException | None) -> str | None:
+    """Which server does not answer; None where it did, or is none."""
+    from urllib3.exceptions import MaxRetryError
+
+    while error is not None and not isinstance(error, MaxRetryError):
+        error = error.__cause__
+    if error is None:
+        return None
+    why = str(error.reason or error).rpartition(": ")[2]
+    host, port = getattr(error.pool, "host", "the server"), getattr(error.pool, "port", None)
+    return f"{host}:{port} does not answer ({why}): is it running, and are host and port right?"
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS].rpartition(' ')[0]} …"

@@ -33,6 +33,11 @@ class Place:
         return self.folder / "offline"
 
     @property
+    def registry_file(self) -> Path:
+        """Unless the registry is elsewhere."""
+        return self.folder / "registry.db"
+
+    @property
     def online_digest(self) -> str:
         """Tells this online store from others; without its password, which may change."""
         parts = urlsplit(self.online)
@@ -51,7 +56,7 @@ def config(place: Place) -> Any:
     library.load()
     from feast.repo_config import RegistryConfig, RepoConfig
 
-    registry: dict[str, Any] = {"registry_type": "file", "path": str(place.folder / "registry.db")}
+    registry: dict[str, Any] = {"registry_type": "file", "path": str(place.registry_file)}
     if place.registry:
         # Feast speaks to PostgreSQL by psycopg 3, and wants that said.
         url = place.registry.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -28,6 +28,7 @@ from tools.features.port import (
     EVENT_TIME,
     EVENT_US,
     MAX_KEYS,
+    SKEW,
     Found,
     Key,
     Kind,
@@ -37,8 +38,9 @@ from tools.features.port import (
     Value,
     View,
     ViewState,
+    refuse_ahead,
 )
-from tools.features.progress import Progress
+from tools.features.progress import Mark, Progress
 
 _VIEW, _CURRENT = "oppen.view", "oppen.current"
 """Tags of a view in the registry: what it is, and whether its name alone means it."""
@@ -47,8 +49,6 @@ _REMEMBER_S = 30.0
 _WRITE_ROWS = 5_000
 """Go online in one transaction: readers of SQLite wait for it no longer than a few tenths of a second."""
 _READ_ROWS = 500_000
-_SKEW = timedelta(seconds=5)
-"""What the clocks of two machines may differ by: a row that begins later than that has not begun."""
 _FIELDS: Mapping[Kind, str] = {
     "text": "string_val",
     "integer": "int64_val",
@@ -96,6 +96,7 @@ class FeastStore:
         self._place = place
         self._views: dict[str, _Known] = {}
         self._plans: dict[tuple[str, ...], tuple[_Asked, ...]] = {}
+        self._orders: dict[tuple[str, ...], list[str]] = {}
         self._looked = float("-inf")
 
     @property
@@ -126,7 +127,7 @@ class FeastStore:
             view = asked.known.view
             for place, row in enumerate(rows):
                 moment = _moment(row.get(EVENT_US))
-                if moment is None or moment > now + _SKEW or now - moment > view.ttl:
+                if moment is None or moment > now + SKEW or now - moment > view.ttl:
                     values[place].update(dict.fromkeys((name for name, _ in asked.wanted), None))
                     continue
                 moments[place][view.name] = moment
@@ -243,9 +244,12 @@ class FeastStore:
                     self._feast.registry.apply_feature_view(known.feast, self._feast.project)
         self._look()
 
-    def materialize(self, view: View, until: datetime) -> Materialized:
+    def materialize(self, view: View, until: datetime, now: datetime) -> Materialized:
+        refuse_ahead(until, now)
         known = self._known(view.id)
         before = self._progress.of(view)
+        if before.until is not None and before.until > now + SKEW:
+            before = Mark()  # of which nothing can be trusted: which keys have a row online that has not begun is not known
         batches = [each for each in self._offline.batches(view) if each.start is not None]
         until = max(until, before.until or until)
         fresh = [each.start for each in batches if each.start and (before.seen is None or each.at > before.seen)]
@@ -328,6 +332,7 @@ class FeastStore:
         known = [_Known(View.model_validate_json(each.tags[_VIEW]), each.tags.get(_CURRENT) == "yes", each) for each in ours]
         self._views = {each.view.id: each for each in known}
         self._plans.clear()
+        self._orders.clear()
         self._looked = wall.monotonic()
         return self._views
 
@@ -348,7 +353,10 @@ class FeastStore:
         return self._plans[features]
 
     def _names(self, features: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys(name for text in features for name, _, _ in self._resolved(text)))
+        """In the order of the answer."""
+        if (asked := tuple(features)) not in self._orders:
+            self._orders[asked] = list(dict.fromkeys(name for text in asked for name, _, _ in self._resolved(text)))
+        return self._orders[asked]
 
     def _resolved(self, text: str) -> list[tuple[str, _Known, str]]:
         """Asked name, version and feature."""

@@ -12,13 +12,17 @@ from tools.offload import ChildProcess
 if TYPE_CHECKING:
     from tools.features.feast import FeastStore
 
+_ANSWER_S = 30.0
+"""Calls come one after the other: one that is stuck would hold up every lookup. A lookup of 1,000 entities takes well below a
+second, the states of some ten thousand batches seconds."""
+
 
 class OffloadedFeatures:
     """`Features`."""
 
     def __init__(self, place: Place, clock: Clock) -> None:
         self._clock = clock
-        self._child = ChildProcess("features", _opened, place)
+        self._child = ChildProcess("features", _opened, place, answer_s=_ANSWER_S)
 
     async def ping(self) -> None:
         await self._child.call(_ping)

@@ -11,7 +11,7 @@ whole of being correct in time, and why a definition's event time is when a fact
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field, model_validator
@@ -30,6 +30,8 @@ Key = Mapping[str, str | int]
 EVENT_TIME, CREATED, EVENT_US = "event_timestamp", "created", "event_us"
 """Columns of ours in a view's rows. The last repeats the first as a number: online stores round times, each in its own way, and
 one of them reads them in the zone of the machine."""
+SKEW = timedelta(seconds=5)
+"""What the clocks of two machines may differ by: what begins later than that has not begun."""
 RESERVED = frozenset({EVENT_TIME, CREATED, EVENT_US, "batch"})
 
 _NAME = r"^[a-z][a-z0-9_]{0,59}$"
@@ -45,6 +47,15 @@ class Unanswerable(PermanentError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.detail}"
+
+
+def refuse_ahead(until: datetime, now: datetime) -> None:
+    """Online has one row a key: with one that has not begun there would be nothing of that key until then."""
+    if until > now + SKEW:
+        raise PermanentError(
+            f"until: {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} is ahead of now: online is what is so now;"
+            " name now, or a moment before it"
+        )
 
 
 MAX_KEYS, MAX_FEATURES = 1_000, 500
@@ -173,9 +184,10 @@ class FeatureStore(FeatureReader, Protocol):
         """From now on its name alone means this version."""
         ...
 
-    def materialize(self, view: View, until: datetime) -> Materialized:
+    def materialize(self, view: View, until: datetime, now: datetime) -> Materialized:
         """Have online what is so at `until`: for each key the latest row, where rows were added or times have come since the
-        last time. A moment before the last one is a no-op."""
+        last time. A moment before the last one is a no-op, unless that one is itself ahead of `now` (a clock was wrong): then
+        online is what has not begun, and every key is written anew. Raises PermanentError for a moment ahead of `now`."""
         ...
 
 

@@ -35,6 +35,13 @@ def open_lake(url: str, password: str | None = None) -> Lake:
     return ClickHouseLake(open_database(place, "the lake", _LIMIT))
 
 
+def must_be_there(url: str) -> None:
+    """For readers, who would take a lake that is not there for an empty one. Raises PermanentError; asks no server."""
+    folder = _folder(url.removeprefix(EMBEDDED)) if url.startswith(EMBEDDED) else local_folder(url)
+    if folder is not None and not folder.is_dir():
+        raise PermanentError(f"there is no lake at {folder}: `oppen data ingest ... --to {url}` makes one; or name another")
+
+
 def local_folder(url: str) -> Path | None:
     """Of a lake of Parquet; None for one in ClickHouse."""
     scheme, found, path = url.partition("://")

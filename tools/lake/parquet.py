@@ -30,6 +30,9 @@ _RECEIPT = "_receipt.json"
 _PART = "part-00000.parquet"
 _QUARANTINE = "_quarantine.parquet"
 _STATISTICS = "_statistics.json"
+_LOCK = "_lock"
+_TRIES = 10
+"""To lock a folder that others take away; each means that one of them just ended."""
 _READ_ROWS = 65_536
 
 
@@ -42,16 +45,12 @@ class ParquetLake:
     @contextlib.contextmanager
     def open(self, table: str) -> Iterator[LakeTable]:
         folder = self._folder / checked_name(table)
-        with _refused_by_disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        # The kernel lets go of the lock however its holder ends.
-        with (folder / "_lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InUse(f"{folder}: another process is writing to this table; wait for it, then run this again") from error
+        with _locked(folder):
             shutil.rmtree(folder / "_staged", ignore_errors=True)
-            yield ParquetTable(folder)
+            try:
+                yield ParquetTable(folder)
+            finally:
+                _leave(folder)
 
     def read(self, table: str) -> LakeReader:
         return ParquetReader(self._folder / checked_name(table))
@@ -62,6 +61,47 @@ class ParquetLake:
 
     def close(self) -> None:
         """Nothing is held between tables."""
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder is made. The kernel lets go of the lock however its holder ends."""
+    path = folder / _LOCK
+    in_use = InUse(f"{folder}: another process is writing to this table; wait for it, then run this again")
+    for _ in range(_TRIES):
+        with _refused_by_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = path.open("w")
+            except FileNotFoundError:
+                continue  # who had it took the folder away just now
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise in_use from error
+            if _is_at(lock.fileno(), path):
+                yield
+                return
+    raise in_use
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Of a file that was taken away meanwhile a lock keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _leave(folder: Path) -> None:
+    """A table of which nothing came to be is none. Under the lock."""
+    with contextlib.suppress(OSError):
+        (folder / "_staged").rmdir()
+    with contextlib.suppress(OSError):
+        if [each.name for each in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()
 
 
 class ParquetReader:

@@ -13,7 +13,8 @@ def source(url: str, label: str = "") -> Dataset:
     """`url`: of files, a bucket, an API or a database; `label`: what is read in it, where the URL does not say (a table).
 
     Files are `file` and their absolute path; what is in a bucket is `s3://bucket` and its path; an API is `https://host` and
-    its path, without the query; a table is `postgres://host:port` and `database.table`.
+    its path, without the query; a table is `postgres://host:port` and `database.table`, of SQLite `file` and the absolute path
+    of the database and `.table`.
     """
     scheme, found, rest = url.partition("://")
     if not found or scheme == "file":
@@ -22,7 +23,9 @@ def source(url: str, label: str = "") -> Dataset:
     kind = scheme.partition("+")[0]
     path = parts.path.strip("/")
     if kind == "sqlite":
-        return Dataset(namespace="file", name=".".join(part for part in (stripped(rest).removeprefix("/"), label) if part))
+        file = stripped(rest).removeprefix("/").partition("?")[0]
+        file = str(Path(file).absolute()) if file and file != ":memory:" else file
+        return Dataset(namespace="file", name=".".join(part for part in (file, label) if part))
     namespace = f"{_DATABASES.get(kind, kind)}://{parts.netloc}"
     if kind in _DATABASES:
         path = ".".join(part for part in (path, label) if part)

@@ -15,7 +15,7 @@ from tools.predictions.catalogue import Feature
 from tools.predictions.kinds import FeatureKind
 from tools.predictions.statements import Query
 from tools.tables.port import ColumnProfile, Distributions, Grid, Value
-from tools.tables.shapes import ANY, BINS, FAR, FEW_VALUES, MOST_NUMBERS, MOST_VALUES, TAIL, grid_over
+from tools.tables.shapes import ANY, BINS, BUCKETS, FAR, FEW_VALUES, MOST_NUMBERS, MOST_VALUES, TAIL, grid_over
 from tools.values import LeftOut
 
 _AT_ONCE = 50
@@ -144,7 +144,21 @@ class _Source:
             again = self._count(self._look([columns[place] for place in many], whole=True))
             for place, profile in zip(many, again, strict=True):
                 counted[place] = profile
-        return [profile for profile in counted if profile is not None]
+        return [
+            replace(profile, buckets=self._buckets(column)) if profile.others else profile
+            for column, profile in zip(columns, counted, strict=True)
+            if profile is not None
+        ]
+
+    def _buckets(self, column: _Column) -> tuple[int, ...]:
+        """All words of a column with more than are kept, by their hashes."""
+        counts = [0] * BUCKETS
+        for place, count in self._ask(
+            f"SELECT CRC32(toString({column.x})) % {BUCKETS} AS k, count() FROM {self._table(column.reads)} "
+            f"WHERE {column.x} IS NOT NULL GROUP BY k"
+        ):
+            counts[place] = count
+        return tuple(counts)
 
     @staticmethod
     def _shaped(column: _Column, like: ColumnProfile | None) -> _Column | None:
@@ -188,7 +202,7 @@ class _Source:
             SELECT * FROM (
                 SELECT toUInt16({place}), toUInt16(if({column.x} IS NULL, {_NULL}, 0)), {shown}, count() AS n,
                     sum(count()) OVER (), 0., 0., 0.
-                FROM {source} GROUP BY {column.x} ORDER BY n DESC, {column.x} LIMIT {most}
+                FROM {source} GROUP BY {column.x} ORDER BY isNull({column.x}) DESC, n DESC, {column.x} LIMIT {most}
             )"""
         low, high = column.grid
         width = (high - low) / BINS

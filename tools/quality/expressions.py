@@ -8,12 +8,14 @@ Numbers are computed as 64-bit floats; times less times are durations. A null le
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Literal
 
+_HIGHEST = 2**63 - 1
 MAX_DEPTH = 30
 """Of brackets and negations within each other."""
 
@@ -254,7 +256,12 @@ class _Parser:
         self._place += 1
         match token.kind:
             case "number":
-                return Constant(float(token.text) if set(token.text) & set(".eE") else int(token.text))
+                number = float(token.text) if set(token.text) & set(".eE") else int(token.text)
+                if not abs(number) <= (_HIGHEST if isinstance(number, int) else sys.float_info.max):
+                    raise ValueError(
+                        f"at character {token.at + 1}: {token.text[:20]} is beyond what a number of 64 bits can be"
+                    )
+                return Constant(number)
             case "duration":
                 sizes = {_UNITS[unit]: int(size) for size, unit in re.findall(r"(\d+)([smhdw])", token.text)}
                 return Constant(timedelta(**sizes))

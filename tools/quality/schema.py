@@ -178,6 +178,9 @@ class TableSchema(Frozen):
         if twice := sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []:
             raise ValueError(f"columns: {twice[0]!r} is there twice")
         known = dict(zip(names, self.columns, strict=True))
+        called = [each.name for each in self.rules]
+        if alike := sorted({name for name in called if called.count(name) > 1}):
+            raise ValueError(f"rules: {alike[0]!r} is there twice; its results could not be told apart")
         for place, rule in enumerate(self.rules):
             try:
                 unknown = rule.expression.names - known.keys()
@@ -196,6 +199,19 @@ class TableSchema(Frozen):
         return self
 
 
+class _Alias(Exception):
+    pass
+
+
+class _Plain(yaml.SafeLoader):
+    """Some lines of aliases of aliases are gigabytes when they are looked at, and no schema needs them."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise _Alias
+        return super().compose_node(parent, index)
+
+
 def load(path: Path) -> TableSchema:
     """Raises PermanentError, naming the field."""
     try:
@@ -209,7 +225,9 @@ def load(path: Path) -> TableSchema:
 def parse(text: str, name: str = "schema") -> TableSchema:
     """Raises PermanentError, naming the field."""
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Plain)  # noqa: S506, it is a SafeLoader
+    except _Alias:
+        raise PermanentError(f"{name}: aliases of YAML (*name) are not taken: write it out") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise PermanentError(f"{name}: this is no YAML: {str(error).splitlines()[0][:300]}") from error
     if not isinstance(content, dict):
@@ -252,9 +270,14 @@ def _integer(value: object) -> int | None:
 
 
 def _number(value: object) -> float | int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    try:
+        # Arrow has no whole number of more than 64 bits.
+        value = value if isinstance(value, int) and -(2**63) <= value < 2**63 else float(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _text(value: object) -> str | None:

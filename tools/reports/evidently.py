@@ -73,14 +73,20 @@ class Drawing:
 
 
 def _readable(side: Any) -> Any:
-    """Text as objects and infinities as nulls, which is what Evidently takes."""
+    """Text and truth as objects, decimals as numbers and infinities as nulls, which is what Evidently takes; dates as times."""
     import numpy as np
     import pandas as pd
 
     for name in side.columns:
-        if pd.api.types.is_bool_dtype(side[name]) or isinstance(side[name].dtype, pd.CategoricalDtype):
-            side[name] = side[name].astype("object")
-    return side.replace([np.inf, -np.inf], np.nan)
+        column = side[name]
+        if pd.api.types.is_bool_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype):
+            side[name] = column.astype("object")
+        elif pd.api.types.is_float_dtype(column):
+            # Each by itself: over all of them, pandas makes truth values of the objects again.
+            side[name] = column.replace([np.inf, -np.inf], np.nan)
+        elif column.dtype == "object" and (kind := pd.api.types.infer_dtype(column, skipna=True)) in ("decimal", "date"):
+            side[name] = column.astype("float64") if kind == "decimal" else pd.to_datetime(column, errors="coerce")
+    return side
 
 
 def _columns(reference: Any, current: Any) -> tuple[list[str], list[str], list[str]]:

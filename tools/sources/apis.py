@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import pyarrow as pa
 
-from tools.errors import PermanentError
+from tools.errors import Misused, PermanentError
 from tools.sources import lines, secrets
 from tools.sources.asking import Client, Gone
 from tools.sources.paging import Page, at, paging, with_parameters
@@ -55,6 +55,7 @@ class Api:
             raise PermanentError(f"{secrets.shown(url)}: it has no host")
         query = parse_qsl(parts.query, keep_blank_values=True)
         self._secrets = {name: secrets.expand(value) for name, value in query if secrets.is_secret(name, value)}
+        apart = sorted(each for each in query if secrets.is_secret(*each) and secrets.may_tell_apart(*each))
         self._url = with_parameters(urlunsplit(parts._replace(fragment="")), {}, without=frozenset(self._secrets))
         self._reading = reading
         self._paging = paging(reading.paging)
@@ -63,6 +64,9 @@ class Api:
         self._commit_rows = commit_rows
         self._pause = pause
         self.name = f"http:{self._url}" + (f"#{reading.items}" if reading.items else "")
+        if apart:
+            # Another value may be another API, and must not go on from this one's mark; what it is stays untold.
+            self.name += f"~{hashlib.sha256(json.dumps(apart).encode()).hexdigest()[:12]}"
         self.label = next((part for part in reversed(parts.path.split("/")) if part), "")
         self.ordered = self._paging is not None
         self.held_back: dict[str, int] = {}
@@ -179,8 +183,8 @@ def _headers(given: tuple[str, ...]) -> dict[str, str]:
     for each in given:
         name, colon, value = each.partition(":")
         if not colon or not _NAME.fullmatch(name.strip()):
-            raise PermanentError("a header is written 'Name: value'")
+            raise Misused("a header is written 'Name: value'")
         found[name.strip()] = secrets.expand(value.strip())
         if not found[name.strip()].isascii() or not found[name.strip()].isprintable():
-            raise PermanentError(f"the header {name.strip()} has characters that no header can have")
+            raise Misused(f"the header {name.strip()} has characters that no header can have")
     return found

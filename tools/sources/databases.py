@@ -17,7 +17,7 @@ from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
 from tools.clock import Clock
-from tools.errors import PermanentError, TemporaryError
+from tools.errors import Misused, PermanentError, TemporaryError
 from tools.sources import columns
 from tools.sources.port import Chunk
 from tools.sources.reading import SqlReading
@@ -36,9 +36,9 @@ class Database:
 
     def __init__(self, url: sa.URL, reading: SqlReading, clock: Clock, *, batch_rows: int, commit_rows: int) -> None:
         if bool(reading.table) == bool(reading.query):
-            raise PermanentError("say which rows of the database: either a table (--from) or a SELECT (--query)")
+            raise Misused("say which rows of the database: either a table (--from) or a SELECT (--query)")
         if not reading.watermark and (reading.lookback or reading.lag):
-            raise PermanentError("a lookback or a lag needs a column to apply to: name the watermark")
+            raise Misused("a lookback or a lag needs a column to apply to: name the watermark")
         self._password = expand(url.password or "")
         self._url = url.set(password=self._password) if url.password else url
         self._reading = reading

@@ -1,7 +1,8 @@
 """Files: one, a folder, a glob; here or in object storage. A file is a batch.
 
-One that is here is known by its name, size and SHA-256; one in object storage by its path, size and ETag, so that what is in
-the lake already is not fetched again.
+One that is here is known by its name (without its folder, so that it is the same from wherever it is asked for), size and
+SHA-256; one in object storage by its path, size and ETag, so that what is in the
+lake already is not fetched again.
 """
 
 import fnmatch
@@ -23,16 +24,25 @@ class Files:
     ordered = False
 
     def __init__(
-        self, filesystem: Any, path: str, name: str, batch_rows: int, key: str | None = None, scheme: str = ""
+        self,
+        filesystem: Any,
+        path: str,
+        name: str,
+        batch_rows: int,
+        key: str | None = None,
+        scheme: str = "",
+        without: Path | None = None,
     ) -> None:
         """`path`: of a file, a folder or a glob, as the filesystem writes it. `name`: what was asked for, for people.
-        `key`: of the one file that there is, in place of what it is called and holds. `scheme`: of the paths of batches."""
+        `key`: of the one file that there is, in place of what it is called and holds. `scheme`: of the paths of batches.
+        `without`: a folder here, the lake's, whose files are none of the source's."""
         self._filesystem = filesystem
         self._path = path
         self._name = name
         self._batch_rows = batch_rows
         self._key = key
         self._scheme = scheme
+        self._without = without.resolve() if without is not None else None
         self.held_back: dict[str, int] = {}
 
     @property
@@ -51,7 +61,7 @@ class Files:
             raise PermanentError(f"{self._name}: a key is for one file, and these are {len(found)}")
         for path, relative in found:
             if isinstance(self._filesystem, pyarrow.fs.LocalFileSystem):
-                yield self._here(Path(path), relative)
+                yield self._here(Path(path))
             else:
                 with tempfile.TemporaryDirectory(prefix="oppen-source-") as folder:
                     to = Path(folder) / Path(relative).name
@@ -60,10 +70,10 @@ class Files:
     def close(self) -> None:
         """Nothing is held between batches."""
 
-    def _here(self, path: Path, relative: str) -> FileBatch:
+    def _here(self, path: Path) -> FileBatch:
         with told(str(path)):
             digest, size = hashed(path), path.stat().st_size
-        return FileBatch(path, str(path), self._key or f"file:{relative}:{size}:{digest}", digest, self._batch_rows)
+        return FileBatch(path, str(path), self._key or f"file:{path.name}:{size}:{digest}", digest, self._batch_rows)
 
     def _found(self) -> list[tuple[str, str]]:
         """Path and name relative to what was asked for, in order."""
@@ -77,22 +87,32 @@ class Files:
             (there,) = self._filesystem.get_file_info([base or "/"])
             if there.type == pyarrow.fs.FileType.File:
                 kind_of(there.path)
+                if self._is_left_out(there.path):
+                    raise PermanentError(f"{self._name}: this is a file of the lake that it would go to")
                 return [(there.path, there.base_name)]
             if there.type != pyarrow.fs.FileType.Directory:
                 raise PermanentError(f"{self._name}: there is no such file or folder")
             listed = self._filesystem.get_file_info(pyarrow.fs.FileSelector(base or "/", recursive=True))
         except OSError as error:
             raise translated(self._name, error) from error
-        found = []
+        found, left_out = [], False
         for each in listed:
             relative = each.path[len(base.rstrip("/")) + 1 :]
             hidden = any(part.startswith((".", "_")) for part in relative.split("/"))
             matches = _matches(each.path, self._path) if _is_pattern(self._path) else _has_kind(each.path)
             if each.type == pyarrow.fs.FileType.File and matches and not hidden:
-                found.append((each.path, relative))
+                if self._is_left_out(each.path):
+                    left_out = True
+                else:
+                    found.append((each.path, relative))
         if not found:
+            if left_out:
+                raise PermanentError(f"{self._name}: all files in it are those of the lake that they would go to")
             raise PermanentError(f"{self._name}: there is no file in it that ends in {', '.join(KINDS)}")
         return sorted(found)
+
+    def _is_left_out(self, path: str) -> bool:
+        return self._without is not None and Path(path).resolve().is_relative_to(self._without)
 
 
 def _is_pattern(text: str) -> bool:

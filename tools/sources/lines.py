@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
+from tools.sources import moments
 from tools.sources.port import Chunk, Misread
 
 _BLOCK_BYTES = 4 << 20
@@ -36,13 +37,31 @@ def schema_of(lines: list[bytes]) -> pa.Schema:
     start, count = 0, len(lines)
     while start < len(lines):
         try:
-            return _parsed(lines[start : start + count], None).schema
+            return _timed(_parsed(lines[start : start + count], None), lines[start : start + count])
         except _NOT_JSON as error:
             failed = error
         count //= 2
         if not count:
             start, count = start + 1, 1
     raise failed if lines else pa.ArrowInvalid("there is no line in it")
+
+
+def _timed(rows: pa.Table, lines: list[bytes]) -> pa.Schema:
+    """pyarrow sees no zone in a time, and in one with a fraction no time: their text says more."""
+    in_words = [field.with_type(_said(field.type)) for field in rows.schema]
+    if in_words != list(rows.schema):
+        rows = _parsed(lines, pa.schema(in_words))
+    columns = (pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type) for column in rows.columns)
+    return pa.schema([field.with_type(_type_of(column)) for field, column in zip(rows.schema, columns, strict=True)])
+
+
+def _type_of(values: pa.Array) -> pa.DataType:
+    kind = values.type
+    if pa.types.is_string(kind):
+        return moments.type_of(values) or kind
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_type_of(part)) for field, part in zip(kind, values.flatten(), strict=True)])
+    return pa.list_(_type_of(values.flatten())) if pa.types.is_list(kind) else kind
 
 
 def chunks(lines: Iterable[bytes], wanted: pa.Schema, batch_rows: int) -> Iterator[Chunk]:
@@ -74,6 +93,10 @@ def chunk(lines: list[bytes], wanted: pa.Schema, first: int) -> Chunk:
 
 def _said(kind: pa.DataType) -> pa.DataType:
     """As JSON can say it: what is a string there is read where the table's types are."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_said(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_said(kind.value_type))
     in_words = pa.types.is_temporal(kind) or pa.types.is_binary(kind)
     return pa.string() if in_words else kind
 

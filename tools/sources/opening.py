@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.clock import Clock, SystemClock
-from tools.errors import PermanentError
+from tools.errors import Misused, PermanentError
 from tools.sources.port import Source
 from tools.sources.reading import Reading
 
@@ -22,8 +22,10 @@ _COMMIT_ITEMS = 10_000
 """An API is asked again for what was not committed."""
 
 
-def open_source(url: str, reading: Reading, clock: Clock | None = None) -> Source:
-    """Raises PermanentError for what is no source."""
+def open_source(url: str, reading: Reading, clock: Clock | None = None, *, without: Path | None = None) -> Source:
+    """`without`: the folder of the lake that it goes to, whose files are none of the source's.
+
+    Raises PermanentError for what is no source."""
     scheme, found, path = url.partition("://")
     scheme = scheme.lower() if found else "file"
     now = clock or SystemClock()
@@ -31,7 +33,7 @@ def open_source(url: str, reading: Reading, clock: Clock | None = None) -> Sourc
     match scheme:
         case "file":
             _only(reading, scheme, "key")
-            return _local(path if found else url, reading)
+            return _local(path if found else url, reading, without)
         case "s3":
             _only(reading, scheme, "key", "s3")
             return _objects(url, reading)
@@ -62,20 +64,21 @@ def _database(url: str) -> "sa.URL":
         parsed = sa.make_url(url)
         parsed.get_dialect()
     except exc.NoSuchModuleError:
-        raise PermanentError(f"{scheme}:// is no source; these are: {KINDS}") from None
+        raise Misused(f"{scheme}:// is no source; these are: {KINDS}") from None
     except ModuleNotFoundError as error:
         raise PermanentError(f"{scheme}://: the driver {error.name!r} is not installed") from None
     except (exc.ArgumentError, ValueError):
-        raise PermanentError(f"{scheme}:// and so on is no URL of a database: in an account, @ is written %40") from None
+        raise Misused(f"{scheme}:// and so on is no URL of a database: in an account, @ is written %40") from None
     return parsed
 
 
-def _local(path: str, reading: Reading) -> Source:
+def _local(path: str, reading: Reading, without: Path | None) -> Source:
     import pyarrow.fs
 
     from tools.sources.files import Files
 
-    return Files(pyarrow.fs.LocalFileSystem(), str(Path(path).expanduser().absolute()), path, reading.batch_rows, reading.key)
+    place = str(Path(path).expanduser().absolute())
+    return Files(pyarrow.fs.LocalFileSystem(), place, path, reading.batch_rows, reading.key, without=without)
 
 
 def _objects(url: str, reading: Reading) -> Source:
@@ -101,4 +104,4 @@ def _only(reading: Reading, scheme: str, *meant: str) -> None:
     """What was said and has no meaning here would be missed later."""
     for name, said in _SAID.items():
         if name not in meant and getattr(reading, name) != getattr(Reading(), name):
-            raise PermanentError(f"{said} does not go with a source of {scheme}://")
+            raise Misused(f"{said} does not go with a source of {scheme}://")

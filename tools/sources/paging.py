@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-from tools.errors import PermanentError
+from tools.errors import Misused, PermanentError
 
 WAYS = "link, next=PATH, cursor=PATH:PARAMETER, page=PARAMETER[:FIRST] or offset=PARAMETER[:LIMIT:SIZE]"
 
@@ -55,7 +55,7 @@ def paging(text: str) -> Paging | None:
         case "offset", [parameter, limit, size] if parameter and limit and size.isdecimal() and int(size):
             return _Offset(parameter, limit, size)
         case _:
-            raise PermanentError(f"{text!r} is no way of paging: {WAYS}")
+            raise Misused(f"{text!r} is no way of paging: {WAYS}")
 
 
 def at(body: Any, path: str) -> Any:

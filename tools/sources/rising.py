@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from tools.errors import PermanentError
 from tools.sources import kinds, watermarks
 from tools.sources.kinds import Kind
 from tools.sources.reading import Lookback
@@ -89,12 +90,12 @@ class Rising:
 
 
 class Whole:
-    """In no order, and all one batch. What is in it identifies it."""
+    """In no order, and all one batch. What is in it identifies it, so it is offered once, and known only when all was taken."""
 
     def __init__(self, parts: Iterator[list[Row]]) -> None:
         self._parts = parts
         self._buffer: list[Row] = next(parts, [])
-        self._open = True
+        self._offered = self._complete = False
         self._rows = 0
         self._sum = 0
 
@@ -102,20 +103,28 @@ class Whole:
         return ""
 
     def more(self) -> bool:
-        return self._open
+        offered, self._offered = self._offered, True
+        return not offered
 
     def ahead(self) -> list[Row]:
         return self._buffer
 
     def take(self, taken: int) -> list[Row]:
-        del taken
-        rows, self._buffer = self._buffer, next(self._parts, [])
+        """Raises PermanentError when rows are gone that are not among the `taken`: a reading that broke off had them."""
+        if taken != self._rows:
+            raise PermanentError(f"{self._rows - taken:,} of its rows went with a reading that broke off: read it anew")
+        rows, self._buffer = self._buffer, []
         for row in rows:
             self._rows += 1
             found = hashlib.blake2b(repr(row).encode("utf-8", "surrogatepass"), digest_size=16).digest()
             self._sum = (self._sum + int.from_bytes(found, "big")) % (1 << 128)
+        # After the rows were counted: where the database fails here, what follows must not pass for the whole.
+        self._buffer = next(self._parts, []) if rows else []
+        self._complete = not rows
         return rows
 
     def done(self) -> tuple[str, None]:
-        self._open = False
+        """Raises PermanentError before all rows were taken: nothing else tells it from another content."""
+        if not self._complete:
+            raise PermanentError("it was not read to its end")
         return f"{self._rows} rows, {self._sum:032x}", None

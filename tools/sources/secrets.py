@@ -10,6 +10,14 @@ from tools.errors import PermanentError
 _REFERENCE = re.compile(r"\$\{(?:(file):)?([^}]*)\}")
 _SECRET = re.compile(r"(key|token|secret|passwd|password|pwd|signature|sig|credentials?|auth|authorization)$", re.IGNORECASE)
 
+_SURE = re.compile(
+    r"((^|api|access|secret|private|public|auth|client|app|application|account|subscription|master|license|consumer)[-_.]?key"
+    r"|(^|api|access|auth|bearer|id|refresh|session|security|private|oauth|user|client|app)[-_.]?token"
+    r"|secret|passwd|password|pwd|signature|sig|credentials?|auth|authorization)$",
+    re.IGNORECASE,
+)
+"""Of these: `partition_key` and `page_token` are called alike, and say which items are asked for."""
+
 
 def expand(text: str) -> str:
     """`${NAME}` becomes that variable of the environment, `${file:PATH}` what is in the file, without the end of its last line.
@@ -22,6 +30,11 @@ def expand(text: str) -> str:
 def is_secret(name: str, value: str) -> bool:
     """Of a parameter: it refers to one, or is called like one."""
     return _REFERENCE.search(value) is not None or _SECRET.search(name) is not None
+
+
+def may_tell_apart(name: str, value: str) -> bool:
+    """Of a parameter that is taken for a secret: it may be none, but say what is asked for."""
+    return _REFERENCE.search(value) is None and _SURE.search(name) is None
 
 
 def shown(url: str) -> str:

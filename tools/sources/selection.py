@@ -42,9 +42,9 @@ class Selection:
             self._from: Any = sa.table(name, schema=schema or None)
             self._columns: list[Any] = [sa.column(each) for each in self._names]
         else:
-            # A colon in it is its own.
+            # A colon in it is its own; it may end in a comment.
             query = reading.query.strip().rstrip(";").replace(":", "\\:")
-            self._from, self._columns = sa.text(f"({query}) AS rows_asked_for"), [sa.text("rows_asked_for.*")]
+            self._from, self._columns = sa.text(f"({query}\n) AS rows_asked_for"), [sa.text("rows_asked_for.*")]
         self.expression: Any = sa.column(self._name)
 
     def declared_kind(self) -> Kind:

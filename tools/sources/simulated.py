@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from tools.clock import Clock
-from tools.errors import PermanentError
+from tools.errors import Misused
 from tools.sources.port import Chunk
 from tools.values import Frozen, Instant
 
@@ -61,12 +61,12 @@ class Simulation:
         parts = urlsplit(url)
         self.label = parts.netloc
         if not self.label or parts.path.strip("/"):
-            raise PermanentError("a simulated stream is simulated://NAME?seed=7&rows=10000&rate=100")
+            raise Misused("a simulated stream is simulated://NAME?seed=7&rows=10000&rate=100")
         try:
             self._stream = Stream.model_validate_strings(dict(parse_qsl(parts.query, keep_blank_values=True)))
         except ValidationError as error:
             said = error.errors()[0]
-            raise PermanentError(f"simulated://{self.label}: {'.'.join(map(str, said['loc']))}: {said['msg']}") from error
+            raise Misused(f"simulated://{self.label}: {'.'.join(map(str, said['loc']))}: {said['msg']}") from error
         # A longer one is the same one.
         identity = self._stream.model_dump_json(exclude={"rows"})
         self.name = f"simulated:{self.label}:{hashlib.sha256(identity.encode()).hexdigest()[:12]}"

@@ -15,6 +15,9 @@ import pyarrow.csv
 
 from tools.sources.port import Chunk, Misread
 
+ABSENT = pa.array(["", "NA", "N/A", "#N/A", "NULL", "null", "None"], pa.string())
+"""What stands for no value in a column of text that is of another type. In a column of strings it is what it says. NaN is a
+number, and not finite."""
 _BLOCK_BYTES = 4 << 20
 """In memory at a time, a few times over."""
 _SAMPLE_BYTES = 16 << 20
@@ -88,19 +91,6 @@ def schema_names(path: Path) -> list[str]:
         return names
 
 
-def _cut(rows: pa.Table, skipped: tuple[Any, ...], after: int, batch_rows: int) -> Iterator[Chunk]:
-    # The reader counts the header as 1.
-    bad = np.array([each.number - 1 for each in skipped], dtype=np.int64)
-    numbers = np.setdiff1d(np.arange(after + 1, after + 1 + rows.num_rows + len(bad), dtype=np.int64), bad)
-    misread = tuple(
-        Misread(each.number - 1, f"the row has {each.actual_columns} columns, not {each.expected_columns}", each.text)
-        for each in skipped
-    )
-    for start in range(0, max(rows.num_rows, 1), batch_rows):
-        part = slice(start, start + batch_rows)
-        yield Chunk(rows.slice(start, batch_rows), numbers[part], text=True, misread=misread if not start else ())
-
-
 def _fractions(path: Path, whole: list[str]) -> set[str]:
     found: set[str] = set()
     converting = _converting({name: pa.string() for name in whole}, whole)
@@ -137,7 +127,7 @@ def _skipping(skipped: list[Any]) -> Any:
 
 def _converting(types: dict[str, pa.DataType] | None, only: list[str] | None = None) -> Any:
     if types is None:
-        return pyarrow.csv.ConvertOptions(strings_can_be_null=False)
+        return pyarrow.csv.ConvertOptions(null_values=ABSENT.to_pylist(), strings_can_be_null=False)
     return pyarrow.csv.ConvertOptions(
         column_types=types,
         include_columns=only,

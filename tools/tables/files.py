@@ -1,11 +1,14 @@
 """Tables in files, read in batches: Parquet, CSV, JSON lines. A file that is not what it says is a PermanentError."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
@@ -17,6 +20,10 @@ _BLOCK_BYTES = 16 << 20
 _BATCH_ROWS = 32_768
 _READ_BYTES = 256 << 10
 """Of a Parquet column at a time. Otherwise whole row groups are read ahead, and a file may be a single one."""
+
+
+_NO_NUMBER = ["", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "Null", "null", "None", "none"]
+"""What stands for no value among numbers, times and truth. Not NaN, which is a number that is not finite, as in the lake."""
 
 
 class FileTable:
@@ -32,6 +39,8 @@ class FileTable:
             raise PermanentError(f"{path}: not one of {', '.join(sorted(_OPENERS))}")
         with self._opened() as (schema, _):
             self.schema: pa.Schema = schema
+        if twice := [name for name, times in Counter(self.schema.names).items() if times > 1]:
+            raise PermanentError(f"{path}: it has two columns of the name {twice[0][:100]!r}: give one of them another")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Raises PermanentError where the file is damaged, after the batches before it."""
@@ -92,11 +101,36 @@ def _parquet(path: Path) -> Iterator[tuple[pa.Schema, Iterator[Any]]]:
 
 @contextlib.contextmanager
 def _csv(path: Path) -> Iterator[tuple[pa.Schema, Iterator[Any]]]:
-    reading = pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)
-    with pyarrow.csv.open_csv(
-        path, read_options=reading, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True)
-    ) as reader:
-        yield reader.schema, iter(reader)
+    with _csv_reader(path, ()) as reader:
+        unknown = [field.name for field in reader.schema if pa.types.is_null(field.type)]
+    words: list[str] = []
+    if unknown:
+        # Of a column of nothing but `NA` that would be all that is known; text it is, unless there is nothing at all.
+        with _csv_reader(path, unknown) as reader:
+            for first in itertools.islice(reader, 1):
+                words = [name for name in unknown if pc.any(pc.not_equal(first.column(name), "")).as_py()]
+    with _csv_reader(path, words) as reader:
+        yield reader.schema, map(_without_empty, reader)
+
+
+def _csv_reader(path: Path, words: Sequence[str]) -> Any:
+    """`words`: columns that are text whatever they look like."""
+    types = {name: pa.string() for name in words}
+    return pyarrow.csv.open_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=types, null_values=_NO_NUMBER, strings_can_be_null=False),
+    )
+
+
+def _without_empty(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Text that is empty is none, and nothing else is: `NA` is Namibia."""
+    columns = [
+        pc.if_else(pc.equal(column, ""), None, column) if pa.types.is_string(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 @contextlib.contextmanager

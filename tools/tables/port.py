@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tools.tables.shapes import BUCKETS, bucket_of
 from tools.values import Window
 
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime"]
@@ -42,6 +43,8 @@ class ColumnProfile:
     values: Mapping[Value, int] = field(default_factory=dict)
     others: int = 0
     """Categorical: how many had a value that is not among `values`, because there are too many to keep."""
+    buckets: tuple[int, ...] = ()
+    """Where there are `others`: how many values of all have their hash in each bucket. Empty where that was not counted."""
     grid: Grid | None = None
     mean: float | None = None
     deviation: float | None = None
@@ -53,6 +56,15 @@ class ColumnProfile:
     def count(self) -> int:
         """Values that can be compared."""
         return self.rows - self.nulls - self.not_finite
+
+    def by_bucket(self) -> tuple[int, ...]:
+        """How many values have their hash in each of the buckets, of text."""
+        if self.buckets or self.others:
+            return self.buckets
+        counts = [0] * BUCKETS
+        for value, count in self.values.items():
+            counts[bucket_of(str(value))] += count
+        return tuple(counts)
 
     def with_moments(self) -> "ColumnProfile":
         """Numbers counted value by value, with their mean, deviation and ends."""

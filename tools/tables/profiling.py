@@ -1,9 +1,11 @@
 """Tables profiled in batches, and two of them on common ground: constant memory, whatever their length.
 
 A first look at some rows decides how each column is counted; then each table is read once. Numbers of many values
-are counted on a grid over the middle of both sides, and their tails by count and sum.
+are counted on a grid over the middle of both sides, and their tails by count and sum. The first rows of a table that is in some
+order say little about the others: where counting shows that a grid does not lie over the middle, its column is counted again.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +14,17 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from tools.errors import PermanentError
 from tools.tables.counting import ByValue, ColumnCounter, Numbers, OnGrid, near, numbers_of
 from tools.tables.port import ColumnKind, ColumnProfile
-from tools.tables.shapes import ANY, FEW_VALUES, TAIL, grid_over
+from tools.tables.shapes import ANY, BINS, FEW_VALUES, TAIL, grid_over
 
 _LOOK = 20_000
 """Rows of each side that decide how a column is counted."""
-
+_MOST_OUTSIDE = 0.01
+"""Share of a side's numbers in the tails of a grid, five times what lies there by design: above it, it was laid elsewhere."""
+_LEAST_USED = 0.25
+"""Share of a grid between the tails of both sides. Below it, bins are too wide for what they hold."""
 
 _THREADS = 2
 """That count."""
@@ -58,10 +64,14 @@ def profile(table: Table) -> dict[str, ColumnProfile]:
 def _profiled(tables: Sequence[Table], kinds: Mapping[str, ColumnKind]) -> list[dict[str, ColumnProfile]]:
     """Of each table, all on common ground."""
     looks = [_look(table, list(kinds)) for table in tables]
-    grids = {name: _grid([look[name] for look in looks]) for name, kind in kinds.items() if kind in ("numeric", "datetime")}
+    grids: dict[str, tuple[float, float] | None] = {}
+    for name, kind in kinds.items():
+        if kind in ("numeric", "datetime"):
+            with _named(name):
+                grids[name] = _grid([look[name] for look in looks])
     sides = _counted(tables, kinds, grids)
-    if many := _many(sides):
-        again = _counted(tables, {name: kinds[name] for name in many}, many)
+    if better := _better(sides):
+        again = _counted(tables, {name: kinds[name] for name in better}, better)
         sides = [{**side, **recounted} for side, recounted in zip(sides, again, strict=True)]
     return [{name: side[name].profile(name) for name in kinds} for side in sides]
 
@@ -81,15 +91,30 @@ def _counted(
     return found
 
 
-def _many(sides: Sequence[Mapping[str, ColumnCounter]]) -> dict[str, tuple[float, float]]:
-    """Columns whose first rows had few values and whose others have many, as in a table that is sorted; with their grids."""
+def _better(sides: Sequence[Mapping[str, ColumnCounter]]) -> dict[str, tuple[float, float]]:
+    """Columns whose first rows were unlike the others, as in a table that is sorted; with grids for all of their numbers."""
     found = {}
     for name in sides[0]:
         counters = [side[name] for side in sides]
-        samples = [counter.many for counter in counters if isinstance(counter, ByValue) and counter.many is not None]
-        if samples:
-            found[name] = _over([np.sort(sample) for sample in samples]) or ANY
+        if any(isinstance(each, ByValue) and each.too_many for each in counters):
+            found[name] = _over_all(counters) or ANY
+        elif _elsewhere(counters) and (grid := _over_all(counters)) is not None:
+            found[name] = grid
     return found
+
+
+def _elsewhere(counters: Sequence[ColumnCounter]) -> bool:
+    grids = [each for each in counters if isinstance(each, OnGrid)]
+    if any(each.outside > _MOST_OUTSIDE for each in grids):
+        return True
+    middles = [each.middle for each in grids if each.middle is not None]
+    return bool(middles) and max(last for _, last in middles) - min(first for first, _ in middles) < _LEAST_USED * BINS
+
+
+def _over_all(counters: Sequence[ColumnCounter]) -> tuple[float, float] | None:
+    samples = [each.sample for each in counters if isinstance(each, ByValue | OnGrid)]
+    filled = [np.sort(sample) for sample in samples if len(sample)]
+    return _over(filled) if filled else None
 
 
 def _count(side: Mapping[str, ColumnCounter], table: Table, pool: Executor) -> None:
@@ -106,7 +131,17 @@ def _count(side: Mapping[str, ColumnCounter], table: Table, pool: Executor) -> N
 
 def _add(counters: Sequence[tuple[str, ColumnCounter]], batch: pa.RecordBatch) -> None:
     for name, counter in counters:
-        counter.add(batch.column(name))
+        with _named(name):
+            counter.add(batch.column(name))
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What Arrow refuses to take for a number or a word is told by its column."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise PermanentError(f"{name}: its values cannot be counted: {str(error).strip().splitlines()[0][:300]}") from error
 
 
 def _comparable(reference: pa.Schema, current: pa.Schema) -> tuple[dict[str, ColumnKind], dict[str, str]]:

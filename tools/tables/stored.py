@@ -55,6 +55,8 @@ def _column(profile: ColumnProfile) -> dict[str, Any]:
     found: dict[str, Any] = {name: getattr(profile, name) for name in _PLAIN}
     if profile.grid is not None:
         found["grid"] = vars(profile.grid)
+    if profile.buckets:
+        found["buckets"] = profile.buckets
     # In pairs: as keys of an object, numbers and truth would become text.
     return {**found, "values": [[value, count] for value, count in profile.values.items()]}
 
@@ -64,5 +66,6 @@ def _profile(content: dict[str, Any]) -> ColumnProfile:
     return ColumnProfile(
         **{name: content[name] for name in _PLAIN},
         values={value: int(count) for value, count in content["values"]},
+        buckets=tuple(map(int, content.get("buckets", ()))),
         grid=Grid(**{**grid, "counts": tuple(map(int, grid["counts"]))}) if grid is not None else None,
     )

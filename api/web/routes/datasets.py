@@ -1,16 +1,17 @@
 """Tables of raw data: what came, what was measured of it, and whether it gets worse. Read from the lake when asked for."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from agents.datasets import Degradation, Judgement, judge
 from agents.freshness import Freshness
 from api.problems import NotFound
 from api.web import auth
-from api.web.dependencies import Needs
+from api.web.dependencies import Needs, asks_much
 from api.web.services import Services
 from api.web.views import View
 from tools.quality.history import Histories, PastBatch
@@ -75,7 +76,7 @@ class DatasetQualityView(View):
     """Newest first."""
 
 
-@router.get("")
+@router.get("", dependencies=[Depends(asks_much)])
 async def list_datasets(needs: Needs, _who: auth.CanView) -> DatasetsView:
     """Every table of the lake, by name, and whether it gets worse."""
     if needs.datasets is None:
@@ -84,7 +85,7 @@ async def list_datasets(needs: Needs, _who: auth.CanView) -> DatasetsView:
     return DatasetsView(configured=True, items=found)
 
 
-@router.get("/{table}/quality")
+@router.get("/{table}/quality", dependencies=[Depends(asks_much)])
 async def show_dataset_quality(
     table: str,
     needs: Needs,
@@ -97,7 +98,8 @@ async def show_dataset_quality(
         raise NotFound(f"there is no table {table[:100]!r} in the lake")
     rules = needs.policies().dataset_of(table)
     found = await histories.batches(table, max(batches, rules.history))
-    return quality(table, rules.model, judge(found[-rules.history :], rules, needs.clock.now()), found[-batches:])
+    judged = await asyncio.to_thread(judge, found[-rules.history :], rules, needs.clock.now())
+    return quality(table, rules.model, judged, found[-batches:])
 
 
 def quality(table: str, model: str, judgement: Judgement, batches: Sequence[PastBatch]) -> DatasetQualityView:
@@ -134,7 +136,7 @@ def _batch(batch: PastBatch) -> BatchQualityView:
 
 async def _summary(needs: Services, histories: Histories, table: str) -> DatasetView:
     rules = needs.policies().dataset_of(table)
-    found = judge(await histories.batches(table, rules.history), rules, needs.clock.now())
+    found = await asyncio.to_thread(judge, await histories.batches(table, rules.history), rules, needs.clock.now())
     return DatasetView(
         table=table,
         bad=found.bad,

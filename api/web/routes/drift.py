@@ -1,5 +1,6 @@
 """Drift and quality of a model's traffic, measured when it is asked for: in the store, by counts alone."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -181,7 +182,7 @@ async def show_drift(
         rows_reference=seen.reference.rows,
         rows_current=seen.current.rows,
         left_out=list(without),
-        finding=explain(seen, rules.rules.by(method or ())),
+        finding=await asyncio.to_thread(explain, seen, rules.rules.by(method or ())),
     )
 
 
@@ -236,6 +237,7 @@ async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Bot
         )
         for each in await needs.predictions.versions(name, windows.current)
     ]
+    compared = await asyncio.to_thread(compare, pairs(before.features, now.features), rules.rules)
     return QualityView(
         model=name,
         reference=WindowView.model_validate(windows.reference),
@@ -248,7 +250,7 @@ async def show_quality(name: str, needs: Needs, _who: auth.CanView, windows: Bot
                 null_rate_reference=each.nulls_reference,
                 faults=list(each.faults),
             )
-            for each in compare(pairs(before.features, now.features), rules.rules).features
+            for each in compared.features
         ],
     )
 

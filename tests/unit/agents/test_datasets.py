@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agents.datasets import Judgement, judge
 from agents.policies import Dataset
 from agents.statistics import student_tail
+from tests.twins.columns_read import watching
 from tests.unit.agents.tables import DAY, POLICY, START, Table
 from tools.quality.statistics import ColumnStatistics
 
@@ -138,3 +139,20 @@ def test_student_is_that_of_scipy(t: float, degrees: float) -> None:
     from scipy import stats
 
     assert student_tail(t, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-6, abs=1e-12)
+
+
+def test_a_wide_table_is_gone_through_as_often_as_a_narrow_one() -> None:
+    times = []
+    for width in (1, 40):
+        batches, columns = watching(Table().come(14).batches, width)
+        assert judge(batches, POLICY, batches[-1].at).bad is False
+        times.append(sum(each.times for each in columns))
+    assert times[0] == times[1]
+
+
+def test_who_counts_the_batches_that_are_listed_finds_those_that_are_too_few() -> None:
+    assert Table().come(5).judged().summary == (
+        "Too few batches: 3 accepted batches before the 2 that are judged, and 8 are needed."
+    )
+    alone = Table().come(2).judged(Dataset(in_a_row=1))
+    assert alone.summary == "Too few batches: 1 accepted batch before the one that is judged, and 8 are needed."

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import monitoring
+from agents.drift.causes import DriftFinding
+from agents.drift.performance import perform
+from agents.drift.verdicts import Cause, Comparison
 from agents.monitoring import Check, Standing, advance
 from agents.policies import Policies, Slo
 from tools.predictions.port import VersionWindow, Volume
@@ -42,6 +45,17 @@ def test_so_many_in_a_row_raise_it_once_and_as_many_take_it_back() -> None:
 
 def test_what_cannot_be_told_neither_counts_nor_breaks_the_row() -> None:
     assert told([True, None, True, None, True]) == [(4, "firing")]
+
+
+def found(cause: Cause) -> DriftFinding:
+    nothing = Comparison(dataset_drift=False, drifted_share=0, cause=cause, reason="so", features=())
+    return DriftFinding(cause=cause, reason="so", considered=(), features=nothing, answers=nothing, performance=perform((), ()))
+
+
+def test_a_fault_of_the_data_does_not_take_drift_back_that_nobody_saw_end() -> None:
+    causes: list[Cause] = ["covariate_drift"] * 4 + ["data_quality"] * 4 + ["covariate_drift"] * 4
+    assert told([monitoring.drift(found(cause)).bad for cause in causes]) == [(2, "firing")]
+    assert told([monitoring.data_quality(found(cause)).bad for cause in causes]) == [(6, "firing"), (10, "resolved")]
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=60), st.integers(1, 5))

@@ -62,7 +62,17 @@ def test_methods_are_chosen_by_name(tmp_path: Path) -> None:
 def test_without_json_it_is_for_people(tmp_path: Path) -> None:
     file = str(_write(tmp_path / "a.parquet", 1))
     done = CliRunner().invoke(drift, ["compare", "--reference", file, "--current", file])
-    assert "The dataset has not drifted" in done.stdout
+    assert "The dataset has not drifted: 0% of its features moved" in done.stdout
+    assert "counts as drift of the dataset from 50% on" in done.stdout
+
+
+def test_the_only_common_column_that_changed_its_type_is_named_with_both(tmp_path: Path) -> None:
+    for name, values in (("a", [1, 2]), ("b", ["1", "2"])):
+        pyarrow.parquet.write_table(pa.table({"x": values, name: values}), tmp_path / f"{name}.parquet")
+    files = ["--reference", str(tmp_path / "a.parquet"), "--current", str(tmp_path / "b.parquet")]
+    done = CliRunner().invoke(drift, ["compare", *files])
+    assert isinstance(done.exception, Refused)
+    assert "can be compared: x (int64 in the reference, string in the current table); " in str(done.exception)
 
 
 def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:

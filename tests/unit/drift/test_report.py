@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ def _write(path: Path, seed: int) -> Path:
         "wind": rng.normal(seed, 1, ROWS),
         "carrier": rng.choice(["AA", "<b>B6</b>"], ROWS),
         "night": pa.array(rng.random(ROWS) < 0.5, mask=rng.random(ROWS) < 0.1),
+        "rain": pa.array(rng.random(ROWS) < 0.5),
+        "price": pa.array([None, *(Decimal(int(each)) / 100 for each in rng.integers(0, 900, ROWS - 1))], pa.decimal128(9, 2)),
+        "day": pa.array(rng.integers(0, 300, ROWS), pa.int32()).cast(pa.date32()),
         "odd": np.where(rng.random(ROWS) < 0.1, np.inf, rng.normal(0, 1, ROWS)),
         "at": pa.array(rng.integers(0, 10**15, ROWS), pa.timestamp("us", "UTC")),
         "empty": pa.nulls(ROWS, pa.float64()),
@@ -44,11 +48,11 @@ def test_a_report_is_one_file_that_states_its_samples(tmp_path: Path) -> None:
     done = CliRunner().invoke(drift, command)
     assert done.exit_code == 0, done.exception
     told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["columns"], told["left_out"], told["bytes"]) == (4, ["at", "empty"], out.stat().st_size)
+    assert (told["columns"], told["left_out"], told["bytes"]) == (6, ["day", "at", "empty"], out.stat().st_size)
     assert (told["reference"]["rows"], told["reference"]["sampled"]) == (ROWS, 1_000)
     text = out.read_text()
     assert f"Reference: {tables[0]}: a sample of 1,000 of 3,000 rows." in text
-    assert "Not shown, because they are times or have no values on a side: at, empty." in text
+    assert "Not shown, because they are times or have no values on a side: day, at, empty." in text
     assert "wind" in text
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -60,6 +64,14 @@ def test_without_evidently_that_is_what_is_said(tmp_path: Path, monkeypatch: pyt
     assert isinstance(done.exception, Refused)
     assert "Evidently, which is not installed here" in str(done.exception)
     assert not (tmp_path / "r.html").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    table = str(_write(tmp_path / "a.parquet", 0))
+    out = tmp_path / "absent" / "r.html"
+    done = CliRunner().invoke(drift, ["report", "--reference", table, "--current", table, "--out", str(out)])
+    assert isinstance(done.exception, Refused)
+    assert f"there is no folder {out.parent}" in str(done.exception)
 
 
 async def test_a_report_that_takes_too_long_is_given_up_and_leaves_nothing(tmp_path: Path) -> None:

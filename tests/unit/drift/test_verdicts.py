@@ -104,6 +104,20 @@ def test_one_value_that_most_rows_always_had_is_calm_weather_and_any_other_is_st
     assert faults(1.9) == ("stuck at 1.9",)
 
 
+@pytest.mark.parametrize("spread", [0.1, 1.0, 10.0])
+def test_numbers_that_lie_close_together_now_are_not_stuck(spread: float) -> None:
+    found = judged({"x": np.arange(ROWS)}, {"x": np.random.default_rng(4).normal(0, spread, ROWS)})
+    assert (moved(found), found.features[0].faults) == (["x"], ())
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_one_value_among_usual_ones_is_stuck(share: float) -> None:
+    values = usual(2)["temperature"]
+    hung = np.where(np.arange(ROWS) < share * ROWS, 21.5, values)
+    (fault,) = judged({"x": usual(1)["temperature"]}, {"x": hung}).features[0].faults
+    assert "are stuck at about 21.4" in fault
+
+
 def test_values_that_are_rare_anyway_are_no_fault() -> None:
     rng = np.random.default_rng(9)
     words = np.array([f"w{number}" for number in range(400)])

@@ -1,5 +1,6 @@
 """The walk: what is up, what is down, page by page, and no further than it should."""
 
+import re
 import time
 from collections.abc import Iterable
 from uuid import UUID
@@ -14,7 +15,7 @@ from tools.lineage import names
 from tools.lineage.graph import WrongCursor
 from tools.lineage.memory import Memory
 from tools.lineage.openlineage import as_openlineage
-from tools.lineage.port import Direction, Edge, EdgeKind, Graph, NodeKind, Query
+from tools.lineage.port import Direction, Edge, EdgeKind, Graph, NodeKind, NotKnown, Query
 from tools.lineage.projection import Facts, NodeFacts, facts
 
 
@@ -54,6 +55,25 @@ def whole(memory: Memory, query: Query) -> tuple[list[str], list[Edge]]:
         if cursor is None:
             return nodes, edges
     raise AssertionError("the pages do not end")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("model:flihgts/1", "nothing was told of model:flihgts/1; there is model:flights/1"),
+        ("dataset:ck/trips", "dataset:lake/trips"),
+        ("features:quite@000000000000", "; there is features:"),
+        ("model:zzz/9", "; there is model:flights/1"),
+    ],
+)
+def test_what_is_not_known_is_told_with_what_is_called_nearly_so(asked: str, said: str) -> None:
+    with pytest.raises(NotKnown, match=re.escape(said)):
+        memory().graph(Query(node=asked))
+
+
+def test_a_kind_of_which_there_is_nothing_is_said_to_be_so() -> None:
+    with pytest.raises(NotKnown, match="there is no model at all"):
+        drawn([(0, 1)]).graph(Query(node="model:flights/1"))
 
 
 def test_a_model_comes_from_the_batches_that_its_features_knew_and_from_no_other() -> None:

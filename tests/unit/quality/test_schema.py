@@ -8,6 +8,11 @@ from tools.errors import PermanentError
 from tools.quality.schema import load, parse
 
 PLAIN = "table: t\ncolumns:\n- {name: x, type: integer}\n"
+BOMB = (
+    "a0: &a0 [x]\n"
+    + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
+    + PLAIN.replace("integer", "integer, minimum: *a9")
+)
 
 
 def test_what_is_not_said_is_not_allowed() -> None:
@@ -45,6 +50,10 @@ def test_the_same_content_has_the_same_version_however_it_is_written() -> None:
         ("table: t\ncolumns:\n- {name: x, type: text}\n- {name: x, type: text}", "'x' is there twice"),
         (PLAIN + "rules: [{name: r, rule: x >}]", r"rules\[0\] \(r\): at character"),
         (PLAIN + "rules: [{name: r, rule: y > 1}]", "there is no column 'y'"),
+        (PLAIN + "rules: [{name: r, rule: x > 1}, {name: r, rule: x > 2}]", "rules: 'r' is there twice"),
+        (PLAIN + f"rules: [{{name: r, rule: x < {10**30}}}]", r"rules\[0\] \(r\): at character 5: 1000.* is beyond"),
+        (f"table: t\ncolumns:\n- {{name: x, type: number, maximum: {10**400}}}", "maximum: '1000.* is no value"),
+        (BOMB, r"aliases of YAML \(\*name\) are not taken"),
         (PLAIN + "unique: [{columns: [y]}]", "there is no column 'y'"),
         (PLAIN + "freshness: {column: x}", "has to be of type time or date"),
         ("table: t\ncolumns:\n- {name: x, type: time}\nfreshness: {column: x, max_age: 3}", "needs its unit"),

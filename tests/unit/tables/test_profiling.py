@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.drift.distances import wasserstein
 from tests.unit.tables.memory import MemoryTable, pair
+from tools.errors import PermanentError
+from tools.tables.counting import Sampled
 from tools.tables.profiling import profile as profiled_alone
 from tools.tables.profiling import profile_together
 from tools.tables.shapes import BINS
@@ -131,3 +135,86 @@ def test_a_sorted_column_whose_first_rows_say_nothing_is_counted_on_a_grid_all_t
 def test_a_table_alone_is_profiled_as_one_of_two() -> None:
     table = MemoryTable({"x": np.arange(500) / 7, "c": ["a", "b"] * 250})
     assert profiled_alone(table) == {name: pair[0] for name, pair in profile_together(table, table).pairs.items()}
+
+
+def _two(kind: str, rows: int, seed: int) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    match kind:
+        case "another shape":
+            return rng.exponential(1, rows), rng.uniform(0, 2, rows)
+        case "another spread":
+            return rng.normal(0, 1, rows), rng.normal(0, 3, rows)
+        case "alike":
+            return rng.lognormal(0, 1, rows), rng.lognormal(0, 1, rows)
+        case _:  # by 200 of the first rows the grid would be a hundred times too wide
+            wild = [rng.normal(0, 1_000, 200), rng.normal(0, 1_000, 200)]
+            return tuple(np.concatenate([first, rng.normal(at, 1, rows * 4)]) for at, first in enumerate(wild))
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "one rising, one falling", "as it comes"])
+@pytest.mark.parametrize("kind", ["another shape", "another spread", "alike", "wild at first"])
+def test_the_order_of_the_rows_does_not_change_the_score(kind: str, order: str) -> None:
+    reference, current = _two(kind, 100_000, 11)
+    shuffled = np.random.default_rng(12)
+    whole = wasserstein(*pair(shuffled.permutation(reference), shuffled.permutation(current)))
+    exact = _wasserstein_of_all(reference, current)
+    if order != "as it comes":
+        reference = np.sort(reference)[:: -1 if order == "falling" else 1]
+        current = np.sort(current)[:: 1 if order == "rising" else -1]
+    found = wasserstein(*pair(reference, current))
+    assert found == pytest.approx(exact, rel=0.01, abs=0.002)
+    assert found == pytest.approx(whole, rel=0.01, abs=0.002)
+
+
+def _wasserstein_of_all(reference: Any, current: Any) -> float:
+    return float(np.abs(np.sort(reference) - np.sort(current)).mean() / reference.std())
+
+
+def test_whole_numbers_in_order_of_which_each_is_there_often_are_counted_on_a_grid() -> None:
+    values = np.repeat(np.arange(5_000), 200)
+    ours, theirs = pair(values, values + 500)
+    assert ours.grid is not None
+    assert (sum(ours.grid.counts), ours.minimum, ours.maximum) == (len(values), 0, pytest.approx(4_999))
+    assert wasserstein(ours, theirs) == pytest.approx(500 / values.std(), rel=0.001)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 30_000), max_size=12))
+def test_what_is_remembered_of_a_column_lies_evenly_over_it_and_is_bounded(pieces: list[int]) -> None:
+    sampled, start = Sampled(), 0
+    for length in pieces:
+        sampled.add(np.arange(start, start + length, dtype=np.float64))
+        start += length
+    found = sampled.numbers()
+    assert len(found) <= 16_384
+    assert len(found) == 0 or (found[0] == 0 and len(set(np.diff(found).tolist())) <= 1)
+    assert start <= 16_384 or len(found) > 16_384 / 3 - 1
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "seconds"),
+    [
+        (1_767_268_800_123_456_789, pa.timestamp("ns"), 1_767_268_800.123_456_789),
+        (1_767_268_800_123_456_789, pa.timestamp("ns", "UTC"), 1_767_268_800.123_456_789),
+        (253_402_214_400_000_001, pa.timestamp("us"), 253_402_214_400.000_001),
+        (253_402_214_400_000, pa.timestamp("ms"), 253_402_214_400.0),
+        (2**52, pa.timestamp("s"), 2.0**52),
+        (date(9999, 12, 31), pa.date32(), 253_402_214_400.0),
+        (date(9999, 12, 31), pa.date64(), 253_402_214_400.0),
+    ],
+)
+def test_a_time_of_any_unit_is_its_seconds(value: Any, type_: pa.DataType, seconds: float) -> None:
+    found, _ = pair([value, None], [value], type_)
+    assert (list(found.values), found.nulls) == ([pytest.approx(seconds, abs=1e-4)], 1)
+    many, _ = pair([value] * 200 + list(range(150)) if not isinstance(value, date) else [value], [value], type_)
+    assert many.maximum == pytest.approx(seconds, rel=1e-12)
+
+
+def test_what_arrow_refuses_is_told_by_its_column() -> None:
+    class Torn(MemoryTable):
+        def batches(self) -> Any:
+            parts = pa.table({"x": [1.0] * 20_000}), pa.table({"x": ["no number"]})
+            return iter([each for part in parts for each in part.to_batches()])
+
+    with pytest.raises(PermanentError, match="x: its values cannot be counted"):
+        profiled_alone(Torn({"x": [1.0]}))

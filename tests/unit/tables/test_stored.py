@@ -17,11 +17,14 @@ WINDOW = Window(start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 2, 1,
 
 _NUMBERS = st.lists(st.floats(-1e99, 1e99) | st.none(), max_size=150).map(lambda values: column("x", "numeric", values, None))
 _WORDS = st.lists(st.text(max_size=4) | st.none(), max_size=20).map(lambda values: column("c", "categorical", values, None))
+_MANY = st.integers(0, 9).map(
+    lambda others: ColumnProfile("m", "categorical", others, values={}, others=others, buckets=(others, 0) if others else ())
+)
 _FEW = st.integers(0, 9)
 _TRUTH = st.builds(lambda no, yes: ColumnProfile("b", "boolean", no + yes, values={False: no, True: yes}), _FEW, _FEW)
 
 
-@given(st.lists(_NUMBERS | _WORDS | _TRUTH, max_size=4), st.none() | _NUMBERS, st.none() | _WORDS)
+@given(st.lists(_NUMBERS | _WORDS | _TRUTH | _MANY, max_size=4), st.none() | _NUMBERS, st.none() | _WORDS)
 def test_what_is_written_is_read_back(
     features: list[ColumnProfile], score: ColumnProfile | None, label: ColumnProfile | None
 ) -> None:
