@@ -22,11 +22,14 @@ async def promote(action: Promote, proposal: Proposal, before: WorldState, actor
     return Rollback(model=action.model, from_version=action.version, to_version=action.from_version)
 
 
-async def begin(action: StartRollout, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox) -> Action:
-    """The first stage. The alias says who the challenger is; it serves nobody by itself."""
+async def begin(
+    action: StartRollout, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox
+) -> tuple[Action, Standing]:
+    """The first stage, and the route as that left it. The alias says who the challenger is; it serves nobody by itself."""
     if before.champion != action.from_version or before.route_generation is None:
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
-    await tools.traffic.begin(_plan(action, proposal.id), expected=before.route_generation, key=f"{proposal.id}/stage/0")
+    plan = _plan(action, proposal.id)
+    made = await tools.traffic.begin(plan, expected=before.route_generation, key=f"{proposal.id}/stage/0")
     carried = await tools.registry.alias(action.model, Alias.CHALLENGER)
     if carried != action.version:
         await tools.registry.set_alias(
@@ -38,7 +41,7 @@ async def begin(action: StartRollout, proposal: Proposal, before: WorldState, ac
             actor=actor,
             reason=proposal.finding.summary,
         )
-    return AbortRollout(model=action.model, version=action.version, to_version=action.from_version)
+    return AbortRollout(model=action.model, version=action.version, to_version=action.from_version), made
 
 
 async def shift(action: StartRollout, key: str, stage: int, generation: int, tools: Toolbox) -> Standing:

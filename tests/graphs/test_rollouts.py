@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from agents.actions import AbortRollout, Promote, StartRollout
 from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
@@ -12,6 +14,7 @@ from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
+from tests.twins.serving import TwinServing
 from tools.registry.port import Alias
 
 STEP = timedelta(minutes=10)
@@ -22,6 +25,10 @@ ROLLOUTS = Rollouts(
     extend=6 * HOUR,
 )
 POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS)
+
+
+class Killed(BaseException):
+    """Nothing that the code could catch: the process is gone."""
 
 
 async def asked(**values: Any) -> Platform:
@@ -180,6 +187,36 @@ async def test_a_route_that_somebody_changed_is_left_to_them() -> None:
     ended = await platform.wake()
     assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 70, "2": 30})
     assert "theirs stands" in ended["reason"]
+
+
+async def by_hand(platform: Platform) -> None:
+    generation = (await platform.serving.route(MODEL)).generation
+    # Past the disturbance: it is somebody else's change.
+    await TwinServing.set_weights(platform.serving, MODEL, {"1": 60, "2": 40}, expected_generation=generation, key="by hand")
+
+
+async def test_a_route_that_somebody_changed_before_the_receipt_is_left_to_them() -> None:
+    platform = await asked()
+    platform.serving.disturb.after("set_weights", lambda: by_hand(platform))
+    await platform.decide(by=("alice", "bob"))
+    ended = await roll(platform, {"1": 0.9, "2": 0.92})
+    assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 60, "2": 40})
+    assert "theirs stands" in ended["reason"]
+
+
+async def test_a_route_that_somebody_changed_while_the_service_was_down_is_left_to_them() -> None:
+    platform = await asked()
+
+    async def die() -> None:
+        await by_hand(platform)
+        raise Killed
+
+    platform.serving.disturb.after("set_weights", die)
+    with pytest.raises(Killed):
+        await platform.decide(by=("alice", "bob"))
+    await platform.go_on()
+    ended = await roll(platform, {"1": 0.9, "2": 0.92})
+    assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 60, "2": 40})
 
 
 async def test_a_champion_that_somebody_made_gets_the_traffic() -> None:
