@@ -15,6 +15,7 @@ from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
 from tests.twins.serving import TwinServing
+from tools.errors import PermanentError
 from tools.registry.port import Alias
 
 STEP = timedelta(minutes=10)
@@ -226,6 +227,51 @@ async def test_a_champion_that_somebody_made_gets_the_traffic() -> None:
     assert isinstance(ended["proposal"].action, AbortRollout)
     assert await platform.weights() == {"3": 100}
     assert "version 3 champion" in ended["recommendation"].reason
+
+
+async def promoted_while(platform: Platform, happens: Any) -> dict[str, Any]:
+    """To the end of a run in whose promotion, between route and alias, something happens."""
+    for _ in range(200):
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        if await platform.weights() == {"2": 100}:
+            platform.registry.disturb.before("set_alias", happens)
+        ended: dict[str, Any] = await platform.wake()
+        if "outcome" in ended:
+            return ended
+    raise AssertionError("it goes on for ever")
+
+
+async def test_a_champion_that_somebody_made_between_route_and_alias_of_a_promotion_gets_the_traffic() -> None:
+    platform = await begun()
+
+    async def by_somebody() -> None:
+        platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+
+    ended = await promoted_while(platform, by_somebody)
+    assert ended["outcome"] == Outcome.FAILED
+    assert (await platform.weights(), await platform.champion()) == ({"3": 100}, "3")
+    failed = platform.ledger.failures[ended["proposal"].id]  # type: ignore[attr-defined]
+    assert "the weights are back on {'3': 100}" in failed
+    assert "champion 3 instead of 1" in failed
+
+
+async def test_a_champion_that_cannot_be_served_does_not_leave_the_traffic_with_the_challenger() -> None:
+    platform = await begun()
+
+    async def by_somebody() -> None:
+        platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+        platform.serving.break_version(MODEL, "3")
+
+    ended = await promoted_while(platform, by_somebody)
+    assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 100})
+    assert "champion 3 instead of 1" in ended["reason"]
+
+
+async def test_an_alias_that_may_not_be_moved_leaves_the_traffic_with_its_champion() -> None:
+    platform = await begun()
+    ended = await promoted_while(platform, PermanentError("403: not allowed"))
+    assert ended["outcome"] == Outcome.FAILED
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
 
 
 async def test_one_rollout_at_a_time() -> None:
