@@ -30,6 +30,7 @@ from graphs import moves
 from graphs.context import Context
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
+from tools.jobs.port import job_name
 from tools.notify.port import Message
 from tools.rollouts.port import Standing
 
@@ -127,10 +128,7 @@ async def _perform(
             await context.tools.serving.scale(model, workers, expected_workers=before.workers, key=proposal.id)
             return Scale(model=model, from_workers=workers, workers=before.workers), None
         case Retrain() as retrain:
-            rules = context.policies.training_of(retrain.model)
-            if rules.command is None:
-                raise PermanentError(f"no training command is configured for {retrain.model}")
-            await context.tools.jobs.submit(proposal.id, spec_of(retrain, proposal, rules))
+            await _train(retrain, proposal, context)
             return None, None
         case StartRollout() as start:
             return await moves.begin(start, proposal, before, actor, context.tools)
@@ -161,6 +159,28 @@ async def _perform(
             return None, None
         case unknown:
             assert_never(unknown)
+
+
+async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
+    """The key is nobody else's: a job under it was submitted before a crash, under a policy that may have changed since. That
+    job is followed; given up it would run on, and what it makes would be looked at by nobody."""
+    rules = context.policies.training_of(action.model)
+    try:
+        if rules.command is None:
+            raise PermanentError(f"no training command is configured for {action.model}")
+        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules))
+    except PermanentError as error:
+        if not await _submitted(proposal, context):
+            raise
+        log.warning("training.as_submitted_before", proposal=proposal.id, reason=str(error))
+
+
+async def _submitted(proposal: Proposal, context: Context) -> bool:
+    try:
+        await context.tools.jobs.state(job_name(proposal.id))
+    except PermanentError:
+        return False
+    return True
 
 
 async def _tell(action: Notify, proposal: Proposal, context: Context) -> None:
