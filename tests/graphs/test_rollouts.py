@@ -169,6 +169,52 @@ async def test_the_kill_switch_changes_nothing_not_even_back() -> None:
     assert await platform.weights() == {"1": 100}
 
 
+async def unseen(platform: Platform, looks: int) -> None:
+    """Looks without measurements, as far as the rollout goes on."""
+    platform.predictions.go_down()
+    for _ in range(looks):
+        if (await platform.wake())["rollout"].over:
+            return
+
+
+async def test_a_challenger_that_nobody_sees_is_taken_back_and_people_are_told() -> None:
+    platform = await begun()
+    told = len(platform.notify.sent)
+    looks = ROLLOUTS.extend // STEP
+    await unseen(platform, looks)
+    assert (await platform.weights(), len(platform.notify.sent)) == ({"1": 90, "2": 10}, told)
+    ended = await platform.wake()
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert "nothing could be measured for 6 h" in ended["recommendation"].reason
+    assert any("served unseen; it is being taken back" in message.title for _, message, _ in platform.notify.sent[told:])
+
+
+async def test_measurements_that_come_back_in_time_let_the_rollout_go_on() -> None:
+    platform = await begun()
+    for _ in range(2):
+        await unseen(platform, 4 * HOUR // STEP)
+        platform.predictions.come_back()
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        ended = await platform.wake()
+        assert (ended["rollout"].blind_since, await waits(platform)) == (None, True)
+    assert await platform.weights() == {"1": 90, "2": 10}
+
+
+async def test_under_the_kill_switch_people_are_told_once_that_nobody_sees_it() -> None:
+    platform = await begun()
+    platform.mode = Mode.OBSERVE
+    told = len(platform.notify.sent)
+    await unseen(platform, ROLLOUTS.extend // STEP + 5)
+    assert await platform.weights() == {"1": 90, "2": 10}
+    (message,) = {key: message for _, message, key in platform.notify.sent[told:]}.values()
+    assert "keeps its traffic" in message.title
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+    assert any("it is being taken back" in message.title for _, message, _ in platform.notify.sent)
+
+
 async def test_a_freeze_holds_it_and_still_takes_it_back() -> None:
     platform = await begun()
     now = platform.clock.now()
