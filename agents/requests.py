@@ -60,13 +60,24 @@ def to_alert(request: Request, key: str, at: datetime) -> Alert:
 
 
 def request_of(alerts: Iterable[Alert]) -> Request | None:
-    """The newest request among them."""
+    """The newest request among them; one that only asks to look takes nothing from another."""
     asked = [alert for alert in alerts if alert.source == SOURCE and alert.status == "firing"]
     if not asked:
         return None
-    newest = max(asked, key=lambda alert: alert.starts_at)
+    newest = max(asked, key=lambda alert: (alert.name != NAMES["check"], alert.starts_at))
     notes = {name: newest.annotations[name] for name in ("reason", "window_start", "window_end") if name in newest.annotations}
     try:
         return Request.model_validate({**newest.labels, **notes})
     except ValidationError:
         return None
+
+
+def joins(request: Request, alerts: Iterable[Alert], *, begun: bool) -> bool:
+    """Whether what is asked for comes of an incident that is open, with these alerts, all the same. Its run reads them when it
+    begins, and never again: `begun`."""
+    earlier = request_of(alerts)
+    if request.kind == "check":
+        return True
+    if earlier is None or earlier.kind == "check":
+        return not begun
+    return earlier.kind == request.kind and earlier.version == request.version

@@ -30,6 +30,7 @@ from graphs import moves
 from graphs.context import Context
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
+from tools.jobs.port import job_name
 from tools.notify.port import Message
 from tools.rollouts.port import Standing
 
@@ -53,12 +54,16 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     before, done = await context.ledger.intend(proposal, proposal.state)
     if done is not None:
         return done
-    undo = await _perform(proposal, before, actor, context)
+    undo, made = await _perform(proposal, before, actor, context)
+    after = await read_state(proposal.action, context.tools.readers)
+    if made is not None:
+        # As we left it: what somebody has done to the route since is theirs, and is not to be taken for ours.
+        after = after.model_copy(update={"route_generation": made.token, "weights": made.weights})
     receipt = Receipt(
         key=proposal.id,
         action=proposal.action,
         before=before,
-        after=await read_state(proposal.action, context.tools.readers),
+        after=after,
         undo=undo,
         started_at=started,
         finished_at=context.clock.now(),
@@ -110,29 +115,28 @@ async def announce(channel: str, message: Message, key: str, context: Context) -
     return await context.timeline.not_announced(channel, key, reason)
 
 
-async def _perform(proposal: Proposal, before: WorldState, actor: str, context: Context) -> Action | None:
-    """Do it, and return what takes it back."""
+async def _perform(
+    proposal: Proposal, before: WorldState, actor: str, context: Context
+) -> tuple[Action | None, Standing | None]:
+    """Do it, and return what takes it back, and the route that it leaves where a run follows that from now on."""
     match proposal.action:
         case Rollback() as rollback:
-            return await moves.roll_back(rollback, proposal, before, actor, context.tools)
+            return await moves.roll_back(rollback, proposal, before, actor, context.tools), None
         case Scale(model=model, workers=workers):
             if before.workers is None:
                 raise PermanentError(f"the capacity of {model} before the change is not on record")
             await context.tools.serving.scale(model, workers, expected_workers=before.workers, key=proposal.id)
-            return Scale(model=model, from_workers=workers, workers=before.workers)
+            return Scale(model=model, from_workers=workers, workers=before.workers), None
         case Retrain() as retrain:
-            rules = context.policies.training_of(retrain.model)
-            if rules.command is None:
-                raise PermanentError(f"no training command is configured for {retrain.model}")
-            await context.tools.jobs.submit(proposal.id, spec_of(retrain, proposal, rules))
-            return None
+            await _train(retrain, proposal, context)
+            return None, None
         case StartRollout() as start:
             return await moves.begin(start, proposal, before, actor, context.tools)
         case AbortRollout() as abort:
             await moves.abort(abort, proposal, before, context.tools)
-            return None
+            return None, None
         case Promote() as promote:
-            return await moves.promote(promote, proposal, before, actor, context.tools)
+            return await moves.promote(promote, proposal, before, actor, context.tools), None
         case QuarantineData(model=model, window=window, features=features) as quarantine:
             placed = await context.tools.quarantines.place(
                 model,
@@ -143,18 +147,40 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
                 actor=actor,
                 reason=proposal.finding.summary,
             )
-            return ReleaseData(**quarantine.model_dump(exclude={"kind"}), quarantine=placed.id)
+            return ReleaseData(**quarantine.model_dump(exclude={"kind"}), quarantine=placed.id), None
         case ReleaseData(quarantine=placed_before) as release:
             summary = proposal.finding.summary
             await context.tools.quarantines.release(placed_before, key=proposal.id, actor=actor, reason=summary)
-            return QuarantineData(**release.model_dump(exclude={"kind", "quarantine"}))
+            return QuarantineData(**release.model_dump(exclude={"kind", "quarantine"})), None
         case Notify() as notify:
             await _tell(notify, proposal, context)
-            return None
+            return None, None
         case NoAction():
-            return None
+            return None, None
         case unknown:
             assert_never(unknown)
+
+
+async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
+    """The key is nobody else's: a job under it was submitted before a crash, under a policy that may have changed since. That
+    job is followed; given up it would run on, and what it makes would be looked at by nobody."""
+    rules = context.policies.training_of(action.model)
+    try:
+        if rules.command is None:
+            raise PermanentError(f"no training command is configured for {action.model}")
+        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules))
+    except PermanentError as error:
+        if not await _submitted(proposal, context):
+            raise
+        log.warning("training.as_submitted_before", proposal=proposal.id, reason=str(error))
+
+
+async def _submitted(proposal: Proposal, context: Context) -> bool:
+    try:
+        await context.tools.jobs.state(job_name(proposal.id))
+    except PermanentError:
+        return False
+    return True
 
 
 async def _tell(action: Notify, proposal: Proposal, context: Context) -> None:

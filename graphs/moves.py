@@ -4,6 +4,8 @@ Routes first, aliases second: the traffic is what hurts, and what moves it warms
 leaves requests on nothing. Interrupted between the two, the repetition finds the route by its key and goes on.
 """
 
+import structlog
+
 from agents.actions import AbortRollout, Action, Promote, Rollback, StartRollout, WorldState
 from agents.proposals import Proposal
 from tools.errors import Conflict, PermanentError
@@ -11,22 +13,29 @@ from tools.registry.port import Alias
 from tools.rollouts.port import Plan, Standing
 from tools.toolbox import Toolbox
 
+log = structlog.get_logger()
+
 
 async def roll_back(action: Rollback, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox) -> Action:
-    await _hand_over(action.model, action.from_version, action.to_version, proposal, before, actor, tools)
+    await _hand_over(action.model, action.from_version, action.to_version, before.weights, proposal, before, actor, tools)
     return Rollback(model=action.model, from_version=action.to_version, to_version=action.from_version)
 
 
 async def promote(action: Promote, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox) -> Action:
-    await _hand_over(action.model, action.from_version, action.version, proposal, before, actor, tools)
+    # At the last stage the weights before are the challenger's: taken back, all traffic is the champion's.
+    back = {action.from_version: 100}
+    await _hand_over(action.model, action.from_version, action.version, back, proposal, before, actor, tools)
     return Rollback(model=action.model, from_version=action.version, to_version=action.from_version)
 
 
-async def begin(action: StartRollout, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox) -> Action:
-    """The first stage. The alias says who the challenger is; it serves nobody by itself."""
+async def begin(
+    action: StartRollout, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox
+) -> tuple[Action, Standing]:
+    """The first stage, and the route as that left it. The alias says who the challenger is; it serves nobody by itself."""
     if before.champion != action.from_version or before.route_generation is None:
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
-    await tools.traffic.begin(_plan(action, proposal.id), expected=before.route_generation, key=f"{proposal.id}/stage/0")
+    plan = _plan(action, proposal.id)
+    made = await tools.traffic.begin(plan, expected=before.route_generation, key=f"{proposal.id}/stage/0")
     carried = await tools.registry.alias(action.model, Alias.CHALLENGER)
     if carried != action.version:
         await tools.registry.set_alias(
@@ -38,7 +47,7 @@ async def begin(action: StartRollout, proposal: Proposal, before: WorldState, ac
             actor=actor,
             reason=proposal.finding.summary,
         )
-    return AbortRollout(model=action.model, version=action.version, to_version=action.from_version)
+    return AbortRollout(model=action.model, version=action.version, to_version=action.from_version), made
 
 
 async def shift(action: StartRollout, key: str, stage: int, generation: int, tools: Toolbox) -> Standing:
@@ -59,9 +68,16 @@ def _plan(action: StartRollout, key: str) -> Plan:
 
 
 async def _hand_over(
-    model: str, old: str, new: str, proposal: Proposal, before: WorldState, actor: str, tools: Toolbox
+    model: str,
+    old: str,
+    new: str,
+    back: dict[str, int],
+    proposal: Proposal,
+    before: WorldState,
+    actor: str,
+    tools: Toolbox,
 ) -> None:
-    """All traffic and the champion alias from `old` to `new`."""
+    """All traffic and the champion alias from `old` to `new`; `back`: the weights where the alias stays with `old`."""
     if before.champion != old or before.route_generation is None:
         raise Conflict(f"{model}: the champion is {before.champion}, not {old}")
     moved = await tools.traffic.give(model, new, expected=before.route_generation, key=f"{proposal.id}/route")
@@ -77,9 +93,30 @@ async def _hand_over(
             reason=proposal.finding.summary,
         )
     except PermanentError as error:
-        # Somebody else moved the alias meanwhile: theirs stands, and our half is taken back.
-        await tools.traffic.restore(model, before.weights, expected=moved.token, key=f"{proposal.id}/route-back")
-        raise PermanentError(f"the alias could not be moved, the weights are back on {before.weights}: {error}") from error
+        # Somebody else moved the alias meanwhile, and theirs stands; or it may not be moved. Our half goes by where it is now.
+        weights = await _follow_the_alias(model, old, back, moved, proposal, tools)
+        raise PermanentError(f"the alias could not be moved, the weights are back on {weights}: {error}") from error
+
+
+async def _follow_the_alias(
+    model: str, old: str, back: dict[str, int], moved: Standing, proposal: Proposal, tools: Toolbox
+) -> dict[str, int]:
+    """The traffic to whom the alias names by now, and else back. Returns the weights that it gave.
+
+    Raises PermanentError when it could do neither: somebody has the route in hand, or nothing can be loaded.
+    """
+    champion = await tools.registry.alias(model, Alias.CHAMPION)
+    key = f"{proposal.id}/route-back"
+    if champion is not None and champion != old:
+        try:
+            given = await tools.traffic.give(model, champion, expected=moved.token, key=f"{key}/{champion}")
+        except Conflict:
+            raise
+        except PermanentError as error:
+            log.warning("alias.not_servable", model=model, version=champion, reason=str(error))
+        else:
+            return given.weights
+    return (await tools.traffic.restore(model, back, expected=moved.token, key=key)).weights
 
 
 async def _still_ours(model: str, old: str, moved: Standing, tools: Toolbox) -> None:

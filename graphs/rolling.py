@@ -25,7 +25,7 @@ from agents.wording import share, span
 from graphs.context import Context
 from graphs.execution import announce, shift
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
-from tools.errors import Conflict
+from tools.errors import Conflict, TemporaryError
 from tools.notify.port import Message
 from tools.predictions.port import PredictionReader, Tally
 from tools.registry.port import Alias
@@ -68,11 +68,14 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         return untouched
     # What has not moved yet is judged as the stage that it is still in.
     begun = rollout.started[:-1] if rollout.moving else rollout.started
-    progress = await _observed(rollout, begun, context.tools.predictions, rules.look_every, now)
+    try:
+        progress = await _observed(rollout, begun, context.tools.predictions, rules.look_every, now)
+    except TemporaryError as error:
+        return await _unseen(state, rollout, str(error), context, observing=observing)
     # What was approved holds, whatever the policy says by now.
     decision = decide(rules.model_copy(update={"stages": action.stages}), progress, now)
     paused = order.by if order is not None else None
-    fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused})
+    fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused, "blind_since": None})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
     if observing:
         # Nothing is changed, not even back: whoever threw the switch has it in hand.
@@ -92,6 +95,29 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return _unclear(state, fresh, decision.reason)
         case Choice.HOLD | Choice.EXTEND:
             return Command(goto="wait", update=later)
+
+
+async def _unseen(state: RunState, rollout: Rollout, error: str, context: Context, *, observing: bool) -> Command[Any]:
+    """Nothing could be measured. A challenger that nobody sees does not stay for longer than one that is unclear: it is taken
+    back, by the route, and people are told."""
+    now, rules = context.clock.now(), context.policies.rollouts_of(rollout.action.model)
+    since = rollout.blind_since or now
+    rollout = rollout.model_copy(update={"blind_since": since})
+    later = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
+    if now - since < rules.extend:
+        return later
+    action = rollout.action
+    reason = f"nothing could be measured for {span(now - since)}, so nobody knows whether it holds: {error}"
+    then = "nothing may be changed now, so it keeps its traffic" if observing else "it is being taken back"
+    message = Message(
+        title=plain(f"{action.model}: version {action.version} is served unseen; {then}", 300),
+        body=f"{reason}\n\nIncident: {state['incident_id']}",
+        severity="warning",
+        link=context.incident_link(state["incident_id"]),
+    )
+    key = f"{rollout.key}/unseen/{since:%Y%m%dT%H%M%SZ}/{'kept' if observing else 'back'}"
+    await announce(context.policies.notify_channel, message, key, context)
+    return later if observing else _over(state, rollout, reason)
 
 
 async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:

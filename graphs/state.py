@@ -113,6 +113,8 @@ class Rollout(Frozen):
     moving: bool = False
     """The present stage's traffic has been asked for, at the last of `started`, and is not in force yet."""
     paused_by: str | None = None
+    blind_since: Instant | None = None
+    """The first of the latest looks that could measure nothing."""
     over: bool = False
     """What ended it has been carried out."""
 

@@ -49,6 +49,12 @@ async def page(
     return await paging.newest_first(session, statement, IncidentRecord.id, limit=limit, cursor=cursor)
 
 
+async def open_of(session: ReadSession, subject: str) -> IncidentRecord | None:
+    """The one of this subject that is not closed."""
+    statement = select(IncidentRecord).where(IncidentRecord.subject == subject, IncidentRecord.closed_at.is_(None))
+    return (await session.scalars(statement)).one_or_none()
+
+
 async def lock_open(transaction: Transaction, subjects: Collection[str]) -> dict[str, IncidentRecord]:
     """The open incidents of these subjects, by subject. They cannot be closed by anybody else until the commit."""
     if not subjects:

@@ -6,7 +6,7 @@ model that is met for the first time is not trained for a moment that lies behin
 
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 SCHEDULE, NEW_DATA = "schedule", "new_data"
 """Beside the monitors of a model: the latest moment that was asked for."""
+_LEAST_PAUSE = timedelta(hours=1)
+"""Between two times that new data asks beside the same champion, where the cool-down is shorter: each is an incident."""
 
 
 class Schedules:
@@ -62,7 +64,7 @@ class Schedules:
 
     async def _due(self, model: str, rules: Training) -> AsyncIterator[tuple[Request, str, datetime]]:
         now = self._clock.now()
-        if rules.schedule is not None and await self._reached(model, SCHEDULE, tick := schedules.latest(rules.schedule, now)):
+        if rules.schedule is not None and await self._reached(model, tick := schedules.latest(rules.schedule, now)):
             reason = f"by its schedule, {rules.schedule}"
             yield Request(kind="retrain", model=model, by=f"{SCHEDULED}cron", reason=reason), SCHEDULE, tick
         if rules.new_predictions is None:
@@ -71,11 +73,28 @@ class Schedules:
         learnt_until = await self._learnt_until(model, champion) if champion is not None else None
         if champion is None or learnt_until is None or learnt_until >= now:
             return
+        moment = await self._next(model, learnt_until, max(rules.cooldown, _LEAST_PAUSE), now)
+        if moment is None:
+            return
         window = Window(start=learnt_until, end=now)
         labelled = sum(each.labelled for each in await self._predictions.versions(model, window))
-        if labelled >= rules.new_predictions and await self._reached(model, NEW_DATA, learnt_until):
+        if labelled >= rules.new_predictions:
             reason = f"{labelled:,} labelled predictions have come since the data of version {champion} ended"
-            yield Request(kind="retrain", model=model, by=f"{SCHEDULED}new_data", reason=reason), NEW_DATA, learnt_until
+            yield Request(kind="retrain", model=model, by=f"{SCHEDULED}new_data", reason=reason), NEW_DATA, moment
+
+    async def _next(self, model: str, learnt_until: datetime, pause: timedelta, now: datetime) -> datetime | None:
+        """The moment that new data is asked about under; None: what was asked for last has its time still.
+
+        A training that failed, or whose version was not wanted, leaves the champion as it was. It is asked for again after a
+        pause, at moments that every replica finds the same.
+        """
+        async with self._database.read() as session:
+            known = (await monitors.of_subject(session, Watched.model(model).subject)).get(NEW_DATA)
+        if known is None or known.tick < learnt_until:
+            return learnt_until
+        asked_at = known.checked_at or known.tick
+        passed = (now - asked_at) // pause
+        return asked_at + passed * pause if passed > 0 else None
 
     async def _learnt_until(self, model: str, version: str) -> datetime | None:
         """When the data of a version ended: its own word, else when it was made."""
@@ -86,17 +105,15 @@ class Schedules:
         except ValueError:
             return found.created_at
 
-    async def _reached(self, model: str, name: str, tick: datetime) -> bool:
-        """Whether this moment is one that was not asked for yet; a schedule that is met begins with the next one."""
+    async def _reached(self, model: str, tick: datetime) -> bool:
+        """Whether this moment was not asked for yet; a schedule that is met begins with its next one."""
         subject = Watched.model(model).subject
         async with self._database.read() as session:
-            known = (await monitors.of_subject(session, subject)).get(name)
+            known = (await monitors.of_subject(session, subject)).get(SCHEDULE)
         if known is not None:
             return known.tick < tick
-        if name != SCHEDULE:
-            return True
         async with self._database.begin() as transaction:
-            await monitors.meet(transaction, subject, name, tick)
+            await monitors.meet(transaction, subject, SCHEDULE, tick)
         return False
 
     async def _ask(self, request: Request, name: str, tick: datetime) -> None:

@@ -150,6 +150,100 @@ async def test_an_order_is_kept_told_and_looked_at_at_once(platform: Platform) -
     assert await platform.services.rollouts.standing(f"{run_id}/1") is None
 
 
+async def test_a_rollback_that_meets_a_rollout_ends_it(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    platform.dispatches.runs.clear()
+    path, body, key = f"/v1/models/{MODEL}/rollback", {"reason": "it is on fire"}, {"Idempotency-Key": "k-1"}
+    answer = await platform.operator.post(path, json=body, headers=key)
+    assert answer.status_code == 202
+    assert (answer.json()["joined"], answer.json()["aborts"]) == (True, rollout)
+    assert platform.dispatches.runs == [run_id]
+    order = await platform.services.rollouts.standing(f"{run_id}/1")
+    assert order is not None
+    assert (order.kind, order.by, order.reason) == ("abort", "some-operator", "it is on fire")
+    async with platform.database.read() as session:
+        run = await runs.get(session, run_id)
+    assert run is not None
+    assert (run.status, run.event.startswith("order:")) == ("queued", True)
+    assert (await platform.operator.post(path, json=body, headers=key)).json() == answer.json()
+    refused(await platform.operator.post(path, json=body), 409, "conflict")
+
+
+async def test_a_rollback_to_another_version_than_a_rollouts_champion_is_refused(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    answer = await platform.operator.post(f"/v1/models/{MODEL}/rollback", json={"version": "2", "reason": "r"})
+    refused(answer, 409, "conflict")
+    assert rollout in answer.json()["detail"]
+    assert await platform.services.rollouts.standing(f"{run_id}/1") is None
+
+
+async def test_at_a_prompt_a_rollback_that_ends_a_rollout_says_so(platform: Platform) -> None:
+    rollout, _ = await rolling(platform)
+    said = await Terminal(platform, "operator").run("models", "rollback", MODEL, "--reason", "r")
+    assert f"{rollout} is under way, and is ended" in said.stdout
+
+
+async def verifying(platform: Platform, path: str, body: dict[str, Any]) -> str:
+    """An incident whose run has done what was asked for, and looks whether it holds."""
+    incident: str = (await platform.operator.post(path, json=body)).json()["incident_id"]
+    now = platform.clock.now()
+    async with platform.database.begin() as transaction:
+        (run,) = await runs.of_incident(transaction, incident)
+        await runs.take(transaction, run.id, runs.START, at=now)
+        await runs.wait_until(transaction, run.id, "i-1", now + timedelta(hours=1), at=now)
+        await incidents.move(transaction, incident, "verifying", at=now)
+    platform.clock.pass_(timedelta(minutes=1))
+    return incident
+
+
+PROMOTED = ("/v1/triggers/promote", {"model": MODEL, "version": "2", "reason": "r"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (f"/v1/models/{MODEL}/rollback", {"reason": "it is on fire"}),
+        ("/v1/triggers/retrain", {"model": MODEL, "reason": "r"}),
+        ("/v1/triggers/promote", {"model": MODEL, "version": "1", "reason": "r"}),
+    ],
+)
+async def test_what_an_open_incident_would_not_read_is_refused(platform: Platform, path: str, body: dict[str, Any]) -> None:
+    incident = await verifying(platform, *PROMOTED)
+    answer = await platform.operator.post(path, json=body)
+    refused(answer, 409, "conflict")
+    assert incident in answer.json()["detail"]
+    assert "done by hand" in answer.json()["detail"]
+    async with platform.database.read() as session:
+        assert len(await alerts.of_incident(session, incident)) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (PROMOTED, PROMOTED),
+        (PROMOTED, ("/v1/triggers/check", {"model": MODEL, "reason": "r"})),
+        (("/v1/triggers/retrain", {"model": MODEL, "reason": "r"}),) * 2,
+    ],
+)
+async def test_what_an_open_incident_comes_to_anyway_joins_it(platform: Platform, first: Any, second: Any) -> None:
+    incident = await verifying(platform, *first)
+    answer = await platform.operator.post(second[0], json=second[1])
+    assert (answer.status_code, answer.json()["incident_id"], answer.json()["joined"]) == (202, incident, True)
+
+
+async def test_an_incident_that_has_not_begun_reads_what_is_asked_for_and_a_check_takes_nothing_from_it(
+    platform: Platform,
+) -> None:
+    incident = (await platform.operator.post("/v1/triggers/check", json={"model": MODEL, "reason": "r"})).json()["incident_id"]
+    for path, body in (PROMOTED, ("/v1/triggers/check", {"model": MODEL, "reason": "r"})):
+        platform.clock.pass_(timedelta(seconds=1))
+        assert (await platform.operator.post(path, json=body)).json()["incident_id"] == incident
+    async with platform.database.read() as session:
+        request = request_of([alerts.to_alert(each) for each in await alerts.of_incident(session, incident)])
+    assert request is not None
+    assert request.kind == "promote"
+
+
 async def test_an_abort_stands(platform: Platform) -> None:
     rollout, _ = await rolling(platform)
     await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "complaints"})

@@ -198,7 +198,7 @@ async def test_a_version_that_cannot_be_loaded_leaves_everything_as_it_was(platf
     assert not platform.ledger.receipts
 
 
-async def test_weights_that_were_being_put_back_are_put_back_by_the_repetition(platform: Platform) -> None:
+async def test_traffic_that_was_to_follow_the_alias_follows_it_by_the_repetition(platform: Platform) -> None:
     proposal = await proposed(ROLLBACK, platform)
 
     async def somebody_moves_it() -> None:
@@ -213,7 +213,7 @@ async def test_weights_that_were_being_put_back_are_put_back_by_the_repetition(p
         await execute(proposal, "alice", platform.context)
     with pytest.raises(PermanentError, match="weights are back"):
         await execute(proposal, "alice", platform.context)
-    assert await platform.weights() == {"2": 100}
+    assert await platform.weights() == {"3": 100}
     assert await platform.champion() == "3"
 
 

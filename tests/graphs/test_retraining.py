@@ -16,13 +16,17 @@ from tests.graphs.platform import MODEL
 from tests.graphs.test_drift_specialist import Drifted, drifted
 from tests.twins.jobs import Play
 from tools.errors import TemporaryError
-from tools.jobs.port import Phase, Progress, Reason, job_name
+from tools.jobs.port import JobSpec, Phase, Progress, Reason, job_name
 from tools.registry.evaluations import CHECKS, Compared, Discordance, Evaluation, Facts, StagingCheck
 from tools.registry.port import Alias
 
 COMMAND = ("python", "-m", "train")
 POLICIES = Policies(models={MODEL: ModelPolicy(training=Training(command=COMMAND, team="growth"))})
 JOB = job_name("run-1/1")
+
+
+class Killed(BaseException):
+    """Nothing that the code could catch: the process is gone."""
 
 
 async def asked() -> Drifted:
@@ -76,6 +80,31 @@ async def test_a_training_that_is_approved_is_one_job_on_the_window_that_was_sho
     assert spec.environment["OPPEN_WINDOW_START"] == proposal.action.window_start.isoformat()
     assert "MLFLOW_TRACKING_URI" in spec.secrets
     assert (await case.platform.jobs.state(JOB)).phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize("own", [{"command": COMMAND, "team": "growth", "memory_mib": 9_000}, {}])
+async def test_a_policy_changed_between_a_crash_and_the_resumption_leaves_no_job_behind(own: dict[str, Any]) -> None:
+    case = await asked()
+    platform, submit = case.platform, case.platform.jobs.submit
+
+    async def dying(key: str, spec: JobSpec) -> Any:
+        await submit(key, spec)
+        raise Killed
+
+    platform.jobs.submit = dying  # type: ignore[method-assign,assignment]
+    with pytest.raises(Killed):
+        await platform.decide()
+    platform.jobs.submit = submit  # type: ignore[method-assign]
+    changed = ModelPolicy(training=Training.model_validate(own))
+    platform.policies = platform.policies.model_copy(update={"models": {MODEL: changed}})
+    ended = await platform.go_on()
+    assert "outcome" not in ended
+    assert await platform.waits_for("wait")
+    ((name, phase),) = [(job.name, job.phase) for job in await platform.jobs.jobs()]
+    assert (name, phase) == (JOB, Phase.RUNNING)
+    made(case)
+    await platform.wake()
+    assert not isinstance((await platform.proposal()).action, Retrain)
 
 
 async def test_a_crash_right_after_the_submission_trains_once() -> None:

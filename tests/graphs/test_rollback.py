@@ -197,7 +197,7 @@ async def test_a_champion_that_moved_after_the_approval_is_not_rolled_back(platf
     assert await platform.champion() == "3"
 
 
-async def test_an_alias_that_somebody_moved_meanwhile_stands_and_the_weights_are_put_back(platform: Platform) -> None:
+async def test_an_alias_that_somebody_moved_meanwhile_stands_and_gets_the_traffic(platform: Platform) -> None:
     await platform.start()
 
     async def somebody_moves_it() -> None:
@@ -207,7 +207,7 @@ async def test_an_alias_that_somebody_moved_meanwhile_stands_and_the_weights_are
     ended = await platform.decide()
     assert ended["outcome"] == Outcome.FAILED
     assert "weights are back" in ended["reason"]
-    assert await platform.weights() == {"2": 100}
+    assert await platform.weights() == {"3": 100}
     assert await platform.champion() == "3"
     assert isinstance(platform.ledger, TwinLedger)
     assert platform.ledger.failures.keys() == {"run-1/1"}

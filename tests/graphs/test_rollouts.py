@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from agents.actions import AbortRollout, Promote, StartRollout
 from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
@@ -12,6 +14,8 @@ from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
+from tests.twins.serving import TwinServing
+from tools.errors import PermanentError
 from tools.registry.port import Alias
 
 STEP = timedelta(minutes=10)
@@ -22,6 +26,10 @@ ROLLOUTS = Rollouts(
     extend=6 * HOUR,
 )
 POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS)
+
+
+class Killed(BaseException):
+    """Nothing that the code could catch: the process is gone."""
 
 
 async def asked(**values: Any) -> Platform:
@@ -161,6 +169,52 @@ async def test_the_kill_switch_changes_nothing_not_even_back() -> None:
     assert await platform.weights() == {"1": 100}
 
 
+async def unseen(platform: Platform, looks: int) -> None:
+    """Looks without measurements, as far as the rollout goes on."""
+    platform.predictions.go_down()
+    for _ in range(looks):
+        if (await platform.wake())["rollout"].over:
+            return
+
+
+async def test_a_challenger_that_nobody_sees_is_taken_back_and_people_are_told() -> None:
+    platform = await begun()
+    told = len(platform.notify.sent)
+    looks = ROLLOUTS.extend // STEP
+    await unseen(platform, looks)
+    assert (await platform.weights(), len(platform.notify.sent)) == ({"1": 90, "2": 10}, told)
+    ended = await platform.wake()
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert "nothing could be measured for 6 h" in ended["recommendation"].reason
+    assert any("served unseen; it is being taken back" in message.title for _, message, _ in platform.notify.sent[told:])
+
+
+async def test_measurements_that_come_back_in_time_let_the_rollout_go_on() -> None:
+    platform = await begun()
+    for _ in range(2):
+        await unseen(platform, 4 * HOUR // STEP)
+        platform.predictions.come_back()
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        ended = await platform.wake()
+        assert (ended["rollout"].blind_since, await waits(platform)) == (None, True)
+    assert await platform.weights() == {"1": 90, "2": 10}
+
+
+async def test_under_the_kill_switch_people_are_told_once_that_nobody_sees_it() -> None:
+    platform = await begun()
+    platform.mode = Mode.OBSERVE
+    told = len(platform.notify.sent)
+    await unseen(platform, ROLLOUTS.extend // STEP + 5)
+    assert await platform.weights() == {"1": 90, "2": 10}
+    (message,) = {key: message for _, message, key in platform.notify.sent[told:]}.values()
+    assert "keeps its traffic" in message.title
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+    assert any("it is being taken back" in message.title for _, message, _ in platform.notify.sent)
+
+
 async def test_a_freeze_holds_it_and_still_takes_it_back() -> None:
     platform = await begun()
     now = platform.clock.now()
@@ -182,6 +236,36 @@ async def test_a_route_that_somebody_changed_is_left_to_them() -> None:
     assert "theirs stands" in ended["reason"]
 
 
+async def by_hand(platform: Platform) -> None:
+    generation = (await platform.serving.route(MODEL)).generation
+    # Past the disturbance: it is somebody else's change.
+    await TwinServing.set_weights(platform.serving, MODEL, {"1": 60, "2": 40}, expected_generation=generation, key="by hand")
+
+
+async def test_a_route_that_somebody_changed_before_the_receipt_is_left_to_them() -> None:
+    platform = await asked()
+    platform.serving.disturb.after("set_weights", lambda: by_hand(platform))
+    await platform.decide(by=("alice", "bob"))
+    ended = await roll(platform, {"1": 0.9, "2": 0.92})
+    assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 60, "2": 40})
+    assert "theirs stands" in ended["reason"]
+
+
+async def test_a_route_that_somebody_changed_while_the_service_was_down_is_left_to_them() -> None:
+    platform = await asked()
+
+    async def die() -> None:
+        await by_hand(platform)
+        raise Killed
+
+    platform.serving.disturb.after("set_weights", die)
+    with pytest.raises(Killed):
+        await platform.decide(by=("alice", "bob"))
+    await platform.go_on()
+    ended = await roll(platform, {"1": 0.9, "2": 0.92})
+    assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 60, "2": 40})
+
+
 async def test_a_champion_that_somebody_made_gets_the_traffic() -> None:
     platform = await begun()
     platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
@@ -189,6 +273,51 @@ async def test_a_champion_that_somebody_made_gets_the_traffic() -> None:
     assert isinstance(ended["proposal"].action, AbortRollout)
     assert await platform.weights() == {"3": 100}
     assert "version 3 champion" in ended["recommendation"].reason
+
+
+async def promoted_while(platform: Platform, happens: Any) -> dict[str, Any]:
+    """To the end of a run in whose promotion, between route and alias, something happens."""
+    for _ in range(200):
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        if await platform.weights() == {"2": 100}:
+            platform.registry.disturb.before("set_alias", happens)
+        ended: dict[str, Any] = await platform.wake()
+        if "outcome" in ended:
+            return ended
+    raise AssertionError("it goes on for ever")
+
+
+async def test_a_champion_that_somebody_made_between_route_and_alias_of_a_promotion_gets_the_traffic() -> None:
+    platform = await begun()
+
+    async def by_somebody() -> None:
+        platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+
+    ended = await promoted_while(platform, by_somebody)
+    assert ended["outcome"] == Outcome.FAILED
+    assert (await platform.weights(), await platform.champion()) == ({"3": 100}, "3")
+    failed = platform.ledger.failures[ended["proposal"].id]  # type: ignore[attr-defined]
+    assert "the weights are back on {'3': 100}" in failed
+    assert "champion 3 instead of 1" in failed
+
+
+async def test_a_champion_that_cannot_be_served_does_not_leave_the_traffic_with_the_challenger() -> None:
+    platform = await begun()
+
+    async def by_somebody() -> None:
+        platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+        platform.serving.break_version(MODEL, "3")
+
+    ended = await promoted_while(platform, by_somebody)
+    assert (ended["outcome"], await platform.weights()) == (Outcome.FAILED, {"1": 100})
+    assert "champion 3 instead of 1" in ended["reason"]
+
+
+async def test_an_alias_that_may_not_be_moved_leaves_the_traffic_with_its_champion() -> None:
+    platform = await begun()
+    ended = await promoted_while(platform, PermanentError("403: not allowed"))
+    assert ended["outcome"] == Outcome.FAILED
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
 
 
 async def test_one_rollout_at_a_time() -> None:

@@ -1,5 +1,6 @@
 """Trainings by the clock and by new data, on a stepped clock."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -104,6 +105,61 @@ async def test_enough_new_labels_ask_once_until_another_version_has_learnt_from_
     await world.label(60)
     world.clock.pass_(HOUR)
     assert await world.schedules.once() == 1
+
+
+async def closed(world: Timely) -> None:
+    """The training of the open incident has failed."""
+    async with world.database.begin() as transaction:
+        (latest, *_) = (await incidents.page(transaction, limit=1)).items
+        await incidents.close(transaction, latest.id, "escalated", at=world.clock.now(), summary="it ran out of memory")
+
+
+async def test_a_training_that_failed_is_asked_for_again_after_the_cooldown(timely: Make) -> None:
+    world = timely(new_predictions=50, cooldown="PT12H")
+    world.registry.publish(MODEL, tags={"data.to": world.clock.now().isoformat()})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "1")
+    world.clock.pass_(30 * HOUR)
+    await world.label(60)
+    world.clock.pass_(HOUR)
+    assert [await world.schedules.once() for _ in range(2)] == [1, 0]
+    for _ in range(3):
+        await closed(world)
+        world.clock.pass_(11 * HOUR)
+        assert await world.schedules.once() == 0
+        world.clock.pass_(HOUR)
+        world.restart()
+        assert [await world.schedules.once() for _ in range(2)] == [1, 0]
+    async with world.database.read() as session:
+        assert len((await incidents.page(session, limit=10)).items) == 4
+
+
+async def test_without_a_cooldown_it_is_not_asked_for_at_every_look(timely: Make) -> None:
+    world = timely(new_predictions=50, cooldown="PT0S")
+    world.registry.publish(MODEL, tags={"data.to": world.clock.now().isoformat()})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "1")
+    world.clock.pass_(HOUR)
+    await world.label(60)
+    asked = 0
+    for _ in range(12):
+        world.clock.pass_(HOUR / 4)
+        asked += await world.schedules.once()
+    assert asked == 3
+
+
+async def test_two_replicas_ask_again_once(timely: Make) -> None:
+    world, other = timely(new_predictions=50), timely(new_predictions=50)
+    other.clock, other.predictions, other.registry = world.clock, world.predictions, world.registry
+    other.restart()
+    world.registry.publish(MODEL, tags={"data.to": world.clock.now().isoformat()})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "1")
+    world.clock.pass_(HOUR)
+    await world.label(60)
+    world.clock.pass_(HOUR)
+    assert await world.schedules.once() == 1
+    await closed(world)
+    world.clock.pass_(13 * HOUR)
+    await asyncio.gather(world.schedules.once(), other.schedules.once())
+    assert len(await world.requests()) == 2
 
 
 async def test_without_a_command_nothing_is_asked_for(timely: Make) -> None:

@@ -110,7 +110,11 @@ async def show_history(name: str, needs: Needs, _who: auth.CanView) -> HistoryVi
 
 
 @router.post(
-    "/{name}/rollback", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)]
+    "/{name}/rollback",
+    status_code=202,
+    response_model=TriggeredView,
+    responses=answers(404, 409),
+    dependencies=[Depends(json_only)],
 )
 async def roll_back(
     name: str, body: RollbackBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce

@@ -59,14 +59,16 @@ class VersionBody(BaseModel):
     reason: Text
 
 
-@router.post("/check", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)])
+@router.post(
+    "/check", status_code=202, response_model=TriggeredView, responses=answers(404, 409), dependencies=[Depends(json_only)]
+)
 async def trigger_check(body: CheckBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce) -> TriggeredView | JSONResponse:
     """Have the model looked at as if an alert had fired."""
     return await ask("check", body.model_dump(), needs, who.name, once)
 
 
 @router.post(
-    "/retrain", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)]
+    "/retrain", status_code=202, response_model=TriggeredView, responses=answers(404, 409), dependencies=[Depends(json_only)]
 )
 async def trigger_retrain(
     body: RetrainBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce
@@ -76,7 +78,7 @@ async def trigger_retrain(
 
 
 @router.post(
-    "/promote", status_code=202, response_model=TriggeredView, responses=answers(404), dependencies=[Depends(json_only)]
+    "/promote", status_code=202, response_model=TriggeredView, responses=answers(404, 409), dependencies=[Depends(json_only)]
 )
 async def trigger_promote(
     body: VersionBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce
