@@ -6,6 +6,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from agents.actions import Retrain
+from agents.routing import Specialist
 from agents.training import follow
 from agents.verification import Status
 from graphs.context import Context
@@ -32,4 +33,6 @@ async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         case Status.HOLDS:
             # The next proposal takes the place of this one and of what became of it.
             await context.timeline.tell({**state, **update})  # type: ignore[typeddict-item]
-            return Command(goto="promotion", update={**update, "candidate": found.candidate})
+            # Should the world move, it is the promotion that is looked at again: the training is done.
+            onward = {"specialist": Specialist.PROMOTION, "candidate": found.candidate}
+            return Command(goto="promotion", update={**update, **onward})

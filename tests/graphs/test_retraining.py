@@ -121,6 +121,42 @@ async def test_a_better_candidate_is_proposed_for_a_rollout_in_the_same_run() ->
     assert await case.platform.registry.alias(MODEL, Alias.CHALLENGER) == version
 
 
+async def touch_the_route(case: Drifted) -> None:
+    """Somebody tries something by hand, and puts it back."""
+    serving = case.platform.serving
+    for weights, key in (({"1": 99, "2": 1}, "tried"), ({"1": 100}, "put back")):
+        route = await serving.route(MODEL)
+        await serving.set_weights(MODEL, weights, expected_generation=route.generation, key=key)
+
+
+async def test_a_world_that_moves_while_the_rollout_is_asked_for_loses_no_candidate() -> None:
+    case = await training()
+    version = made(case)
+    await case.platform.wake()
+    await touch_the_route(case)
+    await case.platform.decide(by=("alice", "bob"))
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert (proposal.id, proposal.action.version) == ("run-1/3", version)
+    assert proposal.requested_by == "agent:promotion"
+
+
+async def test_a_training_that_a_person_asked_for_is_not_done_again_when_the_world_moves() -> None:
+    case = await drifted("concept_drift")
+    case.platform.policies = POLICIES
+    request = Request(kind="retrain", model=MODEL, by="carol", reason="new airport")
+    await case.platform.start(to_alert(request, "trg", case.platform.clock.now()))
+    await case.platform.decide()
+    version = made(case)
+    await case.platform.wake()
+    await touch_the_route(case)
+    await case.platform.decide(by=("alice", "bob"))
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert proposal.action.version == version
+    assert len(await case.platform.jobs.jobs()) == 1
+
+
 @pytest.mark.parametrize(("won", "lost", "cause"), [(100, 240, Cause.CANDIDATE_WORSE), (120, 109, Cause.CANDIDATE_UNPROVEN)])
 async def test_what_is_not_better_is_told_and_promotes_nothing(won: int, lost: int, cause: Cause) -> None:
     case = await training()
