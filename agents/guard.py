@@ -127,7 +127,7 @@ def recheck(
 
 def may_decide(principal: str, proposal: Proposal, policies: Policies) -> Bar | None:
     """None: yes. Roles are checked at the door; this is about this very proposal."""
-    if policies.approval.four_eyes and principal == proposal.requested_by:
+    if policies.approval.four_eyes and principal in {proposal.requested_by, proposal.asked_by}:
         return Bar.OWN_REQUEST
     owners = () if isinstance(proposal.action, CHANGES_NOTHING) else policies.model(proposal.action.model).owners
     return Bar.NOT_AN_OWNER if owners and principal not in owners else None

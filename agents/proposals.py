@@ -42,6 +42,8 @@ class Proposal(Frozen):
     incident_id: str
     requested_by: str
     """Principal behind the proposal: `agent:incident`, or the person who asked."""
+    asked_by: str = ""
+    """The person on whose request the run began; it stays that one's when it is edited, or proposed anew by an agent."""
     title: str
     action: Action
     state: WorldState

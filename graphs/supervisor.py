@@ -28,7 +28,7 @@ from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import Edit, Proposal, Reject
-from agents.requests import SCHEDULED, request_of
+from agents.requests import asker_of
 from agents.risks import impact
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
@@ -62,9 +62,7 @@ PATIENT_ATTEMPTS = 8
 
 async def triage(state: Started) -> Routed:
     """Whoever asked for what is proposed does not approve it; a schedule is nobody."""
-    request = request_of(state["alerts"])
-    asker = request.by if request is not None and not request.by.startswith(SCHEDULED) else ""
-    return {"specialist": route(state["alerts"]), "requested_by": asker}
+    return {"specialist": route(state["alerts"]), "requested_by": asker_of(state["alerts"])}
 
 
 async def pass_on(state: RunState) -> Command[Any]:
@@ -90,6 +88,8 @@ async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
         run_id=state["run_id"],
         incident_id=state["incident_id"],
         requested_by=state.get("requested_by") or f"agent:{Specialist(state['specialist'])}",
+        # Whatever becomes of a request on its way, it stays theirs; taking back what did not help is nobody's request.
+        asked_by=asker_of(state["alerts"]) if state.get("undo_of") is None else "",
         title=title(recommendation.action),
         action=recommendation.action,
         state=await read_state(recommendation.action, runtime.context.tools.readers),
@@ -150,7 +150,8 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
         case guard.Holds():
             return None
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
-            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "part_of": None, "reason": reason}
+            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": asker_of(state["alerts"])}
+            fresh |= {"undo_of": None, "part_of": None, "reason": reason}
             fresh |= {"handover": None, "handed": None}
             return Command(goto="look" if under_way(state) else _specialist(state), update=fresh)
         case guard.Moved(reason=reason):
