@@ -1,5 +1,6 @@
 """What a candidate has to show before it may serve, and how sure one has to be. Data, as all policies are."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -19,6 +20,17 @@ class Stage(Frozen):
     with."""
     hold: Duration = timedelta(0)
     """At least so long; at the end it has to have shown that it is not worse."""
+
+
+def as_careful(stages: Sequence[Stage], rules: Sequence[Stage], given: float = 0.0) -> bool:
+    """Whether `stages` take every step of `rules`, none further or shorter, beyond the share that is `given` already."""
+    lower = given if given > 0 else -1.0
+    for rule in (each for each in rules if each.weight > lower):
+        own = [each.hold for each in stages if lower < each.weight <= rule.weight]
+        if not own or sum(own, timedelta(0)) < rule.hold:
+            return False
+        lower = rule.weight
+    return True
 
 
 class Guardrails(Frozen):

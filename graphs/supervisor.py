@@ -29,7 +29,7 @@ from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import Edit, Proposal, Reject
 from agents.requests import asker_of
-from agents.risks import impact
+from agents.risks import weigh
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
 from graphs import drift, incident, promotion
@@ -83,6 +83,7 @@ async def pass_on(state: RunState) -> Command[Any]:
 async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
     """Bind what is recommended to the state of the world that it is about to change."""
     recommendation, attempt = state["recommendation"], state.get("attempt", 0) + 1
+    world = await read_state(recommendation.action, runtime.context.tools.readers)
     proposal = Proposal(
         id=f"{state['run_id']}/{attempt}",
         run_id=state["run_id"],
@@ -92,9 +93,9 @@ async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
         asked_by=asker_of(state["alerts"]) if state.get("undo_of") is None else "",
         title=title(recommendation.action),
         action=recommendation.action,
-        state=await read_state(recommendation.action, runtime.context.tools.readers),
+        state=world,
         finding=recommendation.finding,
-        impact=impact(recommendation.action, recommendation.finding),
+        impact=weigh(recommendation.action, recommendation.finding, world, runtime.context.policies),
         undo_of=state.get("undo_of"),
         part_of=state.get("part_of"),
         proposed_at=runtime.context.clock.now(),
