@@ -157,6 +157,12 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
         case ((StartRollout() | Promote()), Rollback()):
             said = "a rollback is no form of a rollout: reject this, and ask for the rollback of the model by itself"
             return Flaw("action.kind", said)
+        case StartRollout() as asked, StartRollout() as new if (asked.judging, asked.slow_ms) != (new.judging, new.slow_ms):
+            name = "judging" if asked.judging != new.judging else "slow_ms"
+            said = (
+                f"an edit keeps {name} as it was shown; to judge otherwise, change the rollouts of the policies and ask again"
+            )
+            return Flaw(f"action.{name}", said)
         case StartRollout() | Promote(), _:
             return None
         case _, (StartRollout(version=new) | Promote(version=new)):

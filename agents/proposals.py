@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agents.actions import Action, Retrain, Risk, WorldState
+from agents.actions import Action, Retrain, Risk, StartRollout, WorldState
 from agents.evidence import Finding
 from tools.values import Frozen, Instant
 
@@ -16,6 +16,7 @@ def fingerprint(action: Action, state: WorldState) -> str:
     # What came later is left out while it is empty: fingerprints hold from release to release.
     later = {"quarantined"} if state.quarantined is None else set()
     empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
+    empty |= {"judging"} if isinstance(action, StartRollout) and action.judging is None else set()
     content = {
         "action": action.model_dump(mode="json", exclude=empty),
         "state": state.model_dump(mode="json", exclude=later),

@@ -70,7 +70,7 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     begun = rollout.started[:-1] if rollout.moving else rollout.started
     progress = await _observed(rollout, begun, context.tools.predictions, rules.look_every, now)
     # What was approved holds, whatever the policy says by now.
-    decision = decide(rules.model_copy(update={"stages": action.stages}), progress, now)
+    decision = decide(rules.approved(action.stages, action.judging), progress, now)
     paused = order.by if order is not None else None
     fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)

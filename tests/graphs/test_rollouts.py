@@ -7,7 +7,7 @@ from agents.actions import AbortRollout, Promote, StartRollout
 from agents.guard import Bar, may_decide
 from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
-from agents.proposals import Edit, Reject
+from agents.proposals import Edit, Reject, fingerprint
 from agents.requests import Request, to_alert
 from graphs.context import Order
 from graphs.state import Outcome
@@ -127,6 +127,25 @@ async def test_what_a_person_lets_go_on_goes_on_with_the_next_stage() -> None:
     ended = await platform.decide(by=("alice", "bob"))
     assert await platform.weights() == {"1": 50, "2": 50}
     assert (ended["rollout"].key, ended["rollout"].stage) == ("run-1/2", 0)
+
+
+async def test_a_guardrail_that_policy_drops_later_still_guards_what_was_approved_with_it() -> None:
+    platform = await begun()
+    without = Guardrails(errors=0.05, accuracy=None, latency=None)
+    platform.policies = POLICIES.model_copy(update={"rollouts": ROLLOUTS.model_copy(update={"guardrails": without})})
+    ended = await roll(platform, {"1": 0.9, "2": 0.3})
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_an_approval_binds_by_what_is_judged() -> None:
+    platform = await asked()
+    proposal = await platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert proposal.action.judging == ROLLOUTS.judging
+    laxer = ROLLOUTS.judging.model_copy(update={"wrong_passes": 0.4})
+    action = proposal.action.model_copy(update={"judging": laxer})
+    assert fingerprint(action, proposal.state) != proposal.fingerprint
 
 
 async def test_a_paused_rollout_stays_where_it_is_and_is_still_taken_back() -> None:

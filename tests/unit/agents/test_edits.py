@@ -1,5 +1,7 @@
 """What somebody may make of a proposal, and how much more it then takes."""
 
+import hashlib
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +11,8 @@ from agents.actions import Catalogue, Promote, Risk, Rollback, Scale, StartRollo
 from agents.evidence import Cause
 from agents.guard import Ask, Deny, edit_flaw, judge
 from agents.policies import Mode, Policies
-from agents.promotion_rules import Rollouts, Stage, as_careful
+from agents.promotion_rules import Guardrails, Judging, Rollouts, Stage, as_careful
+from agents.proposals import fingerprint
 from agents.risks import weigh
 from tests.unit.agents.proposed import FINDING, ROLLBACK, SCALE, proposal
 from tests.unit.agents.worlds import NOW
@@ -55,6 +58,31 @@ def test_an_edit_may_slow_a_rollout_down_or_start_one_again() -> None:
     assert edit_flaw(proposal(start()), start(stages=slower)) is None
     assert edit_flaw(proposal(promote()), start(stages=slower)) is None
     assert edit_flaw(proposal(ROLLBACK), Rollback(model="flights", from_version="2", to_version="0")) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"judging": None}, "action.judging"),
+        ({"judging": Judging(guardrails=Guardrails(accuracy=None))}, "action.judging"),
+        ({"slow_ms": 5_000}, "action.slow_ms"),
+        ({"slow_ms": None}, "action.slow_ms"),
+    ],
+)
+def test_an_edit_keeps_by_what_it_is_judged(changed: dict[str, Any], field: str) -> None:
+    asked = start(judging=Judging(), slow_ms=40)
+    flaw = edit_flaw(proposal(asked), start(**{"judging": Judging(), "slow_ms": 40, **changed}))
+    assert flaw is not None
+    assert (flaw.field, "change the rollouts of the policies" in flaw.detail) == (field, True)
+
+
+def test_a_rollout_that_was_approved_before_its_judging_was_kept_has_the_fingerprint_that_it_had() -> None:
+    content = {"action": start().model_dump(mode="json", exclude={"judging"}), "state": ALONE.model_dump(mode="json")}
+    del content["state"]["quarantined"]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert fingerprint(start(), ALONE) == hashlib.sha256(canonical.encode()).hexdigest()
+    assert StartRollout.model_validate(content["action"]) == start()
+    assert Rollouts().approved(STAGES, None) == Rollouts()
 
 
 def quorum(action: Catalogue, state: WorldState = ALONE) -> int:
