@@ -10,6 +10,9 @@ from agents.actions import Action, Retrain, Risk, StartRollout, WorldState
 from agents.evidence import Finding
 from tools.values import Frozen, Instant
 
+AGENT = "agent:"
+"""What the name of a requester begins with when it is none of a person."""
+
 
 def fingerprint(action: Action, state: WorldState) -> str:
     """SHA-256 (hex) of the canonical JSON of exactly what will be done, on exactly which state."""

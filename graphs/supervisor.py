@@ -27,7 +27,7 @@ from agents.actions import NoAction, Notify, Promote, QuarantineData, Retrain, S
 from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
-from agents.proposals import Edit, Proposal, Reject
+from agents.proposals import AGENT, Edit, Proposal, Reject
 from agents.requests import asker_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
@@ -39,14 +39,11 @@ from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
 from graphs.rolling import advance, begun, give_back, look, under_way
 from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
-from graphs.training import attend
+from graphs.training import attend, outrun
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
-
-_AGENT = "agent:"
-"""What the name of a requester begins with when it is none of a person."""
 
 _NOTHING_FOUND = (Cause.FALSE_ALARM, Cause.UNRESOLVED)
 
@@ -147,7 +144,10 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
     proposal = state["proposal"]
     world = await read_state(proposal.action, context.tools.readers)
     mode, verdict = await context.mode(), state.get("verdict")
-    match guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict):
+    answer = guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict)
+    if isinstance(answer, guard.Holds) and (outrun_by := await outrun(proposal, context)) is not None:
+        answer = guard.Moved(reason=outrun_by)
+    match answer:
         case guard.Holds():
             return None
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
@@ -166,7 +166,7 @@ def _actor(state: RunState) -> str:
     verdict, requester = state.get("verdict"), state["proposal"].requested_by
     if verdict is not None:
         return ", ".join(verdict.decided_by)
-    return "policy:automatic" if requester.startswith(_AGENT) else requester
+    return "policy:automatic" if requester.startswith(AGENT) else requester
 
 
 async def _given_up(proposal: Proposal, error: Exception, context: Context) -> Command[Any]:

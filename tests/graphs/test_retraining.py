@@ -10,7 +10,7 @@ from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import ModelPolicy, Policies, Training
 from agents.requests import Request, to_alert
-from agents.training import JOB_TAG
+from agents.training import JOB_TAG, spec_of
 from graphs.state import Outcome
 from tests.graphs.platform import MODEL
 from tests.graphs.test_drift_specialist import Drifted, drifted
@@ -76,6 +76,40 @@ async def test_a_training_that_is_approved_is_one_job_on_the_window_that_was_sho
     assert spec.environment["OPPEN_WINDOW_START"] == proposal.action.window_start.isoformat()
     assert "MLFLOW_TRACKING_URI" in spec.secrets
     assert (await case.platform.jobs.state(JOB)).phase is Phase.RUNNING
+
+
+async def test_a_training_that_began_while_another_was_asked_for_is_the_only_one() -> None:
+    case = await asked()
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    await case.platform.jobs.submit("run-0/1", spec_of(proposal.action, proposal, POLICIES.training_of(MODEL)))
+    ended = await case.platform.decide()
+    assert ended["outcome"] == Outcome.NO_ACTION
+    assert "it is being trained already" in ended["reason"]
+    assert [key for key, _ in case.platform.jobs.submissions] == ["run-0/1"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "outcome", "said"),
+    [
+        ({}, Outcome.NO_ACTION, "before it is trained again"),
+        ({"cooldown": "0s", "per_day": 1}, Outcome.NOTIFIED, "policy allows 1"),
+    ],
+)
+async def test_cool_down_and_budget_are_looked_at_again_right_before_it_begins(
+    rules: dict[str, Any], outcome: Outcome, said: str
+) -> None:
+    case = await asked()
+    own = Training.model_validate({"command": COMMAND, "team": "growth", **rules})
+    case.platform.policies = Policies(models={MODEL: ModelPolicy(training=own)})
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    await case.platform.jobs.submit("run-0/1", spec_of(proposal.action, proposal, own))
+    case.platform.jobs.go_on(job_name("run-0/1"), Play(Phase.SUCCEEDED, exit_code=0))
+    ended = await case.platform.decide()
+    assert ended["outcome"] == outcome
+    assert said in ended["reason"]
+    assert len(case.platform.jobs.submissions) == 1
 
 
 async def test_a_crash_right_after_the_submission_trains_once() -> None:
