@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from agents.promotion_rules import Stage
+from agents.promotion_rules import Judging, Stage
 from tools.values import Frozen, Instant, LeftOut, Window
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -106,8 +106,8 @@ _ROUNDING = 1e-9
 class StartRollout(Frozen):
     """Give `version` more and more of the traffic of champion `from_version`, stage by stage.
 
-    Approving it approves the stages, that it is taken back as soon as it fails, and that it becomes champion once it has held
-    through all of them.
+    Approving it approves the stages, by what the canary is judged, that it is taken back as soon as it fails, and that it
+    becomes champion once it has held through all of them.
     """
 
     kind: Literal["start_rollout"] = "start_rollout"
@@ -117,6 +117,9 @@ class StartRollout(Frozen):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=20)]
     slow_ms: Annotated[float, Field(gt=0)] | None = None
     """An answer that takes longer counts as slow; None: it is not looked at how long they take."""
+    judging: Judging | None = None
+    """Guardrails, levels and rules for labels of policy when it was proposed: each look judges by them. None: it was proposed
+    before they were kept with it, and each look judges by the policy of its day."""
 
     @model_validator(mode="after")
     def _growing(self) -> Self:

@@ -5,7 +5,7 @@ Nothing here looks at how good an idea is: that is the finding's. What is not cl
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ from agents.actions import (
 )
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
-from agents.risks import impact
+from agents.risks import weigh
 from agents.wording import moment, span
 from tools.values import Frozen, Instant
 
@@ -87,7 +87,7 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
     if flaw := _flaw(action, proposal.state, policies):
         return Deny(reason=flaw)
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
-    risk = max(proposal.impact.risk, impact(action, proposal.finding).risk, key=lambda each: each.rank)
+    risk = max(proposal.impact.risk, weigh(action, proposal.finding, proposal.state, policies).risk, key=lambda each: each.rank)
     if proposal.part_of is not None and isinstance(action, AbortRollout):
         # Also during a freeze: it ends a change instead of making one.
         return Auto(reason=f"it was approved with {proposal.part_of}")
@@ -127,19 +127,52 @@ def recheck(
 
 def may_decide(principal: str, proposal: Proposal, policies: Policies) -> Bar | None:
     """None: yes. Roles are checked at the door; this is about this very proposal."""
-    if policies.approval.four_eyes and principal == proposal.requested_by:
+    if policies.approval.four_eyes and principal in {proposal.requested_by, proposal.asked_by}:
         return Bar.OWN_REQUEST
     owners = () if isinstance(proposal.action, CHANGES_NOTHING) else policies.model(proposal.action.model).owners
     return Bar.NOT_AN_OWNER if owners and principal not in owners else None
 
 
-def edit_flaw(proposal: Proposal, action: Action) -> str | None:
+class Flaw(NamedTuple):
+    field: str
+    """Of the edit."""
+    detail: str
+
+
+def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
     """Why what somebody makes of a proposal is not theirs to make of it: it is about what was asked, on evidence about that."""
     if isinstance(proposal.action, CHANGES_NOTHING) or isinstance(action, CHANGES_NOTHING):
         return None
     if action.model != proposal.action.model:
-        return f"an edit stays with {proposal.action.model}: what is found about one model says nothing about another"
-    return None
+        said = f"an edit stays with {proposal.action.model}: what is found about one model says nothing about another"
+        return Flaw("action.model", said)
+    match proposal.action, action:
+        case ((StartRollout(version=asked) | Promote(version=asked)), (StartRollout(version=new) | Promote(version=new))) if (
+            asked != new
+        ):
+            return Flaw("action.version", f"an edit stays with version {asked}, which was looked at: {_ask_for(new)}")
+        case StartRollout(version=asked), Promote():
+            said = f"version {asked} becomes champion by its rollout, once it has held: edit the stages instead"
+            return Flaw("action.kind", said)
+        case ((StartRollout() | Promote()), Rollback()):
+            said = "a rollback is no form of a rollout: reject this, and ask for the rollback of the model by itself"
+            return Flaw("action.kind", said)
+        case StartRollout() as asked, StartRollout() as new if (asked.judging, asked.slow_ms) != (new.judging, new.slow_ms):
+            name = "judging" if asked.judging != new.judging else "slow_ms"
+            said = (
+                f"an edit keeps {name} as it was shown; to judge otherwise, change the rollouts of the policies and ask again"
+            )
+            return Flaw(f"action.{name}", said)
+        case StartRollout() | Promote(), _:
+            return None
+        case _, (StartRollout(version=new) | Promote(version=new)):
+            return Flaw("action.kind", f"no version gets traffic by an edit of something else: {_ask_for(new)}")
+        case _:
+            return None
+
+
+def _ask_for(version: str) -> str:
+    return f"ask for the promotion of version {version} by itself, so that it is evaluated and tried in stages"
 
 
 def _flaw(
@@ -173,6 +206,8 @@ def _flaw(
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known, so it could not be put back"
+            if isinstance(action, Promote) and not state.weights.get(new):
+                return f"version {new} has none of the traffic of {model}: it becomes champion by a rollout, so ask for that"
             if others := sorted(version for version, weight in state.weights.items() if weight and version not in {old, new}):
                 return f"version {others[0]} answers some of the traffic of {model} too: one rollout at a time"
         case AbortRollout(model=model, to_version=old):

@@ -1,5 +1,6 @@
 """What a candidate has to show before it may serve, and how sure one has to be. Data, as all policies are."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -19,6 +20,17 @@ class Stage(Frozen):
     with."""
     hold: Duration = timedelta(0)
     """At least so long; at the end it has to have shown that it is not worse."""
+
+
+def as_careful(stages: Sequence[Stage], rules: Sequence[Stage], given: float = 0.0) -> bool:
+    """Whether `stages` take every step of `rules`, none further or shorter, beyond the share that is `given` already."""
+    lower = given if given > 0 else -1.0
+    for rule in (each for each in rules if each.weight > lower):
+        own = [each.hold for each in stages if lower < each.weight <= rule.weight]
+        if not own or sum(own, timedelta(0)) < rule.hold:
+            return False
+        lower = rule.weight
+    return True
 
 
 class Guardrails(Frozen):
@@ -56,17 +68,9 @@ class Guardrails(Frozen):
         return self
 
 
-class Rollouts(Frozen):
-    """How a challenger gets the traffic."""
+class Judging(Frozen):
+    """By what a canary is judged: part of what is approved with its rollout."""
 
-    stages: tuple[Stage, ...] = (
-        Stage(weight=0.1, hold=timedelta(hours=1)),
-        Stage(weight=0.5, hold=timedelta(hours=2)),
-        Stage(weight=1.0),
-    )
-    look_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=1)
-    """Looking often costs no certainty (`agents/sequential/`), only queries. Also the length of the periods that are
-    compared."""
     guardrails: Guardrails = Guardrails()
     wrong_rollbacks: Level = 0.05
     """At most so many of the rollouts of a canary that is no worse are rolled back, however often and long it is looked at;
@@ -90,9 +94,31 @@ class Rollouts(Frozen):
     max_mismatch: Level | None = None
     """Level at which a split of the traffic other than the weights stops the rollout. None: predictions, unlike clients, do
     not come in the shares of the weights where a client stays with its version."""
+
+
+class Rollouts(Judging):
+    """How a challenger gets the traffic."""
+
+    stages: tuple[Stage, ...] = (
+        Stage(weight=0.1, hold=timedelta(hours=1)),
+        Stage(weight=0.5, hold=timedelta(hours=2)),
+        Stage(weight=1.0),
+    )
+    look_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=1)
+    """Looking often costs no certainty (`agents/sequential/`), only queries. Also the length of the periods that are
+    compared."""
     extend: Duration = timedelta(hours=4)
     """A stage that is inconclusive at its end goes on for so long, then people are asked: half a working day, so that they
     are asked on the day that it began."""
+
+    @property
+    def judging(self) -> Judging:
+        return Judging.model_validate({name: getattr(self, name) for name in Judging.model_fields})
+
+    def approved(self, stages: tuple[Stage, ...], judging: Judging | None) -> Self:
+        """With what was approved in place of what policy says by now; None: the approval says nothing about it."""
+        own = {name: getattr(judging, name) for name in Judging.model_fields} if judging is not None else {}
+        return self.model_copy(update={"stages": stages, **own})
 
     @property
     def compared(self) -> tuple[Stage, ...]:

@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agents.actions import Action, Retrain, Risk, WorldState
+from agents.actions import Action, Retrain, Risk, StartRollout, WorldState
 from agents.evidence import Finding
 from tools.values import Frozen, Instant
+
+AGENT = "agent:"
+"""What the name of a requester begins with when it is none of a person."""
 
 
 def fingerprint(action: Action, state: WorldState) -> str:
@@ -16,6 +19,7 @@ def fingerprint(action: Action, state: WorldState) -> str:
     # What came later is left out while it is empty: fingerprints hold from release to release.
     later = {"quarantined"} if state.quarantined is None else set()
     empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
+    empty |= {"judging"} if isinstance(action, StartRollout) and action.judging is None else set()
     content = {
         "action": action.model_dump(mode="json", exclude=empty),
         "state": state.model_dump(mode="json", exclude=later),
@@ -42,6 +46,8 @@ class Proposal(Frozen):
     incident_id: str
     requested_by: str
     """Principal behind the proposal: `agent:incident`, or the person who asked."""
+    asked_by: str = ""
+    """The person on whose request the run began; it stays that one's when it is edited, or proposed anew by an agent."""
     title: str
     action: Action
     state: WorldState

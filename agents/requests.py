@@ -59,6 +59,12 @@ def to_alert(request: Request, key: str, at: datetime) -> Alert:
     )
 
 
+def asker_of(alerts: Iterable[Alert]) -> str:
+    """The person on whose request a run began; empty where nobody asked, and a schedule is nobody."""
+    request = request_of(alerts)
+    return request.by if request is not None and not request.by.startswith(SCHEDULED) else ""
+
+
 def request_of(alerts: Iterable[Alert]) -> Request | None:
     """The newest request among them; one that only asks to look takes nothing from another."""
     asked = [alert for alert in alerts if alert.source == SOURCE and alert.status == "firing"]

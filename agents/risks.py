@@ -18,10 +18,23 @@ from agents.actions import (
     Rollback,
     Scale,
     StartRollout,
+    WorldState,
 )
 from agents.evidence import Cause, Finding
+from agents.policies import Policies
+from agents.promotion_rules import as_careful
 from agents.proposals import Impact
 from agents.wording import moment, share, span
+
+
+def weigh(action: Catalogue, finding: Finding, state: WorldState, policies: Policies) -> Impact:
+    """What it means on `state`: a rollout that hurries more than policy does is a high risk, whatever its version."""
+    meant = impact(action, finding)
+    if isinstance(action, StartRollout):
+        given = state.weights.get(action.version, 0) / 100
+        if not as_careful(action.stages, policies.rollouts_of(action.model).stages, given):
+            return meant.model_copy(update={"risk": Risk.HIGH})
+    return meant
 
 
 def impact(action: Catalogue, finding: Finding) -> Impact:
@@ -58,7 +71,7 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             steps = ", ".join(f"{share(stage.weight)} for {span(stage.hold)}" for stage in stages if stage.weight < 1)
             return Impact(
                 # A share of the traffic is answered by what has never served, but little at first and back at once.
-                risk=Risk.MEDIUM if finding.cause is Cause.CANDIDATE_BETTER else Risk.HIGH,
+                risk=Risk.MEDIUM if finding.cause is Cause.CANDIDATE_BETTER and _found(action, finding) else Risk.HIGH,
                 blast_radius=f"the traffic of {model} in stages: {steps}, then all of it",
                 expected_effect=f"version {new} becomes champion once it has held through every stage; "
                 f"version {old} has all the traffic again as soon as it fails",
@@ -76,7 +89,7 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             )
         case Promote(model=model, from_version=old, version=new):
             return Impact(
-                risk=Risk.MEDIUM,
+                risk=Risk.MEDIUM if _found(action, finding) else Risk.HIGH,
                 blast_radius=f"all traffic of {model}",
                 expected_effect=f"version {new} is champion and answers every request",
                 undo=f"roll back to version {old}",
@@ -125,5 +138,15 @@ def _which(features: tuple[str, ...]) -> str:
 
 def _known(action: Rollback, finding: Finding) -> bool:
     """Whether it is the change that the evidence was weighed for, in either direction; anything else is a jump in the dark."""
+    if finding.cause in _OF_CANDIDATES and action.to_version != finding.previous_version:
+        return False  # the candidate has not served: only away from it is back
     weighed = {finding.version, finding.previous_version}
     return finding.model == action.model and {action.from_version, action.to_version} == weighed
+
+
+_OF_CANDIDATES = (Cause.CANDIDATE_BETTER, Cause.CANDIDATE_UNPROVEN, Cause.CANDIDATE_WORSE)
+
+
+def _found(action: StartRollout | Promote, finding: Finding) -> bool:
+    """Whether the finding is about this very version."""
+    return (finding.model, finding.version) == (action.model, action.version)

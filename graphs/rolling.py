@@ -73,7 +73,7 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     except TemporaryError as error:
         return await _unseen(state, rollout, str(error), context, observing=observing)
     # What was approved holds, whatever the policy says by now.
-    decision = decide(rules.model_copy(update={"stages": action.stages}), progress, now)
+    decision = decide(rules.approved(action.stages, action.judging), progress, now)
     paused = order.by if order is not None else None
     fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused, "blind_since": None})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)

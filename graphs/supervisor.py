@@ -27,9 +27,9 @@ from agents.actions import NoAction, Notify, Promote, QuarantineData, Retrain, S
 from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
-from agents.proposals import Edit, Proposal, Reject
-from agents.requests import SCHEDULED, request_of
-from agents.risks import impact
+from agents.proposals import AGENT, Edit, Proposal, Reject
+from agents.requests import asker_of
+from agents.risks import weigh
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
 from graphs import drift, incident, promotion
@@ -39,14 +39,11 @@ from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
 from graphs.rolling import advance, begun, give_back, look, under_way
 from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
-from graphs.training import attend
+from graphs.training import attend, outrun
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
-
-_AGENT = "agent:"
-"""What the name of a requester begins with when it is none of a person."""
 
 _NOTHING_FOUND = (Cause.FALSE_ALARM, Cause.UNRESOLVED)
 
@@ -62,9 +59,7 @@ PATIENT_ATTEMPTS = 8
 
 async def triage(state: Started) -> Routed:
     """Whoever asked for what is proposed does not approve it; a schedule is nobody."""
-    request = request_of(state["alerts"])
-    asker = request.by if request is not None and not request.by.startswith(SCHEDULED) else ""
-    return {"specialist": route(state["alerts"]), "requested_by": asker}
+    return {"specialist": route(state["alerts"]), "requested_by": asker_of(state["alerts"])}
 
 
 async def pass_on(state: RunState) -> Command[Any]:
@@ -85,16 +80,19 @@ async def pass_on(state: RunState) -> Command[Any]:
 async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
     """Bind what is recommended to the state of the world that it is about to change."""
     recommendation, attempt = state["recommendation"], state.get("attempt", 0) + 1
+    world = await read_state(recommendation.action, runtime.context.tools.readers)
     proposal = Proposal(
         id=f"{state['run_id']}/{attempt}",
         run_id=state["run_id"],
         incident_id=state["incident_id"],
         requested_by=state.get("requested_by") or f"agent:{Specialist(state['specialist'])}",
+        # Whatever becomes of a request on its way, it stays theirs; taking back what did not help is nobody's request.
+        asked_by=asker_of(state["alerts"]) if state.get("undo_of") is None else "",
         title=title(recommendation.action),
         action=recommendation.action,
-        state=await read_state(recommendation.action, runtime.context.tools.readers),
+        state=world,
         finding=recommendation.finding,
-        impact=impact(recommendation.action, recommendation.finding),
+        impact=weigh(recommendation.action, recommendation.finding, world, runtime.context.policies),
         undo_of=state.get("undo_of"),
         part_of=state.get("part_of"),
         proposed_at=runtime.context.clock.now(),
@@ -146,11 +144,15 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
     proposal = state["proposal"]
     world = await read_state(proposal.action, context.tools.readers)
     mode, verdict = await context.mode(), state.get("verdict")
-    match guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict):
+    answer = guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict)
+    if isinstance(answer, guard.Holds) and (outrun_by := await outrun(proposal, context)) is not None:
+        answer = guard.Moved(reason=outrun_by)
+    match answer:
         case guard.Holds():
             return None
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
-            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": "", "undo_of": None, "part_of": None, "reason": reason}
+            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": asker_of(state["alerts"])}
+            fresh |= {"undo_of": None, "part_of": None, "reason": reason}
             fresh |= {"handover": None, "handed": None}
             return Command(goto="look" if under_way(state) else _specialist(state), update=fresh)
         case guard.Moved(reason=reason):
@@ -164,7 +166,7 @@ def _actor(state: RunState) -> str:
     verdict, requester = state.get("verdict"), state["proposal"].requested_by
     if verdict is not None:
         return ", ".join(verdict.decided_by)
-    return "policy:automatic" if requester.startswith(_AGENT) else requester
+    return "policy:automatic" if requester.startswith(AGENT) else requester
 
 
 async def _given_up(proposal: Proposal, error: Exception, context: Context) -> Command[Any]:

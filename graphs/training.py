@@ -6,11 +6,24 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from agents.actions import Retrain
+from agents.drift.retraining import held_back
+from agents.proposals import AGENT, Proposal
+from agents.routing import Specialist
 from agents.training import follow
 from agents.verification import Status
 from graphs.context import Context
 from graphs.state import Ended, Outcome, RunState
 from tools.jobs.port import job_name
+
+
+async def outrun(proposal: Proposal, context: Context) -> str | None:
+    """Why a training that was decided on may not begin now, because of others that have begun meanwhile; None: it may."""
+    if not isinstance(proposal.action, Retrain):
+        return None
+    model = proposal.action.model
+    trainings, rules = await context.tools.jobs.jobs(model=model), context.policies.training_of(model)
+    by_person = bool(proposal.asked_by) or not proposal.requested_by.startswith(AGENT)
+    return held_back(trainings, rules, context.clock.now(), by_person=by_person)
 
 
 async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
@@ -32,4 +45,6 @@ async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         case Status.HOLDS:
             # The next proposal takes the place of this one and of what became of it.
             await context.timeline.tell({**state, **update})  # type: ignore[typeddict-item]
-            return Command(goto="promotion", update={**update, "candidate": found.candidate})
+            # Should the world move, it is the promotion that is looked at again: the training is done.
+            onward = {"specialist": Specialist.PROMOTION, "candidate": found.candidate}
+            return Command(goto="promotion", update={**update, **onward})

@@ -1,5 +1,6 @@
 """Whether a training is worth it now, and on which data."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from agents.actions import Action, NoAction, Retrain
@@ -10,6 +11,7 @@ from agents.policies import Policies, Training
 from agents.requests import SCHEDULED, Request
 from agents.telling import tell
 from agents.wording import counted, span
+from tools.jobs.port import JobState
 from tools.values import Window
 
 _DAY = timedelta(days=1)
@@ -29,11 +31,11 @@ def retrain(
     if request is None and lost is not None and lost < least and finding.cause is Cause.DATA_DRIFT:
         return nothing(finding, now, f"its answers are as right as they were ({how})")
     rules = policies.training_of(finding.model)
-    if (busy := _busy(case, rules, now, by_person=request is not None and not request.by.startswith(SCHEDULED))) is not None:
+    by_person = request is not None and not request.by.startswith(SCHEDULED)
+    if (busy := _busy(case.trainings, rules, now, by_person=by_person)) is not None:
         return nothing(finding, now, busy)
-    if (begun := sum(now - each.submitted_at < _DAY for each in case.trainings)) >= rules.per_day:
-        allowed = f"{counted(begun, 'training')} began within a day, and policy allows {rules.per_day}"
-        return tell(finding, case.alerts, policies, allowed)
+    if (spent := _spent(case.trainings, rules, now)) is not None:
+        return tell(finding, case.alerts, policies, spent)
     run, window = case.training, _window(finding, case, rules, request)
     action = Retrain(
         model=finding.model,
@@ -58,12 +60,24 @@ def nothing(finding: Finding, now: datetime, why: str) -> tuple[Action, str]:
     return NoAction(reason=plain(reason, 2_000)), why
 
 
-def _busy(case: DriftCase, rules: Training, now: datetime, *, by_person: bool) -> str | None:
+def held_back(trainings: Sequence[JobState], rules: Training, now: datetime, *, by_person: bool) -> str | None:
+    """Why no training of the model may begin now, beside those that have begun; None: it may."""
+    return _busy(trainings, rules, now, by_person=by_person) or _spent(trainings, rules, now)
+
+
+def _spent(trainings: Sequence[JobState], rules: Training, now: datetime) -> str | None:
+    begun = sum(now - each.submitted_at < _DAY for each in trainings)
+    if begun < rules.per_day:
+        return None
+    return f"{counted(begun, 'training')} began within a day, and policy allows {rules.per_day}"
+
+
+def _busy(trainings: Sequence[JobState], rules: Training, now: datetime, *, by_person: bool) -> str | None:
     """Why no training is begun just now."""
-    under_way = next((each for each in case.trainings if not each.final), None)
+    under_way = next((each for each in trainings if not each.final), None)
     if under_way is not None:
         return f"it is being trained already ({under_way.name})"
-    last = max((each.submitted_at for each in case.trainings), default=None)
+    last = max((each.submitted_at for each in trainings), default=None)
     if last is not None and not by_person and now - last < rules.cooldown:
         return f"it was trained {span(now - last)} ago, and policy lets {span(rules.cooldown)} pass before it is trained again"
     return None

@@ -151,7 +151,7 @@ class Approvals:
             _check_open(record, fingerprint, now)
             self._check_person(principal, decision, proposal)
             if isinstance(decision, Edit) and (flaw := guard.edit_flaw(proposal, decision.action)) is not None:
-                raise Invalid("the edit is not taken", errors=(FieldError(field="action.model", detail=flaw),))
+                raise Invalid("the edit is not taken", errors=(FieldError(field=flaw.field, detail=flaw.detail),))
             vote = {
                 "approval_id": approval_id,
                 "principal": principal,

@@ -87,6 +87,14 @@ async def test_an_edit_stays_with_the_model_that_was_asked_about(platform: Platf
     assert (await _decide(platform, question, {**body, "decision": "approve", "action": None})).status_code != 409
 
 
+async def test_an_edit_makes_no_version_champion(platform: Platform, question: Asked) -> None:
+    action = {"kind": "promote", "model": "flights", "from_version": "2", "version": "3"}
+    body = {"decision": "edit", "fingerprint": question.approval.fingerprint, "action": action}
+    answer = await _decide(platform, question, body)
+    assert fields(refused(answer, 422, "invalid")) == ["action.kind"]
+    assert "ask for the promotion of version 3" in answer.text
+
+
 async def test_an_edit_comes_in_langchains_form_too(platform: Platform, question: Asked) -> None:
     edited = {"name": "rollback", "args": {"model": "flights", "from_version": "2", "to_version": "0"}}
     body = {"decisions": [{"type": "edit", "edited_action": edited}], "fingerprint": question.approval.fingerprint}

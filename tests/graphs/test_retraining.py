@@ -10,7 +10,7 @@ from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import ModelPolicy, Policies, Training
 from agents.requests import Request, to_alert
-from agents.training import JOB_TAG
+from agents.training import JOB_TAG, spec_of
 from graphs.state import Outcome
 from tests.graphs.platform import MODEL
 from tests.graphs.test_drift_specialist import Drifted, drifted
@@ -107,6 +107,40 @@ async def test_a_policy_changed_between_a_crash_and_the_resumption_leaves_no_job
     assert not isinstance((await platform.proposal()).action, Retrain)
 
 
+async def test_a_training_that_began_while_another_was_asked_for_is_the_only_one() -> None:
+    case = await asked()
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    await case.platform.jobs.submit("run-0/1", spec_of(proposal.action, proposal, POLICIES.training_of(MODEL)))
+    ended = await case.platform.decide()
+    assert ended["outcome"] == Outcome.NO_ACTION
+    assert "it is being trained already" in ended["reason"]
+    assert [key for key, _ in case.platform.jobs.submissions] == ["run-0/1"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "outcome", "said"),
+    [
+        ({}, Outcome.NO_ACTION, "before it is trained again"),
+        ({"cooldown": "0s", "per_day": 1}, Outcome.NOTIFIED, "policy allows 1"),
+    ],
+)
+async def test_cool_down_and_budget_are_looked_at_again_right_before_it_begins(
+    rules: dict[str, Any], outcome: Outcome, said: str
+) -> None:
+    case = await asked()
+    own = Training.model_validate({"command": COMMAND, "team": "growth", **rules})
+    case.platform.policies = Policies(models={MODEL: ModelPolicy(training=own)})
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    await case.platform.jobs.submit("run-0/1", spec_of(proposal.action, proposal, own))
+    case.platform.jobs.go_on(job_name("run-0/1"), Play(Phase.SUCCEEDED, exit_code=0))
+    ended = await case.platform.decide()
+    assert ended["outcome"] == outcome
+    assert said in ended["reason"]
+    assert len(case.platform.jobs.submissions) == 1
+
+
 async def test_a_crash_right_after_the_submission_trains_once() -> None:
     case = await asked()
     case.platform.registry.disturb.before("set_alias")
@@ -148,6 +182,42 @@ async def test_a_better_candidate_is_proposed_for_a_rollout_in_the_same_run() ->
     await case.platform.decide()
     assert await case.platform.weights() == {"1": 90, version: 10}
     assert await case.platform.registry.alias(MODEL, Alias.CHALLENGER) == version
+
+
+async def touch_the_route(case: Drifted) -> None:
+    """Somebody tries something by hand, and puts it back."""
+    serving = case.platform.serving
+    for weights, key in (({"1": 99, "2": 1}, "tried"), ({"1": 100}, "put back")):
+        route = await serving.route(MODEL)
+        await serving.set_weights(MODEL, weights, expected_generation=route.generation, key=key)
+
+
+async def test_a_world_that_moves_while_the_rollout_is_asked_for_loses_no_candidate() -> None:
+    case = await training()
+    version = made(case)
+    await case.platform.wake()
+    await touch_the_route(case)
+    await case.platform.decide(by=("alice", "bob"))
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert (proposal.id, proposal.action.version) == ("run-1/3", version)
+    assert proposal.requested_by == "agent:promotion"
+
+
+async def test_a_training_that_a_person_asked_for_is_not_done_again_when_the_world_moves() -> None:
+    case = await drifted("concept_drift")
+    case.platform.policies = POLICIES
+    request = Request(kind="retrain", model=MODEL, by="carol", reason="new airport")
+    await case.platform.start(to_alert(request, "trg", case.platform.clock.now()))
+    await case.platform.decide()
+    version = made(case)
+    await case.platform.wake()
+    await touch_the_route(case)
+    await case.platform.decide(by=("alice", "bob"))
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert proposal.action.version == version
+    assert len(await case.platform.jobs.jobs()) == 1
 
 
 @pytest.mark.parametrize(("won", "lost", "cause"), [(100, 240, Cause.CANDIDATE_WORSE), (120, 109, Cause.CANDIDATE_UNPROVEN)])

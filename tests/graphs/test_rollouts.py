@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from agents.actions import AbortRollout, Promote, StartRollout
+from agents.guard import Bar, may_decide
 from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
-from agents.proposals import Reject
+from agents.proposals import Edit, Reject, fingerprint
 from agents.requests import Request, to_alert
 from graphs.context import Order
 from graphs.state import Outcome
@@ -134,6 +135,25 @@ async def test_what_a_person_lets_go_on_goes_on_with_the_next_stage() -> None:
     ended = await platform.decide(by=("alice", "bob"))
     assert await platform.weights() == {"1": 50, "2": 50}
     assert (ended["rollout"].key, ended["rollout"].stage) == ("run-1/2", 0)
+
+
+async def test_a_guardrail_that_policy_drops_later_still_guards_what_was_approved_with_it() -> None:
+    platform = await begun()
+    without = Guardrails(errors=0.05, accuracy=None, latency=None)
+    platform.policies = POLICIES.model_copy(update={"rollouts": ROLLOUTS.model_copy(update={"guardrails": without})})
+    ended = await roll(platform, {"1": 0.9, "2": 0.3})
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_an_approval_binds_by_what_is_judged() -> None:
+    platform = await asked()
+    proposal = await platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert proposal.action.judging == ROLLOUTS.judging
+    laxer = ROLLOUTS.judging.model_copy(update={"wrong_passes": 0.4})
+    action = proposal.action.model_copy(update={"judging": laxer})
+    assert fingerprint(action, proposal.state) != proposal.fingerprint
 
 
 async def test_a_paused_rollout_stays_where_it_is_and_is_still_taken_back() -> None:
@@ -327,6 +347,36 @@ async def test_one_rollout_at_a_time() -> None:
     request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="now")
     ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
     assert (ended["outcome"], "one rollout at a time" in ended["reason"]) == (Outcome.DENIED, True)
+
+
+async def test_whoever_asked_for_it_does_not_approve_that_it_goes_on() -> None:
+    platform = await begun()
+    while await waits(platform):
+        await platform.wake()
+    proposal = await platform.proposal()
+    assert may_decide("carol", proposal, POLICIES) is Bar.OWN_REQUEST
+    assert may_decide("alice", proposal, POLICIES) is None
+
+
+async def test_whoever_asked_for_it_does_not_approve_it_after_the_world_moved() -> None:
+    platform = await asked()
+    route = await platform.serving.route(MODEL)
+    await platform.serving.set_weights(MODEL, {"1": 99, "2": 1}, expected_generation=route.generation, key="by hand")
+    await platform.decide(by=("alice", "bob"))
+    proposal = await platform.proposal()
+    assert (proposal.id, proposal.requested_by) == ("run-1/2", "carol")
+    assert may_decide("carol", proposal, POLICIES) is Bar.OWN_REQUEST
+
+
+async def test_whoever_asked_for_it_does_not_approve_what_another_made_of_it() -> None:
+    platform = await asked()
+    action = (await platform.proposal()).action
+    assert isinstance(action, StartRollout)
+    slower = tuple(each.model_copy(update={"hold": 2 * each.hold}) for each in action.stages)
+    await platform.decide(Edit(action=action.model_copy(update={"stages": slower})))
+    proposal = await platform.proposal()
+    assert proposal.requested_by == "alice"
+    assert [may_decide(each, proposal, POLICIES) for each in ("alice", "carol", "bob")] == [Bar.OWN_REQUEST] * 2 + [None]
 
 
 # Where the traffic moves later than it is asked for.
