@@ -17,8 +17,10 @@ from langgraph.types import Command
 
 from agents.actions import AbortRollout, Promote, StartRollout, WorldState
 from agents.evidence import Recommendation
+from agents.guard import Deny
 from agents.narrative import plain
 from agents.policies import Mode, Policies
+from agents.proposals import Reject
 from agents.rollout_facts import Counts, Period, Progress
 from agents.rollouts import Choice, decide
 from agents.wording import share, span
@@ -62,6 +64,8 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     rules = context.policies.rollouts_of(action.model)
     untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
     observing = await context.mode() is Mode.OBSERVE
+    if rollout.given_up:
+        return untouched if observing else _over(state, rollout, rollout.given_up)
     if (stuck := _stuck(rollout, traffic, rules.extend, now)) is not None:
         return untouched if observing else _over(state, rollout, stuck)
     if rollout.moving and rollout.stage == 0:
@@ -117,10 +121,37 @@ async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     return Command(goto="wait", update=Rolling(rollout=fresh, wake_at=now + every))
 
 
-async def give_back(state: RunState) -> Advised:
-    """Whether it goes on was asked, and not approved: the challenger does not stay half-way."""
-    rollout = _rollout(state)
-    return _ending(state, rollout, "whether it goes on was asked, and was not approved", rollout.action.from_version)
+async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    """What was to be done about it is not done: the challenger does not stay half-way.
+
+    Where nothing may be changed, or the giving back itself is refused, the next look sees to it.
+    """
+    context, rollout, action = runtime.context, _rollout(state), state["proposal"].action
+    # The next proposal takes the place of this one and of what became of it.
+    await context.timeline.tell(state)
+    lasts, reason = _not_gone_on(state, rollout)
+    if isinstance(action, AbortRollout) or await context.mode() is Mode.OBSERVE:
+        if lasts and not isinstance(action, AbortRollout):
+            rollout = rollout.model_copy(update={"given_up": reason})
+        wake_at = context.clock.now() + context.policies.rollouts_of(rollout.action.model).look_every
+        return Command(goto="wait", update=Rolling(rollout=rollout, wake_at=wake_at))
+    return _over(state, rollout, reason)
+
+
+def giving_up(state: RunState, reason: str) -> dict[str, Rollout]:
+    return {"rollout": _rollout(state).model_copy(update={"given_up": reason})}
+
+
+def _not_gone_on(state: RunState, rollout: Rollout) -> tuple[bool, str]:
+    """Why, and whether that is decided for good: what policy or the mode forbids may be allowed again."""
+    verdict, judgement = state.get("verdict"), state["judgement"]
+    if rollout.given_up:
+        return True, rollout.given_up
+    if verdict is not None and isinstance(verdict.decision, Reject):
+        return True, "whether it goes on was asked, and was not approved"
+    if isinstance(judgement, Deny):
+        return False, f"it may not go on: {judgement.reason}"
+    return True, f"whether it goes on was asked, and it was made into: {state['proposal'].title}"
 
 
 def under_way(state: RunState) -> bool:

@@ -113,6 +113,8 @@ class Rollout(Frozen):
     moving: bool = False
     """The present stage's traffic has been asked for, at the last of `started`, and is not in force yet."""
     paused_by: str | None = None
+    given_up: str = ""
+    """Why it is to be taken back as soon as that is allowed."""
     over: bool = False
     """What ended it has been carried out."""
 

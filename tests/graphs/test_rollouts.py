@@ -3,16 +3,19 @@
 from datetime import timedelta
 from typing import Any
 
-from agents.actions import AbortRollout, Promote, StartRollout
+from agents.actions import AbortRollout, NoAction, Promote, Scale, StartRollout
 from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
-from agents.proposals import Reject
+from agents.proposals import Edit, Reject
 from agents.requests import Request, to_alert
 from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
+from tools.errors import PermanentError
 from tools.registry.port import Alias
+from tools.rollouts.gateway import GatewayTraffic
+from tools.rollouts.port import Standing
 
 STEP = timedelta(minutes=10)
 ROLLOUTS = Rollouts(
@@ -198,6 +201,109 @@ async def test_one_rollout_at_a_time() -> None:
     request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="now")
     ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
     assert (ended["outcome"], "one rollout at a time" in ended["reason"]) == (Outcome.DENIED, True)
+
+
+# Whatever a run comes to, the challenger does not stay half-way.
+
+
+async def unclear() -> Platform:
+    """Whether it goes on is asked."""
+    platform = await begun()
+    while await waits(platform):
+        await platform.wake()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    return platform
+
+
+async def test_an_approval_under_the_kill_switch_waits_until_it_is_back() -> None:
+    platform = await unclear()
+    platform.mode = Mode.OBSERVE
+    ended = await platform.decide(by=("alice", "bob"))
+    assert "outcome" not in ended
+    for _ in range(3):
+        await platform.wake()
+    assert (await waits(platform), await platform.weights()) == (True, {"1": 90, "2": 10})
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert isinstance((await platform.proposal()).action, StartRollout)
+
+
+async def test_a_no_under_the_kill_switch_is_carried_out_when_it_is_back() -> None:
+    platform = await unclear()
+    platform.mode = Mode.OBSERVE
+    await platform.decide(Reject(reason="no traffic"))
+    await platform.wake()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    platform.mode = Mode.PROPOSE
+    ended = await platform.wake()
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_what_was_approved_and_is_frozen_meanwhile_is_taken_back() -> None:
+    platform = await unclear()
+    now = platform.clock.now()
+    platform.policies = POLICIES.model_copy(update={"freezes": (Freeze(name="sale", start=now, end=now + timedelta(days=3)),)})
+    ended = await platform.decide(by=("alice", "bob"))
+    assert "sale" in ended["recommendation"].reason
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_what_too_few_have_approved_by_now_is_taken_back() -> None:
+    platform = await unclear()
+    ended = await platform.decide(by="alice")
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_made_into_nothing_it_is_taken_back() -> None:
+    platform = await unclear()
+    ended = await platform.decide(Edit(action=NoAction(reason="leave it")), by="alice")
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_made_into_something_else_that_is_done_and_it_is_taken_back() -> None:
+    platform = await unclear()
+    workers = (await platform.serving.capacity(MODEL)).workers
+    await platform.decide(Edit(action=Scale(model=MODEL, from_workers=workers, workers=workers + 1)), by="alice")
+    ended = await platform.decide(by="bob") if not await waits(platform) else await platform.wake()
+    assert (await platform.serving.capacity(MODEL)).workers == workers + 1
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_a_promotion_that_cannot_be_done_is_taken_back() -> None:
+    platform = await begun()
+    for _ in range(200):
+        if (await platform.weights()) == {"2": 100}:
+            break
+        await wake_with_traffic(platform, {"1": 0.9, "2": 0.92})
+    platform.registry.disturb.before("set_alias", PermanentError("no right to do so"))
+    ended = await roll(platform, {"2": 0.92})
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert "no right to do so" in ended["recommendation"].reason
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+class Unsteady(GatewayTraffic):
+    """Its weights are others each time that they are read, while nobody asks for others."""
+
+    read = 0
+
+    async def state(self, model: str) -> Standing:
+        self.read += 1
+        canary = 1 + self.read % 9
+        return (await super().state(model)).model_copy(update={"weights": {"1": 100 - canary, "2": canary}})
+
+
+async def test_a_world_that_does_not_hold_still_is_left_for_the_next_look() -> None:
+    platform = await begun()
+    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    platform.mover = Unsteady(platform.serving)
+    ended = await platform.wake()
+    platform.mover = None
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
 
 
 # Where the traffic moves later than it is asked for.
