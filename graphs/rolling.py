@@ -52,18 +52,24 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     if traffic.token != rollout.generation:
         reason = f"somebody has given the traffic of {action.model} to {traffic.weights} since: theirs stands"
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+    rules = context.policies.rollouts_of(action.model)
+    untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
+    # Nothing is changed then, not even back, and by no order: whoever threw the switch has it in hand.
+    observing = await context.mode() is Mode.OBSERVE
     if champion != action.from_version:
         now_champion = champion or action.from_version
-        return _over(state, rollout, f"somebody has made version {now_champion} champion meanwhile", to=now_champion)
+        return (
+            untouched
+            if observing
+            else _over(state, rollout, f"somebody has made version {now_champion} champion meanwhile", to=now_champion)
+        )
     if rollout.moving and traffic.phase is Phase.SETTLED:
         # The stage's time begins with its traffic.
         rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
+        untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
     order = await context.order(rollout.key)
     if order is not None and order.kind == "abort":
-        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
-    rules = context.policies.rollouts_of(action.model)
-    untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
-    observing = await context.mode() is Mode.OBSERVE
+        return untouched if observing else _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
     if rollout.given_up:
         return untouched if observing else _over(state, rollout, rollout.given_up)
     if (stuck := _stuck(rollout, traffic, rules.extend, now)) is not None:
@@ -79,7 +85,6 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
     if observing:
-        # Nothing is changed, not even back: whoever threw the switch has it in hand.
         return Command(goto="wait", update=later)
     match decision.choice:
         case Choice.ROLLBACK:

@@ -306,6 +306,33 @@ async def test_a_world_that_does_not_hold_still_is_left_for_the_next_look() -> N
     assert await platform.weights() == {"1": 100}
 
 
+async def test_an_order_to_abort_waits_for_the_kill_switch() -> None:
+    platform = await begun()
+    platform.mode = Mode.OBSERVE
+    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    for _ in range(3):
+        ended = await platform.wake()
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    platform.mode = Mode.PROPOSE
+    ended = await platform.wake()
+    assert ended["proposal"].requested_by == "dave"
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_a_champion_that_somebody_made_waits_for_the_kill_switch() -> None:
+    platform = await begun()
+    platform.mode = Mode.OBSERVE
+    platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+    for _ in range(3):
+        ended = await platform.wake()
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    # Nothing was proposed that could only be refused.
+    assert ended["proposal"].id == "run-1/1"
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert await platform.weights() == {"3": 100}
+
+
 # Where the traffic moves later than it is asked for.
 
 
