@@ -9,7 +9,9 @@ What a look decided is in the thread before anything is done about it: killed in
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -27,12 +29,14 @@ from agents.wording import share, span
 from graphs.context import Context
 from graphs.execution import announce, shift
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
-from tools.errors import Conflict
+from tools.errors import Conflict, PermanentError
 from tools.notify.port import Message
 from tools.predictions.port import PredictionReader, Tally
 from tools.registry.port import Alias
 from tools.rollouts.port import Phase, Standing
 from tools.values import Window
+
+Step = Callable[[RunState, Runtime[Context]], Awaitable[Command[Any]]]
 
 
 def begun(key: str, action: StartRollout, after: WorldState, at: datetime) -> Rollout:
@@ -43,6 +47,20 @@ def begun(key: str, action: StartRollout, after: WorldState, at: datetime) -> Ro
     return Rollout(key=key, action=action, started=(at,), generation=after.route_generation, moving=moving)
 
 
+def _kept(step: Step) -> Step:
+    """What fails for good on the way ends the rollout, not the run: the challenger is taken back."""
+
+    @wraps(step)
+    async def kept(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+        try:
+            return await step(state, runtime)
+        except PermanentError as error:
+            return Command(goto="give_back", update=giving_up(state, f"it cannot go on: {error}"))
+
+    return kept
+
+
+@_kept
 async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     context, rollout = runtime.context, _rollout(state)
     now, action = context.clock.now(), rollout.action
@@ -103,6 +121,7 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return Command(goto="wait", update=later)
 
 
+@_kept
 async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """To the next stage, as the last look decided."""
     context, rollout = runtime.context, _rollout(state)

@@ -244,9 +244,14 @@ async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
     return ended
 
 
-async def leave_it(state: RunState, error: NodeError) -> Command[Any]:  # noqa: ARG001
-    """Nothing could be proposed: it is left to people, with the reason."""
+async def leave_it(state: RunState, error: NodeError) -> Command[Any]:
+    """Nothing could be proposed: it is left to people, with the reason. A challenger is not: it is taken back, or looked at
+    again when what failed for a moment is back."""
     reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
+    if under_way(state) and isinstance(error.error, TemporaryError):
+        return Command(goto="wait")
+    if under_way(state) and not isinstance(state["recommendation"].action, AbortRollout):
+        return Command(goto="give_back", update=giving_up(state, reason))
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
@@ -334,8 +339,8 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     )
     graph.add_node("wait", wait)
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))
-    graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "report"))
-    graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "report"))
+    graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
+    graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
     graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose"))
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)

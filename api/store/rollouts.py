@@ -86,5 +86,14 @@ async def order(
     return await transaction.get(RolloutRecord, rollout_id, populate_existing=True)
 
 
+async def leave(transaction: Transaction, run_id: str, reason: str, *, at: datetime) -> None:
+    """End what is still open of a run that nobody moves any more."""
+    await transaction.execute(
+        update(RolloutRecord)
+        .where(RolloutRecord.run_id == run_id, RolloutRecord.ended_at.is_(None))
+        .values(status="left", reason=reason, updated_at=at, ended_at=at)
+    )
+
+
 def _over(status: str) -> bool:
     return status in ("promoted", "taken_back", "left")

@@ -138,6 +138,7 @@ class Progress:
                 return
             # A question whose run is over would be answered for nobody.
             await approvals.supersede(transaction, run.id, at=now)
+            await rollouts.leave(transaction, run, error, self._clock)
             await incidents.close(
                 transaction, run.incident_id, "escalated", at=now, summary=f"The investigation failed: {error}"
             )

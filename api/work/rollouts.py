@@ -28,7 +28,7 @@ async def record(transaction: Transaction, run: RunRecord, values: RunState, clo
     rollout = values.get("rollout")
     if rollout is None:
         return
-    status, reason = _standing(values)
+    status, reason = standing_of(values)
     action, decision = rollout.action, rollout.decision
     row = {
         "proposal_id": rollout.key,
@@ -48,7 +48,12 @@ async def record(transaction: Transaction, run: RunRecord, values: RunState, clo
     await rollouts.keep(transaction, row, at=clock.now())
 
 
-def _standing(values: RunState) -> tuple[Status, str]:
+async def leave(transaction: Transaction, run: RunRecord, error: str, clock: Clock) -> None:
+    """The run broke: its rollout stays as it is, for people to end, and takes no orders any more."""
+    await rollouts.leave(transaction, run.id, f"its run broke: {error}", at=clock.now())
+
+
+def standing_of(values: RunState) -> tuple[Status, str]:
     rollout, proposal = values["rollout"], values["proposal"]
     assert rollout is not None
     reason = rollout.decision.reason if rollout.decision is not None else ""

@@ -9,6 +9,7 @@ from agents.actions import StartRollout
 from agents.promotion_rules import Rollouts
 from agents.requests import request_of
 from api.store import alerts, audit, events, incidents, rollouts, runs
+from api.work.progress import Progress
 from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
 from tests.e2e.running import Platform
@@ -169,6 +170,17 @@ async def test_what_is_over_takes_no_orders(platform: Platform) -> None:
     answer = await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "too late"})
     refused(answer, 409, "conflict")
     assert (await platform.viewer.get("/v1/rollouts?open=true")).json()["items"] == []
+
+
+async def test_a_rollout_whose_run_broke_is_left_and_takes_no_orders(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    async with platform.database.read() as session:
+        run = await runs.get(session, run_id)
+    assert run is not None
+    await Progress(platform.database, platform.services.approvals, platform.clock).fail(run, "ValueError: no such column")
+    shown = (await platform.viewer.get(f"/v1/rollouts/{rollout}")).json()
+    assert (shown["status"], shown["reason"]) == ("left", "its run broke: ValueError: no such column")
+    refused(await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "now"}), 409, "conflict")
 
 
 async def test_rollouts_that_are_not_there(platform: Platform) -> None:

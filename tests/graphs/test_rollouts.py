@@ -8,11 +8,12 @@ from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
 from agents.proposals import Edit, Reject
 from agents.requests import Request, to_alert
+from api.work.rollouts import standing_of
 from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
-from tools.errors import PermanentError
+from tools.errors import PermanentError, TemporaryError
 from tools.registry.port import Alias
 from tools.rollouts.gateway import GatewayTraffic
 from tools.rollouts.port import Standing
@@ -331,6 +332,60 @@ async def test_a_champion_that_somebody_made_waits_for_the_kill_switch() -> None
     platform.mode = Mode.PROPOSE
     await platform.wake()
     assert await platform.weights() == {"3": 100}
+
+
+async def test_a_stage_that_cannot_be_begun_ends_the_rollout_not_the_run() -> None:
+    platform = await begun()
+    platform.serving.disturb.before("set_weights", PermanentError("version 2 cannot be loaded"))
+    ended = await roll(platform, {"1": 0.9, "2": 0.92})
+    assert "version 2 cannot be loaded" in ended["recommendation"].reason
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_measurements_that_cannot_be_read_end_the_rollout_not_the_run() -> None:
+    platform = await begun()
+
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise PermanentError("a column is gone")
+
+    platform.predictions.tallies = gone  # type: ignore[method-assign]
+    await platform.routed(STEP)
+    ended = await platform.wake()
+    assert "a column is gone" in ended["recommendation"].reason
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_a_rollout_that_cannot_even_be_taken_back_fails_with_the_reason() -> None:
+    platform = await begun()
+    real = platform.registry.alias
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise PermanentError("the registry refuses")
+
+    platform.registry.alias = refused  # type: ignore[method-assign]
+    ended = await platform.wake()
+    platform.registry.alias = real  # type: ignore[method-assign]
+    assert (ended["outcome"], ended["reason"]) == (Outcome.FAILED, "the registry refuses")
+    assert standing_of(ended) == ("left", "the registry refuses")
+
+
+async def test_a_registry_that_is_away_for_a_minute_is_waited_for() -> None:
+    """Between the look and what it proposes."""
+    platform = await begun()
+    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    real, calls = platform.registry.alias, iter([False])
+
+    async def away(*args: Any, **values: Any) -> Any:
+        if next(calls, True):
+            raise TemporaryError("the registry is away")
+        return await real(*args, **values)
+
+    platform.registry.alias = away  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    platform.registry.alias = real  # type: ignore[method-assign]
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
 
 
 # Where the traffic moves later than it is asked for.
