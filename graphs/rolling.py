@@ -9,10 +9,9 @@ What a look decided is in the thread before anything is done about it: killed in
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
@@ -36,7 +35,9 @@ from tools.registry.port import Alias
 from tools.rollouts.port import Phase, Standing
 from tools.values import Window
 
-Step = Callable[[RunState, Runtime[Context]], Awaitable[Command[Any]]]
+
+class Step(Protocol):
+    async def __call__(self, state: RunState, runtime: Runtime[Context]) -> Command[Any]: ...
 
 
 def begun(key: str, action: StartRollout, after: WorldState, at: datetime) -> Rollout:
@@ -85,7 +86,7 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         # The stage's time begins with its traffic.
         rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
         untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
-    order = await context.order(rollout.key)
+    order = await context.order(state["run_id"])
     if order is not None and order.kind == "abort":
         return untouched if observing else _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
     if rollout.given_up:
@@ -159,6 +160,9 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             rollout = rollout.model_copy(update={"given_up": reason})
         wake_at = context.clock.now() + context.policies.rollouts_of(rollout.action.model).look_every
         return Command(goto="wait", update=Rolling(rollout=rollout, wake_at=wake_at))
+    order = await context.order(state["run_id"])
+    if order is not None and order.kind == "abort":
+        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
     return _over(state, rollout, reason)
 
 

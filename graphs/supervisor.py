@@ -157,6 +157,10 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
 async def _another_way(state: RunState, context: Context) -> Command[Any] | None:
     """Where the run goes on instead, when what was decided does not hold any more."""
     proposal = state["proposal"]
+    if under_way(state) and not isinstance(proposal.action, AbortRollout):
+        order = await context.order(state["run_id"])
+        if order is not None and order.kind == "abort":
+            return Command(goto="look")
     world = await read_state(proposal.action, context.tools.readers)
     mode, verdict = await context.mode(), state.get("verdict")
     match guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict):

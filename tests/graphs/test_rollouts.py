@@ -134,7 +134,7 @@ async def test_what_a_person_lets_go_on_goes_on_with_the_next_stage() -> None:
 
 async def test_a_paused_rollout_stays_where_it_is_and_is_still_taken_back() -> None:
     platform = await begun()
-    platform.orders["run-1/1"] = Order("pause", "dave", "a call")
+    platform.orders["run-1"] = Order("pause", "dave", "a call")
     for _ in range(60):
         await platform.routed(STEP, accuracy={"2": 0.9})
         ended = await platform.wake()
@@ -146,7 +146,7 @@ async def test_a_paused_rollout_stays_where_it_is_and_is_still_taken_back() -> N
 
 async def test_an_order_to_abort_is_carried_out_in_its_givers_name() -> None:
     platform = await begun()
-    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
     ended = await platform.wake()
     assert ended["proposal"].requested_by == "dave"
     assert "complaints" in ended["recommendation"].reason
@@ -298,7 +298,7 @@ class Unsteady(GatewayTraffic):
 
 async def test_a_world_that_does_not_hold_still_is_left_for_the_next_look() -> None:
     platform = await begun()
-    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
     platform.mover = Unsteady(platform.serving)
     ended = await platform.wake()
     platform.mover = None
@@ -310,7 +310,7 @@ async def test_a_world_that_does_not_hold_still_is_left_for_the_next_look() -> N
 async def test_an_order_to_abort_waits_for_the_kill_switch() -> None:
     platform = await begun()
     platform.mode = Mode.OBSERVE
-    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
     for _ in range(3):
         ended = await platform.wake()
     assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
@@ -372,7 +372,7 @@ async def test_a_rollout_that_cannot_even_be_taken_back_fails_with_the_reason() 
 async def test_a_registry_that_is_away_for_a_minute_is_waited_for() -> None:
     """Between the look and what it proposes."""
     platform = await begun()
-    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
     real, calls = platform.registry.alias, iter([False])
 
     async def away(*args: Any, **values: Any) -> Any:
@@ -384,6 +384,31 @@ async def test_a_registry_that_is_away_for_a_minute_is_waited_for() -> None:
     ended = await platform.wake()
     assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
     platform.registry.alias = real  # type: ignore[method-assign]
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_to_abort_given_while_people_are_asked_is_carried_out_when_they_say_yes() -> None:
+    platform = await unclear()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    ended = await platform.decide(by=("alice", "bob"))
+    assert (ended["proposal"].requested_by, ended["rollout"].key) == ("dave", "run-1/1")
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_an_order_to_abort_given_while_people_are_asked_is_why_it_is_taken_back() -> None:
+    platform = await unclear()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    ended = await platform.decide(Reject(reason="expired"))
+    assert (ended["proposal"].requested_by, "complaints" in ended["recommendation"].reason) == ("dave", True)
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_holds_for_what_goes_on_under_another_proposal() -> None:
+    platform = await unclear()
+    ended = await platform.decide(by=("alice", "bob"))
+    assert ended["rollout"].key == "run-1/2"
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
     await platform.wake()
     assert await platform.weights() == {"1": 100}
 
