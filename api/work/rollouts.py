@@ -109,6 +109,9 @@ class Rollouts:
             known = await rollouts.get(transaction, rollout_id)
             if known is None:
                 raise NotFound(f"there is no rollout {rollout_id[:64]!r}")
+            run = await runs.get(transaction, known.run_id)
+            if run is not None and run.status in ("completed", "failed", "cancelled"):
+                raise Clash(f"{rollout_id} is not moved any more: its run {run.id} is {run.status}")
             kind = None if wish == "resume" else wish
             moved = await rollouts.order(transaction, rollout_id, kind, by=by, reason=reason, at=now)
             if moved is None:

@@ -205,6 +205,13 @@ async def test_an_order_to_abort_ends_the_question_whether_it_goes_on(platform: 
     assert (question.status, question.verdict and question.verdict["decided_by"]) == ("superseded", ["some-operator"])
 
 
+async def test_a_run_that_has_ended_takes_no_orders(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    async with platform.database.begin() as transaction:
+        await runs.end(transaction, run_id, "failed", at=platform.clock.now(), error="as an earlier release left it")
+    refused(await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "now"}), 409, "conflict")
+
+
 async def test_an_order_goes_with_the_rollout_that_goes_on(platform: Platform) -> None:
     rollout, run_id = await rolling(platform)
     await platform.operator.post(f"/v1/rollouts/{rollout}/pause", json={"reason": "a call"})
