@@ -77,11 +77,8 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     observing = await context.mode() is Mode.OBSERVE
     if champion != action.from_version:
         now_champion = champion or action.from_version
-        return (
-            untouched
-            if observing
-            else _over(state, rollout, f"somebody has made version {now_champion} champion meanwhile", to=now_champion)
-        )
+        reason = f"somebody has made version {now_champion} champion meanwhile"
+        return untouched if observing else _over(state, rollout, reason, to=now_champion)
     if rollout.moving and traffic.phase is Phase.SETTLED:
         # The stage's time begins with its traffic.
         rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
@@ -166,8 +163,10 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     return _over(state, rollout, reason)
 
 
-def giving_up(state: RunState, reason: str) -> dict[str, Rollout]:
-    return {"rollout": _rollout(state).model_copy(update={"given_up": reason})}
+def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Rollout]:
+    """`route`: as we have left it, where we have touched it."""
+    left = {"generation": route.token} if route is not None else {}
+    return {"rollout": _rollout(state).model_copy(update={"given_up": reason, **left})}
 
 
 def _not_gone_on(state: RunState, rollout: Rollout) -> tuple[bool, str]:

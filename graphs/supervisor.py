@@ -198,7 +198,10 @@ async def _given_up(state: RunState, error: Exception, context: Context) -> Comm
     if under_way(state) and isinstance(error, Conflict) and (moves := state.get("moves", 0)) < MAX_MOVES:
         return Command(goto="look", update={"moves": moves + 1})
     if under_way(state) and not isinstance(proposal.action, AbortRollout):
-        return Command(goto="give_back", update=giving_up(state, reason))
+        # Our half is back by now, which has counted the route on: had somebody else touched it, that were a Conflict.
+        model = state["rollout"].action.model  # type: ignore[union-attr]
+        route = None if isinstance(error, Conflict) else await context.tools.traffic.state(model)
+        return Command(goto="give_back", update=giving_up(state, reason, route))
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 

@@ -285,6 +285,21 @@ async def test_a_promotion_that_cannot_be_done_is_taken_back() -> None:
     assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
 
 
+async def test_a_champion_that_somebody_makes_during_the_promotion_gets_the_traffic() -> None:
+    platform = await begun()
+    while (await platform.weights()) != {"2": 100}:
+        await wake_with_traffic(platform, {"1": 0.9, "2": 0.92})
+
+    async def by_hand() -> None:
+        platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+
+    platform.registry.disturb.before("set_alias", by_hand)
+    ended = await roll(platform, {"2": 0.92})
+    while not ended["rollout"].over:
+        ended = await platform.wake()
+    assert (await platform.weights(), await platform.champion()) == ({"3": 100}, "3")
+
+
 class Unsteady(GatewayTraffic):
     """Its weights are others each time that they are read, while nobody asks for others."""
 
