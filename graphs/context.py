@@ -60,7 +60,7 @@ class Context:
     clock: Clock
     timeline: Timeline
     order: Callable[[str], Awaitable[Order | None]]
-    """What stands ordered about the rollout that a proposal (by id) began; None: it goes on by itself."""
+    """What stands ordered about the rollout that a run (by id) has under way; None: it goes on by itself."""
     address: str
     """Where people reach the service, without a slash at the end."""
 

@@ -10,27 +10,34 @@ What a look decided is in the thread before anything is done about it: killed in
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from agents.actions import AbortRollout, Promote, StartRollout, WorldState
 from agents.evidence import Recommendation
+from agents.guard import Deny
 from agents.narrative import plain
 from agents.policies import Mode, Policies
+from agents.proposals import Reject
 from agents.rollout_facts import Counts, Period, Progress
 from agents.rollouts import Choice, decide
 from agents.wording import share, span
 from graphs.context import Context
 from graphs.execution import announce, shift
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
-from tools.errors import Conflict, TemporaryError
+from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.notify.port import Message
 from tools.predictions.port import PredictionReader, Tally
 from tools.registry.port import Alias
 from tools.rollouts.port import Phase, Standing
 from tools.values import Window
+
+
+class Step(Protocol):
+    async def __call__(self, state: RunState, runtime: Runtime[Context]) -> Command[Any]: ...
 
 
 def begun(key: str, action: StartRollout, after: WorldState, at: datetime) -> Rollout:
@@ -41,6 +48,20 @@ def begun(key: str, action: StartRollout, after: WorldState, at: datetime) -> Ro
     return Rollout(key=key, action=action, started=(at,), generation=after.route_generation, moving=moving)
 
 
+def _kept(step: Step) -> Step:
+    """What fails for good on the way ends the rollout, not the run: the challenger is taken back."""
+
+    @wraps(step)
+    async def kept(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+        try:
+            return await step(state, runtime)
+        except PermanentError as error:
+            return Command(goto="give_back", update=giving_up(state, f"it cannot go on: {error}"))
+
+    return kept
+
+
+@_kept
 async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     context, rollout = runtime.context, _rollout(state)
     now, action = context.clock.now(), rollout.action
@@ -50,18 +71,23 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     if traffic.token != rollout.generation:
         reason = f"somebody has given the traffic of {action.model} to {traffic.weights} since: theirs stands"
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+    rules = context.policies.rollouts_of(action.model)
+    untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
+    # Nothing is changed then, not even back, and by no order: whoever threw the switch has it in hand.
+    observing = await context.mode() is Mode.OBSERVE
     if champion != action.from_version:
         now_champion = champion or action.from_version
-        return _over(state, rollout, f"somebody has made version {now_champion} champion meanwhile", to=now_champion)
+        reason = f"somebody has made version {now_champion} champion meanwhile"
+        return untouched if observing else _over(state, rollout, reason, to=now_champion)
     if rollout.moving and traffic.phase is Phase.SETTLED:
         # The stage's time begins with its traffic.
         rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
-    order = await context.order(rollout.key)
+        untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
+    order = await context.order(state["run_id"])
     if order is not None and order.kind == "abort":
-        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
-    rules = context.policies.rollouts_of(action.model)
-    untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
-    observing = await context.mode() is Mode.OBSERVE
+        return untouched if observing else _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    if rollout.given_up:
+        return untouched if observing else _over(state, rollout, rollout.given_up)
     if (stuck := _stuck(rollout, traffic, rules.extend, now)) is not None:
         return untouched if observing else _over(state, rollout, stuck)
     if rollout.moving and rollout.stage == 0:
@@ -78,7 +104,6 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused, "blind_since": None})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
     if observing:
-        # Nothing is changed, not even back: whoever threw the switch has it in hand.
         return Command(goto="wait", update=later)
     match decision.choice:
         case Choice.ROLLBACK:
@@ -120,6 +145,7 @@ async def _unseen(state: RunState, rollout: Rollout, error: str, context: Contex
     return later if observing else _over(state, rollout, reason)
 
 
+@_kept
 async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """To the next stage, as the last look decided."""
     context, rollout = runtime.context, _rollout(state)
@@ -143,10 +169,42 @@ async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     return Command(goto="wait", update=Rolling(rollout=fresh, wake_at=now + every))
 
 
-async def give_back(state: RunState) -> Advised:
-    """Whether it goes on was asked, and not approved: the challenger does not stay half-way."""
-    rollout = _rollout(state)
-    return _ending(state, rollout, "whether it goes on was asked, and was not approved", rollout.action.from_version)
+async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    """What was to be done about it is not done: the challenger does not stay half-way.
+
+    Where nothing may be changed, or the giving back itself is refused, the next look sees to it.
+    """
+    context, rollout, action = runtime.context, _rollout(state), state["proposal"].action
+    # The next proposal takes the place of this one and of what became of it.
+    await context.timeline.tell(state)
+    lasts, reason = _not_gone_on(state, rollout)
+    if isinstance(action, AbortRollout) or await context.mode() is Mode.OBSERVE:
+        if lasts and not isinstance(action, AbortRollout):
+            rollout = rollout.model_copy(update={"given_up": reason})
+        wake_at = context.clock.now() + context.policies.rollouts_of(rollout.action.model).look_every
+        return Command(goto="wait", update=Rolling(rollout=rollout, wake_at=wake_at))
+    order = await context.order(state["run_id"])
+    if order is not None and order.kind == "abort":
+        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    return _over(state, rollout, reason)
+
+
+def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Rollout]:
+    """`route`: as we have left it, where we have touched it."""
+    left = {"generation": route.token} if route is not None else {}
+    return {"rollout": _rollout(state).model_copy(update={"given_up": reason, **left})}
+
+
+def _not_gone_on(state: RunState, rollout: Rollout) -> tuple[bool, str]:
+    """Why, and whether that is decided for good: what policy or the mode forbids may be allowed again."""
+    verdict, judgement = state.get("verdict"), state["judgement"]
+    if rollout.given_up:
+        return True, rollout.given_up
+    if verdict is not None and isinstance(verdict.decision, Reject):
+        return True, "whether it goes on was asked, and was not approved"
+    if isinstance(judgement, Deny):
+        return False, f"it may not go on: {judgement.reason}"
+    return True, f"whether it goes on was asked, and it was made into: {state['proposal'].title}"
 
 
 def under_way(state: RunState) -> bool:

@@ -115,6 +115,8 @@ class Rollout(Frozen):
     paused_by: str | None = None
     blind_since: Instant | None = None
     """The first of the latest looks that could measure nothing."""
+    given_up: str = ""
+    """Why it is to be taken back as soon as that is allowed."""
     over: bool = False
     """What ended it has been carried out."""
 

@@ -23,7 +23,16 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, RetryPolicy
 
 from agents import guard
-from agents.actions import NoAction, Notify, Promote, QuarantineData, Retrain, StartRollout
+from agents.actions import (
+    AbortRollout,
+    NoAction,
+    Notify,
+    QuarantineData,
+    ReleaseData,
+    Retrain,
+    Scale,
+    StartRollout,
+)
 from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
@@ -37,12 +46,12 @@ from graphs.approval import ask
 from graphs.context import Context
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
-from graphs.rolling import advance, begun, give_back, look, under_way
+from graphs.rolling import advance, begun, give_back, giving_up, look, under_way
 from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
 from graphs.training import attend, outrun
 from graphs.waiting import wait
 from graphs.world import read_state
-from tools.errors import PermanentError, PortError, TemporaryError
+from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
 
 _NOTHING_FOUND = (Cause.FALSE_ALARM, Cause.UNRESOLVED)
@@ -123,9 +132,12 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     except TemporaryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the record has to say what is left in the world
-        return await _given_up(proposal, error, context)
+        return await _given_up(state, error, context)
     policies, done_at = context.policies, receipt.finished_at
     match proposal.action:
+        case NoAction() | Notify() | Scale() | Retrain() | QuarantineData() | ReleaseData() if under_way(state):
+            # Somebody made this of whether the rollout goes on.
+            return Command(goto="give_back", update=Acted(receipt=receipt, wake_at=done_at))
         case NoAction() | Notify():
             return Command(goto="report", update=Acted(receipt=receipt, wake_at=done_at))
         case Retrain(model=model):
@@ -135,6 +147,7 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return Command(goto="wait", update={**acted, "rollout": begun(proposal.id, start, receipt.after, done_at)})
         case _:
             acted = Acted(receipt=receipt, wake_at=done_at + policies.verification.settle)
+            # What is left changes the route for good: an abort, a promotion, a rollback.
             over = {"rollout": rollout.model_copy(update={"over": True})} if (rollout := state.get("rollout")) else {}
             return Command(goto="wait", update={**acted, **over})
 
@@ -142,6 +155,10 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
 async def _another_way(state: RunState, context: Context) -> Command[Any] | None:
     """Where the run goes on instead, when what was decided does not hold any more."""
     proposal = state["proposal"]
+    if under_way(state) and not isinstance(proposal.action, AbortRollout):
+        order = await context.order(state["run_id"])
+        if order is not None and order.kind == "abort":
+            return Command(goto="look")
     world = await read_state(proposal.action, context.tools.readers)
     mode, verdict = await context.mode(), state.get("verdict")
     answer = guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict)
@@ -156,7 +173,11 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
             fresh |= {"handover": None, "handed": None}
             return Command(goto="look" if under_way(state) else _specialist(state), update=fresh)
         case guard.Moved(reason=reason):
+            if under_way(state):
+                return Command(goto="give_back", update=giving_up(state, reason))
             return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+        case guard.Denied(reason=reason) if under_way(state):
+            return Command(goto="give_back", update=Judged(judgement=Deny(reason=reason)))
         case guard.Denied(reason=reason):
             return Command(goto="report", update=Ended(outcome=Outcome.DENIED, reason=reason))
 
@@ -169,11 +190,20 @@ def _actor(state: RunState) -> str:
     return "policy:automatic" if requester.startswith(AGENT) else requester
 
 
-async def _given_up(proposal: Proposal, error: Exception, context: Context) -> Command[Any]:
-    """It failed for good. The thread ends here: trying again is a new proposal, which a person sees first."""
+async def _given_up(state: RunState, error: Exception, context: Context) -> Command[Any]:
+    """It failed for good. The thread ends here: trying again is a new proposal, which a person sees first. A challenger that it
+    leaves on traffic is taken back before."""
+    proposal = state["proposal"]
     reason = str(error) if isinstance(error, PermanentError) else f"{type(error).__name__}: {error}"
     reason += await left_of(proposal, context)
     await context.ledger.fail(proposal.id, reason)
+    if under_way(state) and isinstance(error, Conflict) and (moves := state.get("moves", 0)) < MAX_MOVES:
+        return Command(goto="look", update={"moves": moves + 1})
+    if under_way(state) and not isinstance(proposal.action, AbortRollout):
+        # Our half is back by now, which has counted the route on: had somebody else touched it, that were a Conflict.
+        model = state["rollout"].action.model  # type: ignore[union-attr]
+        route = None if isinstance(error, Conflict) else await context.tools.traffic.state(model)
+        return Command(goto="give_back", update=giving_up(state, reason, route))
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
@@ -223,9 +253,14 @@ async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
     return ended
 
 
-async def leave_it(state: RunState, error: NodeError) -> Command[Any]:  # noqa: ARG001
-    """Nothing could be proposed: it is left to people, with the reason."""
+async def leave_it(state: RunState, error: NodeError) -> Command[Any]:
+    """Nothing could be proposed: it is left to people, with the reason. A challenger is not: it is taken back, or looked at
+    again when what failed for a moment is back."""
     reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
+    if under_way(state) and isinstance(error.error, TemporaryError):
+        return Command(goto="wait")
+    if under_way(state) and not isinstance(state["recommendation"].action, AbortRollout):
+        return Command(goto="give_back", update=giving_up(state, reason))
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
@@ -266,8 +301,8 @@ def _after_judgement(state: RunState) -> str:
 
 
 def _left(state: RunState) -> str:
-    """Where what is not carried out leads: a challenger that was not to be promoted does not stay half-way."""
-    return "give_back" if under_way(state) and isinstance(state["proposal"].action, Promote | StartRollout) else "report"
+    """Where what is not carried out leads: a challenger does not stay half-way."""
+    return "give_back" if under_way(state) else "report"
 
 
 def _after_waiting(state: RunState) -> str:
@@ -308,12 +343,14 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
-    graph.add_node("act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "promotion", "look", "report"))
+    graph.add_node(
+        "act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "promotion", "look", "give_back", "report")
+    )
     graph.add_node("wait", wait)
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))
-    graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "report"))
-    graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "report"))
-    graph.add_node("give_back", give_back)
+    graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
+    graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
+    graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose"))
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
     graph.add_node("report", report, retry_policy=retry)
@@ -327,7 +364,6 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "give_back", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "give_back", "report"])
     graph.add_edge("revise", "propose")
-    graph.add_edge("give_back", "propose")
     graph.add_conditional_edges("wait", _after_waiting, ["look", "attend", "verify"])
     graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
     graph.add_edge("take_back", "propose")

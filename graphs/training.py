@@ -13,6 +13,7 @@ from agents.training import follow
 from agents.verification import Status
 from graphs.context import Context
 from graphs.state import Ended, Outcome, RunState
+from tools.errors import PermanentError
 from tools.jobs.port import job_name
 
 
@@ -31,10 +32,14 @@ async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     if not isinstance(proposal.action, Retrain):
         raise TypeError(f"{proposal.id} trains nothing")
     model, name, now = proposal.action.model, job_name(proposal.id), context.clock.now()
-    job = await context.tools.jobs.state(name)
-    # Asked for once the job is over: before that none of them is its.
-    versions = await context.tools.registry.versions(model) if job.final else ()
-    usage = await context.tools.jobs.usage(name) if job.started_at is not None else None
+    try:
+        job = await context.tools.jobs.state(name)
+        # Asked for once the job is over: before that none of them is its.
+        versions = await context.tools.registry.versions(model) if job.final else ()
+        usage = await context.tools.jobs.usage(name) if job.started_at is not None else None
+    except PermanentError as error:
+        reason = f"what became of the job {name} cannot be found out: {error}"
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
     found = follow(job, usage, versions, now)
     update = {"verification": found.verification, "wake_at": now + context.policies.training_of(model).look_every}
     match found.verification.status:

@@ -24,6 +24,16 @@ async def of_proposal(session: ReadSession, proposal_id: str) -> RolloutRecord |
     return found.one_or_none()
 
 
+async def open_of_run(session: ReadSession, run_id: str) -> RolloutRecord | None:
+    """The one that the run has under way; there is no other."""
+    found = await session.scalars(
+        select(RolloutRecord)
+        .where(RolloutRecord.run_id == run_id, RolloutRecord.ended_at.is_(None))
+        .order_by(RolloutRecord.began_at.desc())
+    )
+    return found.first()
+
+
 async def page(
     session: ReadSession,
     *,
@@ -49,14 +59,23 @@ async def keep(transaction: Transaction, row: dict[str, Any], *, at: datetime) -
         id=ids.new("rol", at), updated_at=at, ended_at=at if _over(row["status"]) else None, **row
     )
     await transaction.execute(made.on_conflict_do_nothing(index_elements=["proposal_id"]))
-    # One that a person let go on goes on under the proposal that asked.
+    # One that a person let go on goes on under the proposal that asked, and what was ordered about it goes with it.
+    earlier = (
+        RolloutRecord.run_id == row["run_id"],
+        RolloutRecord.proposal_id != row["proposal_id"],
+        RolloutRecord.ended_at.is_(None),
+    )
+    orders = (RolloutRecord.ordered, RolloutRecord.ordered_by, RolloutRecord.order_reason)
+    standing = (await transaction.execute(select(*orders).where(*earlier).with_for_update())).first()
+    if standing is not None and standing.ordered is not None:
+        await transaction.execute(
+            update(RolloutRecord)
+            .where(RolloutRecord.proposal_id == row["proposal_id"], RolloutRecord.ordered.is_(None))
+            .values(**standing._asdict())
+        )
     await transaction.execute(
         update(RolloutRecord)
-        .where(
-            RolloutRecord.run_id == row["run_id"],
-            RolloutRecord.proposal_id != row["proposal_id"],
-            RolloutRecord.ended_at.is_(None),
-        )
+        .where(*earlier)
         .values(status="continued", reason=f"went on as {row['proposal_id']}", updated_at=at, ended_at=at)
     )
     moving = ("status", "stage", "stage_since", "look", "reason")
@@ -84,6 +103,15 @@ async def order(
     if moved.first() is None:
         return None
     return await transaction.get(RolloutRecord, rollout_id, populate_existing=True)
+
+
+async def leave(transaction: Transaction, run_id: str, reason: str, *, at: datetime) -> None:
+    """End what is still open of a run that nobody moves any more."""
+    await transaction.execute(
+        update(RolloutRecord)
+        .where(RolloutRecord.run_id == run_id, RolloutRecord.ended_at.is_(None))
+        .values(status="left", reason=reason, updated_at=at, ended_at=at)
+    )
 
 
 def _over(status: str) -> bool:

@@ -249,6 +249,19 @@ class Approvals:
                 assert_never(unknown)
 
 
+async def withdraw(transaction: Transaction, run_id: str, *, by: str, reason: str, at: datetime) -> None:
+    """End the question that the run waits on, if it does, as a no: somebody has ordered what leaves nothing to be asked.
+
+    The run goes on with it, and is to be dispatched.
+    """
+    for known in await approvals.of_run(transaction, run_id):
+        record = await approvals.lock(transaction, known.id) if known.status == "pending" else None
+        if record is None or record.status != "pending":
+            continue
+        verdict = Verdict(decision=Reject(reason=reason), fingerprint=record.fingerprint, decided_by=(by,), decided_at=at)
+        await _settle(transaction, record, Proposal.model_validate(record.proposal), "superseded", verdict, by, "")
+
+
 async def _settle(
     transaction: Transaction,
     record: ApprovalRecord,

@@ -10,7 +10,7 @@ from api.store import alerts, approvals, audit, events, incidents, runs
 from api.store.database import Database
 from api.store.records import ApprovalRecord, RunRecord
 from api.work import rollouts
-from api.work.approvals import Approvals
+from api.work.approvals import Approvals, withdraw
 from api.work.timeline import RunTimeline, tell
 from graphs.state import Outcome, RunState
 from tools.clock import Clock
@@ -81,7 +81,7 @@ class Progress:
             await incidents.describe(
                 transaction, run.incident_id, at=self._clock.now(), cause=finding.cause.value, summary=finding.summary
             )
-            return await self._questions.open(
+            asked = await self._questions.open(
                 transaction,
                 interrupt_id=interrupt_id,
                 proposal=proposal,
@@ -90,6 +90,11 @@ class Progress:
                 quorum=question["quorum"],
                 expires_at=datetime.fromisoformat(question["expires_at"]),
             )
+            order = await rollouts.ordered(transaction, run.id)
+            if order is not None and order.kind == "abort":
+                # Given while the question was on its way.
+                await withdraw(transaction, run.id, by=order.by, reason=order.reason, at=self._clock.now())
+            return asked
 
     async def await_time(self, run: RunRecord, interrupt_id: str, until: datetime, values: RunState) -> None:
         now = self._clock.now()
@@ -138,6 +143,7 @@ class Progress:
                 return
             # A question whose run is over would be answered for nobody.
             await approvals.supersede(transaction, run.id, at=now)
+            await rollouts.leave(transaction, run, error, self._clock)
             await incidents.close(
                 transaction, run.incident_id, "escalated", at=now, summary=f"The investigation failed: {error}"
             )

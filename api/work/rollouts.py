@@ -12,8 +12,9 @@ from api.store import audit, events, rollouts, runs
 from api.store.database import Database
 from api.store.records import RolloutRecord, RunRecord
 from api.store.rollouts import Status
-from api.store.sessions import Transaction
+from api.store.sessions import ReadSession, Transaction
 from api.store.text import storable
+from api.work.approvals import withdraw
 from graphs.context import Order
 from graphs.state import RunState
 from tools.clock import Clock
@@ -28,7 +29,7 @@ async def record(transaction: Transaction, run: RunRecord, values: RunState, clo
     rollout = values.get("rollout")
     if rollout is None:
         return
-    status, reason = _standing(values)
+    status, reason = standing_of(values)
     action, decision = rollout.action, rollout.decision
     row = {
         "proposal_id": rollout.key,
@@ -48,7 +49,19 @@ async def record(transaction: Transaction, run: RunRecord, values: RunState, clo
     await rollouts.keep(transaction, row, at=clock.now())
 
 
-def _standing(values: RunState) -> tuple[Status, str]:
+async def ordered(session: ReadSession, run_id: str) -> Order | None:
+    found = await rollouts.open_of_run(session, run_id)
+    if found is None or found.ordered is None:
+        return None
+    return Order("abort" if found.ordered == "abort" else "pause", found.ordered_by or "", found.order_reason or "")
+
+
+async def leave(transaction: Transaction, run: RunRecord, error: str, clock: Clock) -> None:
+    """The run broke: its rollout stays as it is, for people to end, and takes no orders any more."""
+    await rollouts.leave(transaction, run.id, f"its run broke: {error}", at=clock.now())
+
+
+def standing_of(values: RunState) -> tuple[Status, str]:
     rollout, proposal = values["rollout"], values["proposal"]
     assert rollout is not None
     reason = rollout.decision.reason if rollout.decision is not None else ""
@@ -71,13 +84,10 @@ class Rollouts:
         self._database = database
         self._clock = clock
 
-    async def standing(self, proposal_id: str) -> Order | None:
-        """What a person has ordered about the rollout that this proposal began."""
+    async def standing(self, run_id: str) -> Order | None:
+        """What a person has ordered about the rollout that this run has under way."""
         async with self._database.read() as session:
-            found = await rollouts.of_proposal(session, proposal_id)
-        if found is None or found.ordered is None:
-            return None
-        return Order("abort" if found.ordered == "abort" else "pause", found.ordered_by or "", found.order_reason or "")
+            return await ordered(session, run_id)
 
     async def order(
         self,
@@ -99,12 +109,17 @@ class Rollouts:
             known = await rollouts.get(transaction, rollout_id)
             if known is None:
                 raise NotFound(f"there is no rollout {rollout_id[:64]!r}")
+            run = await runs.get(transaction, known.run_id)
+            if run is not None and run.status in ("completed", "failed", "cancelled"):
+                raise Clash(f"{rollout_id} is not moved any more: its run {run.id} is {run.status}")
             kind = None if wish == "resume" else wish
             moved = await rollouts.order(transaction, rollout_id, kind, by=by, reason=reason, at=now)
             if moved is None:
                 told = f"is over ({known.status})" if known.ended_at is not None else "is being ended already"
                 raise Clash(f"{rollout_id} {told}")
-            # One that moves at this moment reads the order at its next look; one whose end waits for a person, after that.
+            # One that moves at this moment reads the order before it changes anything, and at its next look.
+            if wish == "abort":
+                await withdraw(transaction, moved.run_id, by=by, reason=f"the rollout is ended: {reason}", at=now)
             await runs.wake(transaction, moved.run_id, f"order:{now:%Y%m%dT%H%M%S.%fZ}", at=now)
             data: dict[str, Any] = {"rollout": rollout_id, "by": by, "reason": reason}
             events.append(transaction, moved.incident_id, _DONE[wish], data, at=now, run_id=moved.run_id)

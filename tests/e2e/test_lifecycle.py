@@ -8,12 +8,14 @@ import pytest
 from agents.actions import StartRollout
 from agents.promotion_rules import Rollouts
 from agents.requests import request_of
-from api.store import alerts, audit, events, incidents, rollouts, runs
+from api.store import alerts, approvals, audit, events, incidents, rollouts, runs
+from api.work.progress import Progress
 from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
 from tests.e2e.running import Platform
 from tests.e2e.terminal import Terminal
 from tests.twins.jobs import Play, TwinJobs
+from tests.work.cases import ask, proposal
 from tools.jobs.port import MIB, JobSpec, Phase, Resources
 
 MODEL = "flights"
@@ -129,13 +131,20 @@ async def rolling(platform: Platform) -> tuple[str, str]:
     return str((await platform.viewer.get("/v1/rollouts")).json()["items"][0]["id"]), run.id
 
 
+async def ask_on(platform: Platform, rollout: str, run_id: str) -> str:
+    """Let the run of a rollout ask whether it goes on; the question's id."""
+    shown = (await platform.viewer.get(f"/v1/rollouts/{rollout}")).json()
+    about = proposal(shown["incident_id"], run_id, attempt=2)
+    return (await ask(platform.database, platform.services.approvals, platform.clock, about)).id
+
+
 async def test_an_order_is_kept_told_and_looked_at_at_once(platform: Platform) -> None:
     rollout, run_id = await rolling(platform)
     platform.dispatches.runs.clear()
     answer = await platform.operator.post(f"/v1/rollouts/{rollout}/pause", json={"reason": "a call"})
     assert (answer.status_code, answer.json()["ordered"], answer.json()["ordered_by"]) == (200, "pause", "some-operator")
     assert platform.dispatches.runs == [run_id]
-    order = await platform.services.rollouts.standing(f"{run_id}/1")
+    order = await platform.services.rollouts.standing(run_id)
     assert order is not None
     assert (order.kind, order.reason) == ("pause", "a call")
     async with platform.database.read() as session:
@@ -147,7 +156,7 @@ async def test_an_order_is_kept_told_and_looked_at_at_once(platform: Platform) -
     assert "rollout.paused" in told
     assert "rollout.paused" in audited
     await platform.operator.post(f"/v1/rollouts/{rollout}/resume", json={"reason": "the call is over"})
-    assert await platform.services.rollouts.standing(f"{run_id}/1") is None
+    assert await platform.services.rollouts.standing(run_id) is None
 
 
 async def test_a_rollback_that_meets_a_rollout_ends_it(platform: Platform) -> None:
@@ -263,6 +272,66 @@ async def test_what_is_over_takes_no_orders(platform: Platform) -> None:
     answer = await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "too late"})
     refused(answer, 409, "conflict")
     assert (await platform.viewer.get("/v1/rollouts?open=true")).json()["items"] == []
+
+
+async def test_a_rollout_whose_run_broke_is_left_and_takes_no_orders(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    async with platform.database.read() as session:
+        run = await runs.get(session, run_id)
+    assert run is not None
+    await Progress(platform.database, platform.services.approvals, platform.clock).fail(run, "ValueError: no such column")
+    shown = (await platform.viewer.get(f"/v1/rollouts/{rollout}")).json()
+    assert (shown["status"], shown["reason"]) == ("left", "its run broke: ValueError: no such column")
+    refused(await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "now"}), 409, "conflict")
+
+
+async def test_an_order_to_abort_ends_the_question_whether_it_goes_on(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    asked = await ask_on(platform, rollout, run_id)
+    platform.dispatches.runs.clear()
+    answer = await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "complaints"})
+    assert (answer.status_code, platform.dispatches.runs) == (200, [run_id])
+    async with platform.database.read() as session:
+        run, question = await runs.get(session, run_id), await approvals.get(session, asked)
+    assert run is not None
+    assert question is not None
+    assert (run.status, run.event) == ("queued", f"decision:{asked}")
+    assert (question.status, question.verdict and question.verdict["decided_by"]) == ("superseded", ["some-operator"])
+
+
+async def test_a_run_that_has_ended_takes_no_orders(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    async with platform.database.begin() as transaction:
+        await runs.end(transaction, run_id, "failed", at=platform.clock.now(), error="as an earlier release left it")
+    refused(await platform.operator.post(f"/v1/rollouts/{rollout}/abort", json={"reason": "now"}), 409, "conflict")
+
+
+async def test_an_order_goes_with_the_rollout_that_goes_on(platform: Platform) -> None:
+    rollout, run_id = await rolling(platform)
+    await platform.operator.post(f"/v1/rollouts/{rollout}/pause", json={"reason": "a call"})
+    async with platform.database.begin() as transaction:
+        record = await rollouts.of_proposal(transaction, f"{run_id}/1")
+        assert record is not None
+        columns = (
+            "run_id",
+            "incident_id",
+            "model",
+            "version",
+            "from_version",
+            "status",
+            "stages",
+            "stage",
+            "stage_since",
+            "look",
+        )
+        row = {name: getattr(record, name) for name in (*columns, "reason", "began_at")}
+        await rollouts.keep(transaction, {**row, "proposal_id": f"{run_id}/2"}, at=platform.clock.now())
+    order = await platform.services.rollouts.standing(run_id)
+    assert order is not None
+    assert (order.kind, order.by, order.reason) == ("pause", "some-operator", "a call")
+    (going_on,) = (await platform.viewer.get("/v1/rollouts?open=true")).json()["items"]
+    await platform.operator.post(f"/v1/rollouts/{going_on['id']}/resume", json={"reason": "the call is over"})
+    assert await platform.services.rollouts.standing(run_id) is None
 
 
 async def test_rollouts_that_are_not_there(platform: Platform) -> None:

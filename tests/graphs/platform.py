@@ -100,8 +100,8 @@ class Platform:
         )
         return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, ADDRESS)
 
-    async def _order(self, proposal_id: str) -> Order | None:
-        return self.orders.get(proposal_id)
+    async def _order(self, run_id: str) -> Order | None:
+        return self.orders.get(run_id)
 
     async def _mode(self) -> Mode:
         return self.mode

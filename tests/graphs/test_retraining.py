@@ -15,7 +15,7 @@ from graphs.state import Outcome
 from tests.graphs.platform import MODEL
 from tests.graphs.test_drift_specialist import Drifted, drifted
 from tests.twins.jobs import Play
-from tools.errors import TemporaryError
+from tools.errors import PermanentError, TemporaryError
 from tools.jobs.port import JobSpec, Phase, Progress, Reason, job_name
 from tools.registry.evaluations import CHECKS, Compared, Discordance, Evaluation, Facts, StagingCheck
 from tools.registry.port import Alias
@@ -290,3 +290,14 @@ async def test_a_day_has_its_budget() -> None:
     ended = await case.platform.start(request(case))
     assert ended["outcome"] == Outcome.NOTIFIED
     assert "policy allows 0" in ended["reason"]
+
+
+async def test_a_job_that_cannot_be_asked_about_ends_the_run_with_the_reason() -> None:
+    platform = (await training()).platform
+
+    async def refused(_: str) -> Any:
+        raise PermanentError("no right to see jobs")
+
+    platform.jobs.state = refused  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert (ended["outcome"], "no right to see jobs" in ended["reason"]) == (Outcome.FAILED, True)

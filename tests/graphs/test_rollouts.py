@@ -5,19 +5,22 @@ from typing import Any
 
 import pytest
 
-from agents.actions import AbortRollout, Promote, StartRollout
+from agents.actions import AbortRollout, NoAction, Promote, Scale, StartRollout
 from agents.guard import Bar, may_decide
 from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
 from agents.proposals import Edit, Reject, fingerprint
 from agents.requests import Request, to_alert
+from api.work.rollouts import standing_of
 from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
 from tests.twins.serving import TwinServing
-from tools.errors import PermanentError
+from tools.errors import PermanentError, TemporaryError
 from tools.registry.port import Alias
+from tools.rollouts.gateway import GatewayTraffic
+from tools.rollouts.port import Standing
 
 STEP = timedelta(minutes=10)
 ROLLOUTS = Rollouts(
@@ -158,7 +161,7 @@ async def test_an_approval_binds_by_what_is_judged() -> None:
 
 async def test_a_paused_rollout_stays_where_it_is_and_is_still_taken_back() -> None:
     platform = await begun()
-    platform.orders["run-1/1"] = Order("pause", "dave", "a call")
+    platform.orders["run-1"] = Order("pause", "dave", "a call")
     for _ in range(60):
         await platform.routed(STEP, accuracy={"2": 0.9})
         ended = await platform.wake()
@@ -170,7 +173,7 @@ async def test_a_paused_rollout_stays_where_it_is_and_is_still_taken_back() -> N
 
 async def test_an_order_to_abort_is_carried_out_in_its_givers_name() -> None:
     platform = await begun()
-    platform.orders["run-1/1"] = Order("abort", "dave", "complaints")
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
     ended = await platform.wake()
     assert ended["proposal"].requested_by == "dave"
     assert "complaints" in ended["recommendation"].reason
@@ -377,6 +380,230 @@ async def test_whoever_asked_for_it_does_not_approve_what_another_made_of_it() -
     proposal = await platform.proposal()
     assert proposal.requested_by == "alice"
     assert [may_decide(each, proposal, POLICIES) for each in ("alice", "carol", "bob")] == [Bar.OWN_REQUEST] * 2 + [None]
+
+
+# Whatever a run comes to, the challenger does not stay half-way.
+
+
+async def unclear() -> Platform:
+    """Whether it goes on is asked."""
+    platform = await begun()
+    while await waits(platform):
+        await platform.wake()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    return platform
+
+
+async def test_an_approval_under_the_kill_switch_waits_until_it_is_back() -> None:
+    platform = await unclear()
+    platform.mode = Mode.OBSERVE
+    ended = await platform.decide(by=("alice", "bob"))
+    assert "outcome" not in ended
+    for _ in range(3):
+        await platform.wake()
+    assert (await waits(platform), await platform.weights()) == (True, {"1": 90, "2": 10})
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert isinstance((await platform.proposal()).action, StartRollout)
+
+
+async def test_a_no_under_the_kill_switch_is_carried_out_when_it_is_back() -> None:
+    platform = await unclear()
+    platform.mode = Mode.OBSERVE
+    await platform.decide(Reject(reason="no traffic"))
+    await platform.wake()
+    assert await platform.weights() == {"1": 90, "2": 10}
+    platform.mode = Mode.PROPOSE
+    ended = await platform.wake()
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_what_was_approved_and_is_frozen_meanwhile_is_taken_back() -> None:
+    platform = await unclear()
+    now = platform.clock.now()
+    platform.policies = POLICIES.model_copy(update={"freezes": (Freeze(name="sale", start=now, end=now + timedelta(days=3)),)})
+    ended = await platform.decide(by=("alice", "bob"))
+    assert "sale" in ended["recommendation"].reason
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_what_too_few_have_approved_by_now_is_taken_back() -> None:
+    platform = await unclear()
+    ended = await platform.decide(by="alice")
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_made_into_nothing_it_is_taken_back() -> None:
+    platform = await unclear()
+    ended = await platform.decide(Edit(action=NoAction(reason="leave it")), by="alice")
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_made_into_something_else_that_is_done_and_it_is_taken_back() -> None:
+    platform = await unclear()
+    workers = (await platform.serving.capacity(MODEL)).workers
+    await platform.decide(Edit(action=Scale(model=MODEL, from_workers=workers, workers=workers + 1)), by="alice")
+    ended = await platform.decide(by="bob") if not await waits(platform) else await platform.wake()
+    assert (await platform.serving.capacity(MODEL)).workers == workers + 1
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_a_promotion_that_cannot_be_done_is_taken_back() -> None:
+    platform = await begun()
+    for _ in range(200):
+        if (await platform.weights()) == {"2": 100}:
+            break
+        await wake_with_traffic(platform, {"1": 0.9, "2": 0.92})
+    platform.registry.disturb.before("set_alias", PermanentError("no right to do so"))
+    ended = await roll(platform, {"2": 0.92})
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert "no right to do so" in ended["recommendation"].reason
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_a_champion_that_somebody_makes_during_the_promotion_gets_the_traffic() -> None:
+    platform = await begun()
+    while (await platform.weights()) != {"2": 100}:
+        await wake_with_traffic(platform, {"1": 0.9, "2": 0.92})
+
+    async def by_hand() -> None:
+        platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+
+    platform.registry.disturb.before("set_alias", by_hand)
+    ended = await roll(platform, {"2": 0.92})
+    while not ended["rollout"].over:
+        ended = await platform.wake()
+    assert (await platform.weights(), await platform.champion()) == ({"3": 100}, "3")
+
+
+class Unsteady(GatewayTraffic):
+    """Its weights are others each time that they are read, while nobody asks for others."""
+
+    read = 0
+
+    async def state(self, model: str) -> Standing:
+        self.read += 1
+        canary = 1 + self.read % 9
+        return (await super().state(model)).model_copy(update={"weights": {"1": 100 - canary, "2": canary}})
+
+
+async def test_a_world_that_does_not_hold_still_is_left_for_the_next_look() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    platform.mover = Unsteady(platform.serving)
+    ended = await platform.wake()
+    platform.mover = None
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_to_abort_waits_for_the_kill_switch() -> None:
+    platform = await begun()
+    platform.mode = Mode.OBSERVE
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    for _ in range(3):
+        ended = await platform.wake()
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    platform.mode = Mode.PROPOSE
+    ended = await platform.wake()
+    assert ended["proposal"].requested_by == "dave"
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_a_champion_that_somebody_made_waits_for_the_kill_switch() -> None:
+    platform = await begun()
+    platform.mode = Mode.OBSERVE
+    platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+    for _ in range(3):
+        ended = await platform.wake()
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    # Nothing was proposed that could only be refused.
+    assert ended["proposal"].id == "run-1/1"
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert await platform.weights() == {"3": 100}
+
+
+async def test_a_stage_that_cannot_be_begun_ends_the_rollout_not_the_run() -> None:
+    platform = await begun()
+    platform.serving.disturb.before("set_weights", PermanentError("version 2 cannot be loaded"))
+    ended = await roll(platform, {"1": 0.9, "2": 0.92})
+    assert "version 2 cannot be loaded" in ended["recommendation"].reason
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_measurements_that_cannot_be_read_end_the_rollout_not_the_run() -> None:
+    platform = await begun()
+
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise PermanentError("a column is gone")
+
+    platform.predictions.tallies = gone  # type: ignore[method-assign]
+    await platform.routed(STEP)
+    ended = await platform.wake()
+    assert "a column is gone" in ended["recommendation"].reason
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_a_rollout_that_cannot_even_be_taken_back_fails_with_the_reason() -> None:
+    platform = await begun()
+    real = platform.registry.alias
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise PermanentError("the registry refuses")
+
+    platform.registry.alias = refused  # type: ignore[method-assign]
+    ended = await platform.wake()
+    platform.registry.alias = real  # type: ignore[method-assign]
+    assert (ended["outcome"], ended["reason"]) == (Outcome.FAILED, "the registry refuses")
+    assert standing_of(ended) == ("left", "the registry refuses")
+
+
+async def test_a_registry_that_is_away_for_a_minute_is_waited_for() -> None:
+    """Between the look and what it proposes."""
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    real, calls = platform.registry.alias, iter([False])
+
+    async def away(*args: Any, **values: Any) -> Any:
+        if next(calls, True):
+            raise TemporaryError("the registry is away")
+        return await real(*args, **values)
+
+    platform.registry.alias = away  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert ("outcome" in ended, await waits(platform), await platform.weights()) == (False, True, {"1": 90, "2": 10})
+    platform.registry.alias = real  # type: ignore[method-assign]
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_to_abort_given_while_people_are_asked_is_carried_out_when_they_say_yes() -> None:
+    platform = await unclear()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    ended = await platform.decide(by=("alice", "bob"))
+    assert (ended["proposal"].requested_by, ended["rollout"].key) == ("dave", "run-1/1")
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_an_order_to_abort_given_while_people_are_asked_is_why_it_is_taken_back() -> None:
+    platform = await unclear()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    ended = await platform.decide(Reject(reason="expired"))
+    assert (ended["proposal"].requested_by, "complaints" in ended["recommendation"].reason) == ("dave", True)
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_holds_for_what_goes_on_under_another_proposal() -> None:
+    platform = await unclear()
+    ended = await platform.decide(by=("alice", "bob"))
+    assert ended["rollout"].key == "run-1/2"
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
 
 
 # Where the traffic moves later than it is asked for.
