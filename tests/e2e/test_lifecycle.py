@@ -167,7 +167,7 @@ async def test_a_rollback_that_meets_a_rollout_ends_it(platform: Platform) -> No
     assert answer.status_code == 202
     assert (answer.json()["joined"], answer.json()["aborts"]) == (True, rollout)
     assert platform.dispatches.runs == [run_id]
-    order = await platform.services.rollouts.standing(f"{run_id}/1")
+    order = await platform.services.rollouts.standing(run_id)
     assert order is not None
     assert (order.kind, order.by, order.reason) == ("abort", "some-operator", "it is on fire")
     async with platform.database.read() as session:
