@@ -95,4 +95,4 @@ def test_what_was_never_left_ends_with_the_process(tmp_path: Path) -> None:
         until(lambda: "asked" in said(tmp_path, "one"))
         process.send_signal(signal.SIGTERM)
         process.wait(LIMIT_S)
-        assert not lives(int(said(tmp_path, "one")[0]))
+        until(lambda: not lives(int(said(tmp_path, "one")[0])))
