@@ -50,8 +50,9 @@ class DriftRules(Frozen):
     """A feature whose middle and spread both grew, or shrank, so many times has another unit: inch and foot are 12 apart."""
     min_stuck: Share = 0.2
     """Share of rows with one and the same value of a number that is a fault, when hardly any had it (2 % at most) before."""
-    usual_value: Share = 0.5
-    """A number that has one value only is not stuck where at least this share of its reference had that value, as most rows."""
+    usual_value: Share = 0.1
+    """A number that has one value only is not stuck where at least this share of its reference had that value: a day has one
+    weekday of seven, and a calm one no rain."""
     min_labels: int = Field(default=200, ge=2)
     """On either side; below it nothing is claimed about labels: at 200 a share has a standard error of 3.5 points."""
     min_label_shift: Share = 0.05
