@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -91,6 +91,7 @@ class Programs:
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
+        self._before: Any = None
 
     def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Program:
         program = Program(name, arguments, environment, log)
@@ -99,7 +100,7 @@ class Programs:
 
     def __enter__(self) -> Self:
         # Told to end, Python would end at once and leave them running: this unwinds the block instead.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        self._before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         # A second signal may come while an event loop is giving up: then its coroutines, and this block, are never left.
         atexit.register(self._stack.close)
         return self
@@ -107,3 +108,5 @@ class Programs:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
         atexit.unregister(self._stack.close)
+        # None: whoever set it was no Python, which cannot set it again.
+        signal.signal(signal.SIGTERM, self._before if self._before is not None else signal.SIG_DFL)

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -168,6 +169,25 @@ async def perform(
 ) -> tuple[Checks, dict[str, Any]]:
     """In a fresh installation, on a clock that begins at `begins`, moved by whole weeks to about now. Raises Failed when a part
     of the story does not come about."""
+    with _alone(options.home):
+        return await _performed(kind, options, stage, begins=begins, policies=policies, rate=rate)
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Raises Failed where another demo is at work: its folder is not emptied under it. The lock lies beside the folder."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_name(f"{home.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failed(f"another demo is at work in {home}: wait for it, or name another folder with --home") from None
+        yield
+
+
+async def _performed(
+    kind: type[Story], options: Options, stage: Stage, *, begins: datetime, policies: str, rate: float
+) -> tuple[Checks, dict[str, Any]]:
     shutil.rmtree(options.home, ignore_errors=True)
     options.home.mkdir(parents=True)
     shift = (datetime.now(UTC) - begins) // timedelta(weeks=1) * timedelta(weeks=1)

@@ -1,5 +1,6 @@
 """What a drill has started ends with it, however it is made to end; the programs here are stubborn, and have to be killed."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -7,9 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from simulations.processes import Failed, Programs
+from simulations.stage import Stage
+from simulations.story import Options, Story, perform
 
 LIMIT_S = 20.0
 
@@ -96,3 +102,22 @@ def test_what_was_never_left_ends_with_the_process(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(LIMIT_S)
         until(lambda: not lives(int(said(tmp_path, "one")[0])))
+
+
+def test_what_a_signal_did_before_it_does_again_afterwards() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Programs():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_a_second_demo_leaves_the_folder_of_the_first_alone(tmp_path: Path) -> None:
+    home = tmp_path / "demo"
+    home.mkdir()
+    (home / "state").touch()
+    with (tmp_path / "demo.lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        begins = datetime(2013, 6, 1, tzinfo=UTC)
+        with pytest.raises(Failed, match="another demo is at work"):
+            await perform(Story, Options(home, True, 1.0), Stage(), begins=begins, policies="demo.yaml", rate=1.0)
+    assert (home / "state").exists()
