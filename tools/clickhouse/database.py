@@ -6,6 +6,7 @@ this one, however this one ends.
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -81,7 +82,7 @@ class _Engine:
         self._connection.close()
 
 
-class _Elsewhere:
+class _Elsewhere(ABC):
     """`Database`, by way of an engine that somebody else calls."""
 
     shared: bool
@@ -98,8 +99,8 @@ class _Elsewhere:
     def insert(self, table: str, rows: pa.Table, settings: Mapping[str, str]) -> None:
         self._call(_Engine.insert, table, rows, settings)
 
-    def _call(self, function: Callable[Concatenate[_Engine, P], T], *arguments: P.args, **options: P.kwargs) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    def _call(self, function: Callable[Concatenate[_Engine, P], T], *arguments: P.args, **options: P.kwargs) -> T: ...
 
 
 class _Here(_Elsewhere):
