@@ -142,9 +142,14 @@ async def test_labels_of_a_model_that_answers_with_numbers_are_numbers(
     assert (found.label.kind, found.label.values, found.label.rows) == ("numeric", {1.0: 1, 2.5: 1}, 2)
 
 
-# Nothing within 1e-200 of zero but zero: the engine's reader of JSON takes some such for no number, and no feature is as small.
-_USUAL = st.floats(-1e6, 1e6).filter(lambda value: value == 0 or abs(value) > 1e-200)
-_NUMBERS = _USUAL | st.integers(-5, 5).map(float) | st.sampled_from([1e308, -1e308, 1e99])
+_NUMBERS = st.floats(-1e6, 1e6) | st.integers(-5, 5).map(float) | st.sampled_from([1e308, -1e308, 1e99, -0.0])
+
+
+async def test_zero_is_one_value_whatever_its_sign(store: PredictionStore, tmp_path: Path) -> None:
+    model = fresh_model()
+    await store.load(segment(tmp_path, filled(model, [0.0, -0.0, 0.0])))
+    (found,) = (await store.distributions(model, HOUR)).features
+    assert (dict(found.values), found.not_finite) == ({0.0: 3}, 0)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -274,7 +274,11 @@ def _profile(column: _Column, counted: Sequence[Any]) -> ColumnProfile | None:
     rows = counted[0][4] if counted else 0
     nulls = sum(n for k, _, _, n, *_ in counted if k == _NULL)
     filled = [(text, number, n) for k, text, number, n, *_ in counted if k != _NULL and abs(number) < FAR]
-    values: dict[Value, int] = {text if column.kind == "categorical" else number: n for text, number, n in filled[:MOST_VALUES]}
+    values: dict[Value, int] = {}
+    for text, number, n in filled[:MOST_VALUES]:
+        value = text if column.kind == "categorical" else number
+        # Added up: the engine tells a zero from a zero with a sign, and here they are one key.
+        values[value] = values.get(value, 0) + n
     plain = ColumnProfile(name=column.name, kind=column.kind, rows=rows, nulls=nulls, values=values)
     if column.kind == "categorical":
         return replace(plain, others=rows - nulls - sum(values.values()))
