@@ -207,8 +207,10 @@ def _serve(descriptor: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
     _die_with(parent)
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as incoming:
+        if (first := _next(incoming)) is None:
+            return  # the parent has ended while this started
         try:
-            factory, arguments, threads = pickle.loads(_next(incoming))  # noqa: S301 - our own parent
+            factory, arguments, threads = pickle.loads(first)  # noqa: S301 - our own parent
             held: object = factory(*arguments)
         except Exception as error:  # noqa: BLE001 - it is the caller that is told
             _send(connection, None, error, threading.Lock())

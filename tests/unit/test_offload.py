@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -193,6 +194,20 @@ def test_it_ends_with_a_parent_that_forgets_to_close_it() -> None:
     parent = _parent("leave")
     output, _ = parent.communicate(timeout=10)  # both are gone
     assert output == "ready\n"
+
+
+def test_a_child_whose_parent_closed_before_it_was_told_anything_ends_without_a_word() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tools.offload", str(theirs.fileno()), str(os.getpid())],
+            pass_fds=(theirs.fileno(),),
+            stderr=subprocess.PIPE,
+        )
+        theirs.close()
+        ours.close()
+        _, said = child.communicate(timeout=30)
+    assert (child.returncode, said) == (0, b"")
 
 
 def test_a_parent_that_imports_it_has_imported_nothing_heavy() -> None:
