@@ -18,8 +18,8 @@ from tools.sources.port import Chunk, Misread
 ABSENT = pa.array(["", "NA", "N/A", "#N/A", "NULL", "null", "None"], pa.string())
 """What stands for no value in a column of text that is of another type. In a column of strings it is what it says. NaN is a
 number, and not finite."""
-_BLOCK_BYTES = 4 << 20
-"""In memory at a time, a few times over."""
+_BLOCK_BYTES = 2 << 20
+"""Arrow reads up to 32 ahead where rows are stored more slowly than they are read; no row is longer than one."""
 _SAMPLE_BYTES = 16 << 20
 """Types are inferred from so much of a file."""
 _MOST_MISREAD = 10_000
