@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from agents.promotion_rules import Judging, Stage
+from agents.promotion_rules import MOST_STAGES, Judging, Stage
 from tools.values import Frozen, Instant, LeftOut, Window
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -114,7 +114,7 @@ class StartRollout(Frozen):
     model: Name
     from_version: Name
     version: Name
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=20)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=MOST_STAGES)]
     slow_ms: Annotated[float, Field(gt=0)] | None = None
     """An answer that takes longer counts as slow; None: it is not looked at how long they take."""
     judging: Judging | None = None

@@ -118,6 +118,8 @@ def recheck(
             approved = verdict is not None and verdict.covers(proposal)
             if verdict is None or not approved or len(set(verdict.decided_by)) < quorum:
                 return Denied(reason=f"it needs the approval of {quorum} by now")
+            if now - verdict.decided_at > (holds := policies.approval.holds_for):
+                return Moved(reason=f"it was approved at {moment(verdict.decided_at)}, and an approval holds for {span(holds)}")
         case Auto():
             pass
     if state != proposal.state:
@@ -127,7 +129,7 @@ def recheck(
 
 def may_decide(principal: str, proposal: Proposal, policies: Policies) -> Bar | None:
     """None: yes. Roles are checked at the door; this is about this very proposal."""
-    if policies.approval.four_eyes and principal in {proposal.requested_by, proposal.asked_by}:
+    if policies.approval.four_eyes and principal in {proposal.requested_by, proposal.asked_by, *proposal.also_asked_by}:
         return Bar.OWN_REQUEST
     owners = () if isinstance(proposal.action, CHANGES_NOTHING) else policies.model(proposal.action.model).owners
     return Bar.NOT_AN_OWNER if owners and principal not in owners else None
@@ -163,6 +165,8 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
                 f"an edit keeps {name} as it was shown; to judge otherwise, change the rollouts of the policies and ask again"
             )
             return Flaw(f"action.{name}", said)
+        case Promote(), StartRollout() as new if new.judging is not None:
+            return Flaw("action.judging", "leave it out: a rollout that is made of a promotion is judged by the policies")
         case StartRollout() | Promote(), _:
             return None
         case _, (StartRollout(version=new) | Promote(version=new)):

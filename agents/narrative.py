@@ -29,7 +29,7 @@ from agents.alerts import Alert
 from agents.evidence import Evidence, Finding, Hypothesis
 from agents.proposals import Proposal, Receipt
 from agents.verification import Verification
-from agents.wording import counted, moment, share
+from agents.wording import counted, milliseconds, moment, points, share
 from tools.notify.port import Message
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -103,15 +103,37 @@ def card(proposal: Proposal) -> str:
         f"- Touches: {escaped(impact.blast_radius)}",
         f"- Risk: {impact.risk.value}",
         f"- Undo: {escaped(impact.undo)}",
+        *_judging(proposal.action),
         f"- Decided on: {_state(proposal.state)}",
         f"- Runbook: docs/runbooks/{impact.runbook}.md",
         "",
-        f"Asked for by {quoted(proposal.requested_by)} at {moment(proposal.proposed_at)}.",
+        f"Asked for by {quoted(proposal.requested_by)} at {moment(proposal.proposed_at)}.{_behind(proposal)}",
         f"Fingerprint `{proposal.fingerprint}`.",
     ]
     if proposal.undo_of is not None:
         lines.append(f"It takes back {quoted(proposal.undo_of)}.")
     return "\n".join(lines)
+
+
+def _judging(action: Catalogue) -> list[str]:
+    """By what a canary stays or goes: approved with its rollout, so it is shown."""
+    if not isinstance(action, StartRollout):
+        return []
+    if (rules := action.judging) is None:
+        return ["- Judged by: the policies, as they are at each look"]
+    units = {"errors": "failed requests", "accuracy": "wrong answers", "latency": "slow answers"}
+    allowed = [
+        f"{points(margin)} more {units[guard]}" if guard in units else f"{guard} worse by {share(margin)}"
+        for guard, margin in rules.guardrails.judged.items()
+    ]
+    slow = f"; slow is above {milliseconds(action.slow_ms)}" if action.slow_ms is not None else ""
+    errors = f"wrongly taken back {share(rules.wrong_rollbacks)}, wrongly passed {share(rules.wrong_passes)} at most"
+    return [f"- Taken back for: {', '.join(allowed)}{slow} ({errors})"]
+
+
+def _behind(proposal: Proposal) -> str:
+    asked = [each for each in (proposal.asked_by, *proposal.also_asked_by) if each and each != proposal.requested_by]
+    return f" On the request of {', '.join(map(quoted, asked))}." if asked else ""
 
 
 def account(finding: Finding) -> str:

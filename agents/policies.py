@@ -215,6 +215,9 @@ class Metric(Frozen):
 class Approval(Frozen):
     expires_after: Duration = timedelta(hours=1)
     """An unanswered question grows stale: the world it was asked about has moved."""
+    holds_for: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=4)
+    """How long after a yes it may still be carried out, should something be away meanwhile: after that it is asked anew. Half a
+    working day, as a question that is asked in the morning is about the same day."""
     quorum: dict[Risk, Annotated[int, Field(ge=1, le=10)]] = Field(default_factory=lambda: dict(_QUORUM))
     """How many people must say yes; a risk that is left out keeps its default."""
     automatic: Risks = frozenset({Risk.NONE})
@@ -255,7 +258,7 @@ class Verification(Frozen):
     """Traffic right after a change is not judged."""
     deadline: Duration = timedelta(hours=24)
     """When the SLO is not confirmed by then, the undo is proposed. Labels of a day's traffic have come by then."""
-    recheck: Duration = timedelta(minutes=15)
+    recheck: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(minutes=15)
     """How often it is looked at until then."""
     min_labels: int = Field(default=100, ge=1)
     min_predictions: int = Field(default=50, ge=1)
@@ -293,7 +296,7 @@ class Training(Frozen):
     """How much of the latest data is trained on, at least what was compared: four whole weeks."""
     least_window: Duration = timedelta(days=7)
     """After a change of the concept it is the data since the change, but no less than this."""
-    look_every: Duration = timedelta(minutes=1)
+    look_every: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] = timedelta(minutes=1)
     """How often a job in progress is looked at."""
     cooldown: Duration = timedelta(hours=12)
     """After a training has begun no other begins by itself for so long: its version has to show first what it is worth."""

@@ -6,8 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from agents.wording import span
 from tools.registry.evaluations import CHECKS, CheckName
 from tools.values import Duration, Frozen, Share
+
+MOST_STAGES = 20
+_ROUNDING = 1e-9
 
 Level = Annotated[float, Field(gt=0, lt=0.5)]
 Margin = Annotated[float, Field(gt=0, lt=1)]
@@ -133,8 +137,14 @@ class Rollouts(Judging):
             raise ValueError("stages: each has to have a larger weight than the one before")
         if not self.compared:
             raise ValueError("stages: one below the weight 1 is needed, or nothing is compared")
+        if len(weights) > MOST_STAGES:
+            raise ValueError(f"stages: {MOST_STAGES} at most")
+        if any(abs(100 * weight - round(100 * weight)) > _ROUNDING for weight in weights):
+            raise ValueError("stages: traffic is given in whole percents")
         if any(not stage.hold for stage in self.compared):
             raise ValueError("stages: a stage below the weight 1 has to hold longer than nothing")
+        if self.look_every > (shortest := min(stage.hold for stage in self.compared)):
+            raise ValueError(f"look_every: a stage of {span(shortest)} is looked at within its time")
         return self
 
 

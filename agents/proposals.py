@@ -48,6 +48,8 @@ class Proposal(Frozen):
     """Principal behind the proposal: `agent:incident`, or the person who asked."""
     asked_by: str = ""
     """The person on whose request the run began; it stays that one's when it is edited, or proposed anew by an agent."""
+    also_asked_by: tuple[str, ...] = ()
+    """Others who had asked for the same."""
     title: str
     action: Action
     state: WorldState

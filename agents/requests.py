@@ -40,6 +40,11 @@ class Request(Frozen):
     window_end: Instant | None = None
     """Of the data to train on; None: policy's."""
 
+    def comes_to(self, other: "Request") -> bool:
+        """Whether the same would be done of it."""
+        ours, theirs = ((each.kind, each.version, each.window_start, each.window_end) for each in (self, other))
+        return ours == theirs
+
 
 def to_alert(request: Request, key: str, at: datetime) -> Alert:
     """`key` and `at` are its identity: the same again is the same request."""
@@ -65,6 +70,16 @@ def asker_of(alerts: Iterable[Alert]) -> str:
     return request.by if request is not None and not request.by.startswith(SCHEDULED) else ""
 
 
+def others_of(alerts: Iterable[Alert]) -> tuple[str, ...]:
+    """Who else has asked for the same: what two have asked for neither of them approves."""
+    asked = [alert for alert in alerts if alert.source == SOURCE and alert.status == "firing"]
+    request = request_of(asked)
+    if request is None:
+        return ()
+    same = {each.by for alert in asked if (each := request_of([alert])) is not None and each.comes_to(request)}
+    return tuple(sorted(by for by in same if by != request.by and not by.startswith(SCHEDULED)))
+
+
 def request_of(alerts: Iterable[Alert]) -> Request | None:
     """The newest request among them; one that only asks to look takes nothing from another."""
     asked = [alert for alert in alerts if alert.source == SOURCE and alert.status == "firing"]
@@ -86,4 +101,4 @@ def joins(request: Request, alerts: Iterable[Alert], *, begun: bool) -> bool:
         return True
     if earlier is None or earlier.kind == "check":
         return not begun
-    return earlier.kind == request.kind and earlier.version == request.version
+    return request.comes_to(earlier)

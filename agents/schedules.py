@@ -2,13 +2,21 @@
 
 from datetime import UTC, datetime
 
-from croniter import croniter
+from croniter import CroniterError, croniter
 
 _FIELDS = 5
+_ANY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def known(expression: str) -> bool:
-    return len(expression.split()) == _FIELDS and bool(croniter.is_valid(expression))
+    """Whether it says moments, and not only could: 30 February is none."""
+    if len(expression.split()) != _FIELDS or not croniter.is_valid(expression):
+        return False
+    try:
+        latest(expression, _ANY)
+    except CroniterError:
+        return False
+    return True
 
 
 def latest(expression: str, now: datetime) -> datetime:

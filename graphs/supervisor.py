@@ -37,7 +37,7 @@ from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import AGENT, Edit, Proposal, Reject
-from agents.requests import asker_of
+from agents.requests import asker_of, others_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
@@ -97,6 +97,7 @@ async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
         requested_by=state.get("requested_by") or f"agent:{Specialist(state['specialist'])}",
         # Whatever becomes of a request on its way, it stays theirs; taking back what did not help is nobody's request.
         asked_by=asker_of(state["alerts"]) if state.get("undo_of") is None else "",
+        also_asked_by=others_of(state["alerts"]) if state.get("undo_of") is None else (),
         title=title(recommendation.action),
         action=recommendation.action,
         state=world,

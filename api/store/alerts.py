@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, select, tuple_
 
 from agents.alerts import Alert
+from agents.requests import SOURCE
 from api.store import paging
 from api.store.paging import Page
 from api.store.records import AlertRecord
@@ -65,6 +66,17 @@ async def of_incident(session: ReadSession, incident_id: str, *, limit: int | No
     """Oldest first."""
     statement = select(AlertRecord).where(AlertRecord.incident_id == incident_id)
     return list(await session.scalars(statement.order_by(AlertRecord.starts_at, AlertRecord.id).limit(limit)))
+
+
+async def to_be_read(session: ReadSession, incident_id: str, *, limit: int) -> list[AlertRecord]:
+    """The newest requests of people and the oldest of what goes wrong, `limit` together, oldest first. A storm repeats
+    itself, a person does not."""
+    statement = select(AlertRecord).where(AlertRecord.incident_id == incident_id)
+    asked = statement.where(AlertRecord.source == SOURCE).order_by(AlertRecord.starts_at.desc(), AlertRecord.id.desc())
+    requests = list(await session.scalars(asked.limit(limit)))
+    others = statement.where(AlertRecord.source != SOURCE).order_by(AlertRecord.starts_at, AlertRecord.id)
+    found = [*requests, *await session.scalars(others.limit(limit - len(requests)))]
+    return sorted(found, key=lambda record: (record.starts_at, record.id))
 
 
 async def firing(session: ReadSession, incident_ids: Collection[str]) -> set[str]:

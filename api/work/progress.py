@@ -17,7 +17,7 @@ from tools.clock import Clock
 
 _OVER = frozenset({"completed", "failed", "cancelled"})
 _MAX_ALERTS = 100
-"""Alerts of an incident that an investigation reads; a storm repeats itself."""
+"""Of an incident, that an investigation reads."""
 
 
 class Progress:
@@ -60,7 +60,7 @@ class Progress:
 
     async def alerts(self, run: RunRecord) -> tuple[Alert, ...]:
         async with self._database.read() as session:
-            records = await alerts.of_incident(session, run.incident_id, limit=_MAX_ALERTS)
+            records = await alerts.to_be_read(session, run.incident_id, limit=_MAX_ALERTS)
         return tuple(alerts.to_alert(record) for record in records)
 
     async def verdict(self, run: RunRecord, interrupt_id: str) -> dict[str, Any] | None:

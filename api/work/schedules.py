@@ -6,7 +6,7 @@ model that is met for the first time is not trained for a moment that lies behin
 
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -101,9 +101,11 @@ class Schedules:
         found = await self._registry.version(model, version)
         told = found.tags.get("data.to")
         try:
-            return datetime.fromisoformat(told) if told is not None else found.created_at
+            until = datetime.fromisoformat(told) if told is not None else found.created_at
         except ValueError:
             return found.created_at
+        # Whoever trains writes the tag, and not everybody writes a zone.
+        return until if until.tzinfo is not None else until.replace(tzinfo=UTC)
 
     async def _reached(self, model: str, tick: datetime) -> bool:
         """Whether this moment was not asked for yet; a schedule that is met begins with its next one."""

@@ -401,4 +401,5 @@ async def test_jobs_are_listed_read_and_cancelled(platform: Platform) -> None:
     told = answer.json()
     assert (answer.status_code, told["reason"], told["detail"]) == (202, "cancelled", "some-operator: wrong data")
     assert (await jobs.state(name)).phase is Phase.FAILED
-    refused(await platform.viewer.get("/v1/jobs/nothing"), 404, "not-found")
+    for name in ("nothing", "a%00b", "x" * 300):
+        refused(await platform.viewer.get(f"/v1/jobs/{name}"), 404, "not-found")

@@ -8,11 +8,14 @@ import pytest
 from sqlalchemy import func, select, text
 
 from agents.policies import Policies
+from agents.requests import Request, asker_of, to_alert
 from api.problems import Invalid
 from api.store import alerts, audit, events, incidents, runs
 from api.store.database import Database
 from api.store.records import AlertRecord, AuditRecord, IncidentRecord, RunRecord
+from api.work.approvals import Approvals
 from api.work.intake import Intake
+from api.work.progress import Progress
 from tests.twins.clock import SteppedClock
 from tests.work.cases import DEBOUNCE, POLICIES, SECOND, alert, begin_run, intake
 from tools.errors import TemporaryError
@@ -377,3 +380,16 @@ async def test_a_debounce_of_nothing_starts_at_once(database: Database, clock: S
     policies = Policies.model_validate({"intake": {"debounce": timedelta(0)}})
     accepted = await intake(database, clock, policies).accept([alert()], actor="alertmanager")
     assert len(accepted.runs) == 1
+
+
+async def test_a_request_in_a_storm_of_alerts_is_read(database: Database, desk: Intake, clock: SteppedClock) -> None:
+    storm = [alert(f"{number}", starts_at=clock.now() - timedelta(hours=2, seconds=number)) for number in range(120)]
+    await desk.accept(storm, actor="alertmanager")
+    request = to_alert(Request(kind="rollback", model="flights", by="ann", reason="it burns"), "k", clock.now())
+    await desk.accept([request], actor="ann")
+    (incident,) = await _incidents(database)
+    read = await Progress(database, Approvals(database, lambda: POLICIES, clock), clock).alerts(
+        await _run(database, incident.id)
+    )
+    assert len(read) == 100
+    assert asker_of(read) == "ann"

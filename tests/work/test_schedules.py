@@ -181,3 +181,14 @@ def test_the_latest_moment_of_a_schedule() -> None:
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="five fields"):
         Training(schedule=text)
+
+
+@pytest.mark.parametrize("until", ["2026-01-01", "2026-01-01T06:00:00"])
+async def test_a_time_without_a_zone_is_taken_as_utc(timely: Make, until: str) -> None:
+    world = timely(new_predictions=5)
+    world.registry.publish(MODEL, tags={"data.to": until})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "1")
+    world.clock.pass_(HOUR)
+    await world.label(5)
+    world.clock.pass_(HOUR)
+    assert await world.schedules.once() == 1

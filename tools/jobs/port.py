@@ -22,6 +22,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tools.values import Frozen, Instant
 
+JOB_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""A DNS label: what `job_name` makes, and what a cluster would take."""
 _NAME_SLUG = 28
 _CONFIG_BYTES = 900_000
 """A ConfigMap holds 1 MiB at most, names and quoting included."""

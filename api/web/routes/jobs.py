@@ -13,7 +13,7 @@ from api.web.dependencies import Needs, json_only
 from api.web.services import Services
 from api.web.views import View
 from tools.errors import PermanentError
-from tools.jobs.port import JobState, Phase, Progress, Reason, Usage
+from tools.jobs.port import JOB_NAME, JobState, Phase, Progress, Reason, Usage
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -86,7 +86,9 @@ async def show_job_logs(
 @router.post("/{name}/cancel", status_code=202, dependencies=[Depends(json_only)])
 async def cancel_job(name: str, body: CancelBody, needs: Needs, who: auth.CanOperate) -> JobView:
     """Ask it to end; whoever waits for it is told. What has ended stays as it is, and repeating it changes nothing."""
-    await _state(needs, name)
+    before = await _state(needs, name)
+    if before.final:
+        return JobView.model_validate(before)
     state = await needs.jobs.cancel(name, reason=f"{who.name}: {body.reason}")
     now = needs.clock.now()
     async with needs.database.begin() as transaction:
@@ -97,6 +99,8 @@ async def cancel_job(name: str, body: CancelBody, needs: Needs, who: auth.CanOpe
 
 async def _state(needs: Services, name: str) -> JobState:
     """Raises NotFound."""
+    if not JOB_NAME.fullmatch(name):
+        raise NotFound(f"there is no job {name[:100]!r}")
     try:
         return await needs.jobs.state(name)
     except PermanentError as error:

@@ -70,12 +70,16 @@ def proposal(
     requested_by: str = "agent:incident",
     finding: Finding = FINDING,
     undo_of: str | None = None,
+    asked_by: str = "",
+    also_asked_by: tuple[str, ...] = (),
 ) -> Proposal:
     return Proposal(
         id="run_1/1",
         run_id="run_1",
         incident_id="inc_1",
         requested_by=requested_by,
+        asked_by=asked_by,
+        also_asked_by=also_asked_by,
         title="Roll flights back from version 2 to version 1",
         action=action,
         state=state or state_of(action),

@@ -142,3 +142,9 @@ def test_what_is_left_of_a_rollout_is_as_careful_as_the_whole() -> None:
     half_way = WorldState(champion="1", route_generation=3, weights={"1": 90, "2": 10})
     assert quorum(start(stages=STAGES[1:]), half_way) == 1
     assert quorum(start(stages=STAGES[2:]), half_way) == 2
+
+
+def test_a_promotion_becomes_no_rollout_that_is_judged_otherwise_than_by_policy() -> None:
+    flaw = edit_flaw(proposal(promote()), start(judging=Judging(guardrails=Guardrails(errors=0.99, accuracy=None))))
+    assert flaw is not None
+    assert (flaw.field, "by the policies" in flaw.detail) == ("action.judging", True)

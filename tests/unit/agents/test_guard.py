@@ -277,3 +277,21 @@ def test_a_training_that_leaves_nothing_out_has_the_fingerprint_that_it_had_befo
     assert fingerprint(action, WorldState(champion="1")) == hashlib.sha256(canonical.encode()).hexdigest()
     less = action.model_copy(update={"left_out": (LeftOut(window=QUARANTINE.window),)})
     assert fingerprint(less, WorldState(champion="1")) != fingerprint(action, WorldState(champion="1"))
+
+
+def test_a_yes_does_not_hold_for_ever() -> None:
+    asked = proposal()
+    yes = verdict("ana", of=asked.fingerprint)
+    soon, late = (
+        yes.decided_at + POLICIES.approval.holds_for,
+        yes.decided_at + POLICIES.approval.holds_for + timedelta(seconds=1),
+    )
+    assert isinstance(recheck(asked, asked.state, POLICIES, Mode.PROPOSE, soon, verdict=yes), Holds)
+    answer = recheck(asked, asked.state, POLICIES, Mode.PROPOSE, late, verdict=yes)
+    assert isinstance(answer, Moved)
+    assert "an approval holds for 4 h" in answer.reason
+
+
+def test_of_two_who_asked_for_the_same_neither_approves_it() -> None:
+    asked = proposal(asked_by="ben", also_asked_by=("ana",))
+    assert [may_decide(name, asked, POLICIES) for name in ("ana", "ben", "eve")] == [Bar.OWN_REQUEST, Bar.OWN_REQUEST, None]

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.actions import NoAction, Notify, Rollback, Scale
+from agents.actions import NoAction, Notify, Rollback, Scale, StartRollout
 from agents.evidence import Missing
 from agents.measures import Measure
 from agents.narrative import account, card, closing, escaped, plain, quoted, report, request, title
+from agents.promotion_rules import Rollouts
 from agents.proposals import Receipt
 from agents.verification import Status, Verification
 from tests.unit.agents.proposed import FINDING, NO_ACTION, NOTIFY, QUARANTINE, RELEASE, ROLLBACK, SCALE, proposal, state_of
@@ -179,3 +180,16 @@ def test_a_quarantine_names_what_of_which_data() -> None:
     assert title(RELEASE.model_copy(update={"features": ()})).startswith("Release the data of flights from")
     assert "quarantined already: `qua_1`" in card(proposal(RELEASE))
     assert "quarantined already: nothing of it" in card(proposal(QUARANTINE))
+
+
+def test_a_rollout_is_shown_with_what_it_is_taken_back_for_and_who_asked() -> None:
+    rollout = StartRollout(
+        model="flights", from_version="1", version="2", stages=Rollouts().stages, slow_ms=40, judging=Rollouts().judging
+    )
+    text = card(proposal(rollout, asked_by="ben", also_asked_by=("ana",)))
+    assert (
+        "Taken back for: 0.5 points more failed requests, 1.0 points more wrong answers, 1.0 points more slow answers" in text
+    )
+    assert "slow is above 40 ms (wrongly taken back 5.0%, wrongly passed 5.0% at most)" in text
+    assert "On the request of `ben`, `ana`." in text
+    assert "Judged by: the policies, as they are at each look" in card(proposal(rollout.model_copy(update={"judging": None})))

@@ -108,3 +108,20 @@ def test_the_version_is_the_same_in_every_process() -> None:
     }
     assert len(versions) == 1
     assert versions.pop().strip()
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "said"),
+    [
+        ({"stages": [{"weight": 0.125, "hold": "1h"}, {"weight": 1}]}, "whole percents"),
+        ({"stages": [*({"weight": n / 100, "hold": "1h"} for n in range(1, 25)), {"weight": 1}]}, "20 at most"),
+        ({"look_every": "2h"}, "a stage of 1 h is looked at within its time"),
+    ],
+)
+def test_what_no_rollout_could_follow_is_refused_as_policy(rollouts: dict[str, object], said: str) -> None:
+    assert any(said in reason for reason in refused({"rollouts": rollouts}).values())
+
+
+@pytest.mark.parametrize("cron", ["0 0 30 2 *", "0 0 * *", "x"])
+def test_a_schedule_without_a_moment_is_refused(cron: str) -> None:
+    assert any("five fields" in reason for reason in refused({"models": {"flights": {"training": {"schedule": cron}}}}).values())
