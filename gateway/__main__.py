@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import structlog
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from gateway import settings
 from gateway.assembly import HomeInUse, assembled
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str], open_registry: OpenRegistry) -> int:
     except ValidationError as error:
         for problem in error.errors(include_input=False):
             log.error("settings.invalid", field=".".join(map(str, problem["loc"])), reason=problem["msg"])
+        return 2
+    except SettingsError as error:
+        log.error("settings.invalid", reason=f"{error}: it is written as JSON")
         return 2
     try:
         uvloop.run(_serve(chosen, open_registry))

@@ -6,7 +6,6 @@ It finds what is addressed, checks who asks, reads the body within its limit, an
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,18 +16,16 @@ from pydantic import BaseModel
 
 from gateway import descriptions
 from gateway.access import Access
+from gateway.bodies import Receive, Scope, Send, read_body
+from gateway.completions.web import CompletionsWeb
 from gateway.fleet import Fleet
 from gateway.inference import Inference
 from gateway.metrics import Metrics
 from gateway.protocol import RouteChange, ScaleChange, decode
-from gateway.refusals import NotFound, NotReady, Refused, TooLarge, WrongMethod
+from gateway.refusals import NotFound, NotReady, Refused, WrongMethod
 from tools.errors import TemporaryError
 
 log = structlog.get_logger()
-
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
 _METRICS = (b"content-type", CONTENT_TYPE_LATEST.encode())
@@ -36,8 +33,18 @@ _CLOSE = (b"connection", b"close")
 
 
 class App:
-    def __init__(self, fleet: Fleet, inference: Inference, metrics: Metrics, access: Access, *, max_body: int) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        inference: Inference,
+        completions: CompletionsWeb,
+        metrics: Metrics,
+        access: Access,
+        *,
+        max_body: int,
+    ) -> None:
         self._fleet = fleet
+        self._completions = completions
         self._inference = inference
         self._metrics = metrics
         self._access = access
@@ -50,6 +57,9 @@ class App:
             raise RuntimeError(f"the gateway does not speak {scope['type']}")
         raw: bytes = scope["raw_path"]
         path = [unquote(part) for part in raw.decode("ascii").split("/")[1:]]
+        if path[0] == "v1":
+            await self._completions(scope, path[1:], receive, send, last=self.draining)
+            return
         kind = _JSON
         headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
@@ -95,7 +105,7 @@ class App:
                 _require(method, "GET")
                 return self._describe(rest)
             case _:
-                raise NotFound("there is nothing at this address; the protocol starts at /v2")
+                raise NotFound("there is nothing at this address; the protocols start at /v2 and /v1")
 
     async def _infer(self, scope: Scope, method: str, model: str, version: str | None, receive: Receive) -> bytes:
         _require(method, "POST")
@@ -153,22 +163,7 @@ class App:
                 raise NotFound("there is nothing at this address below /admin")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        declared = next((value for key, value in scope["headers"] if key == b"content-length"), b"0")
-        if int(declared) > self._max_body:
-            raise TooLarge(f"the body has {int(declared)} bytes where {self._max_body} are taken")
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):  # nearly always: small bodies come in one piece
-            return body
-        chunks = [body]
-        size = len(body)
-        while message.get("more_body"):
-            message = await receive()
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > self._max_body:
-                raise TooLarge(f"the body has more than {self._max_body} bytes")
-        return b"".join(chunks)
+        return await read_body(scope, receive, self._max_body)
 
 
 def _require(method: str, wanted: str) -> None:

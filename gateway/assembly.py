@@ -12,6 +12,10 @@ from pydantic import SecretStr
 from gateway.access import Access
 from gateway.app import App
 from gateway.batching import BatchLimits
+from gateway.completions.calls import Completions, Prices
+from gateway.completions.metrics import CompletionMetrics
+from gateway.completions.servers import CompletionLimits, open_servers
+from gateway.completions.web import CompletionsWeb
 from gateway.fleet import Fleet
 from gateway.inference import Inference
 from gateway.metrics import Metrics, counter, gauge
@@ -47,25 +51,43 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
         )
         predictions = SegmentLog(settings.home / "segments", "predictions", limits, clock)
         labels = SegmentLog(settings.home / "segments", "labels", limits, clock)
-        loader = Loader(
-            registry=registry,
-            cache=settings.home / "models",
-            allow_pickle=frozenset(settings.allow_pickle),
-            limits=BatchLimits(settings.batch_rows, settings.queue_rows),
-            metrics=metrics,
-        )
-        fleet = Fleet(RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s))
-        metrics.read(fleet.metrics)
-        metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels))))
         for log in (predictions, labels):
             await asyncio.to_thread(log.start)
+        asking = CompletionLimits(
+            connections=settings.completion_connections,
+            total_s=settings.completion_timeout_s,
+            idle_s=settings.completion_idle_s,
+            send_s=settings.completion_send_s,
+            answer_bytes=settings.completion_answer_bytes,
+        )
         try:
-            fleet.start(settings.models)
-            inference = Inference(fleet, predictions, labels, clock, metrics, max_rows=settings.max_rows)
-            access = Access(_secret(settings.token), _secret(settings.inference_token))
-            yield App(fleet, inference, metrics, access, max_body=settings.max_body_bytes)
+            async with open_servers(settings.completion_servers, asking) as servers:
+                loader = Loader(
+                    registry=registry,
+                    cache=settings.home / "models",
+                    allow_pickle=frozenset(settings.allow_pickle),
+                    limits=BatchLimits(settings.batch_rows, settings.queue_rows),
+                    metrics=metrics,
+                    servers=servers,
+                    completions=CompletionMetrics(metrics.registry),
+                )
+                fleet = Fleet(
+                    RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s)
+                )
+                metrics.read(fleet.metrics)
+                metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels))))
+                try:
+                    fleet.start(settings.models)
+                    inference = Inference(fleet, predictions, labels, clock, metrics, max_rows=settings.max_rows)
+                    access = Access(_secret(settings.token), _secret(settings.inference_token))
+                    prices = Prices(settings.token_prices)
+                    completions = Completions(fleet, predictions, clock, metrics, prices, asking)
+                    most = settings.max_body_bytes
+                    web = CompletionsWeb(fleet, completions, access, metrics.error, max_body=most)
+                    yield App(fleet, inference, web, metrics, access, max_body=most)
+                finally:
+                    await fleet.close()
         finally:
-            await fleet.close()
             for log in (predictions, labels):
                 await asyncio.to_thread(log.close)
 

@@ -36,6 +36,8 @@ def state(model: Model) -> dict[str, Any]:
 
 
 def _inputs(version: Version) -> list[dict[str, Any]]:
+    if version.upstream is not None:
+        return []
     return [
         {"name": f.name, "datatype": "FP32" if isinstance(f, NumericFeature) else "BYTES", "shape": [-1]}
         for f in version.spec.features
@@ -43,6 +45,8 @@ def _inputs(version: Version) -> list[dict[str, Any]]:
 
 
 def _outputs(version: Version) -> list[dict[str, Any]]:
+    if version.upstream is not None:
+        return []
     score = {"name": "score", "datatype": "FP64", "shape": [-1]}
     prediction = {"name": "prediction", "datatype": "BYTES", "shape": [-1]}
     return [score] if version.spec.task == "regression" else [prediction, score]

@@ -98,7 +98,12 @@ class Fleet:
             "queue_rows",
             "Rows waiting for a worker",
             ("model", "version"),
-            [((m.name, v.version), v.batcher.queued_rows) for m in models for v in m.versions if v.state == "ready"],
+            [
+                ((m.name, v.version), v.batcher.queued_rows)
+                for m in models
+                for v in m.versions
+                if v.state == "ready" and v.upstream is None
+            ],
         )
         yield gauge("workers", "Batches that may be computed at once", ("model",), _of(models, lambda m: m.capacity.workers))
         yield gauge(

@@ -55,6 +55,11 @@ class Model:
         # One step of the interpreter: metrics are read in another thread.
         return [version for _, version in sorted(self._versions.items(), key=itemgetter(0))]
 
+    @property
+    def language(self) -> bool:
+        """Whether it answers OpenAI-style calls."""
+        return any(version.upstream is not None for version in self.versions)
+
     def served(self) -> tuple[ServedVersion, ...]:
         return tuple(ServedVersion(version=v.version, state=v.state, detail=v.detail) for v in self.versions)
 
@@ -196,4 +201,5 @@ class Model:
         # A new copy may have been loaded under the same name meanwhile.
         if self._versions.get(version.version) is version:
             del self._versions[version.version]
+            await version.leave()
         log.info("version.unloaded", model=self.name, version=version.version)

@@ -10,6 +10,8 @@ class Refused(Exception):
     status: ClassVar[int] = 400
     kind: ClassVar[str] = "invalid"
     retry_after_s: ClassVar[int | None] = None
+    model = ""
+    """The served model that it is about, where its raiser knows."""
 
 
 class Unauthenticated(Refused):

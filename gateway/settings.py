@@ -12,7 +12,11 @@ from typing import Any, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.completions.servers import CompletionServer
+from tools.serving.tokens import TokenPrices
+
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_ENVIRONMENT = ("token", "inference_token", "completion_servers", "token_prices")
 _REPEATED = {"models": "--model", "allow_pickle": "--allow-pickle"}
 
 
@@ -50,6 +54,23 @@ class Settings(BaseSettings):
     drain_s: float = Field(default=1.0, ge=0)
     """How long the gateway goes on answering after SIGTERM while it says that it is not ready."""
 
+    completion_servers: dict[str, CompletionServer] = {}
+    """Language-model servers by the name that `serving.json` has: `{"large": {"url": "http://10.0.0.7:8000", "key": "..."}}`.
+    From the environment only, because of the keys."""
+    token_prices: dict[str, dict[str, TokenPrices]] = {}
+    """Of a million tokens, by model and version, `*` for any other version, as decimals in quotes:
+    `{"chat": {"*": {"currency": "USD", "input": "0.15", "output": "0.60"}}}`. From the environment only."""
+    completion_timeout_s: float = Field(default=600.0, gt=0)
+    """A language model's answer may take, its client's own slowness apart."""
+    completion_idle_s: float = Field(default=60.0, gt=0)
+    """Between two pieces of a stream, the first one included."""
+    completion_send_s: float = Field(default=30.0, gt=0)
+    """For a client to take a piece of an answer; beyond it the client counts as gone."""
+    completion_connections: int = Field(default=256, ge=1)
+    """To one server at once; beyond it 503."""
+    completion_answer_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Of an answer that is no stream, which is held in memory as a whole."""
+
     log_records: int = Field(default=50_000, ge=1)
     """Predictions in memory that are not written yet; beyond it 503."""
     log_flush_s: float = Field(default=0.02, gt=0)
@@ -71,7 +92,7 @@ def read(arguments: Sequence[str]) -> Settings:
     """Raises pydantic's ValidationError; exits with 2 on an unknown flag."""
     parser = argparse.ArgumentParser("python -m gateway", description="Serve versions of models from the registry.")
     for name, field in Settings.model_fields.items():
-        if name in ("token", "inference_token"):
+        if name in _ENVIRONMENT:
             continue  # every process of the machine can read a command line
         if name in _REPEATED:
             parser.add_argument(_REPEATED[name], dest=name, action="append", metavar="MODEL")

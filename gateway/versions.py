@@ -2,24 +2,28 @@
 
 import asyncio
 import gc
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import structlog
 
 from gateway.batching import Batcher, BatchLimits
+from gateway.completions.metrics import CompletionMetrics
+from gateway.completions.servers import Servers, Upstream
 from gateway.compute import Workers
 from gateway.features import FeatureEncoder, Rows
 from gateway.metrics import Metrics
-from gateway.refusals import NotReady, Unservable
+from gateway.refusals import NotReady, Refused, Unservable
 from tools.errors import PermanentError
 from tools.inference.costs import Cost
 from tools.inference.engines import PLATFORMS, Engine, load, read_spec, warm
 from tools.inference.outputs import Outputs
 from tools.registry.port import ModelFiles, RegistryReader
-from tools.registry.serving_spec import ServingSpec
+from tools.registry.serving_spec import FILE, CompletionsSpec, ServingSpec
 
 log = structlog.get_logger()
 
@@ -35,6 +39,9 @@ class Loader:
     allow_pickle: Collection[str]
     limits: BatchLimits
     metrics: Metrics
+    servers: Servers
+    """Of language models."""
+    completions: CompletionMetrics
 
 
 class Version:
@@ -45,6 +52,8 @@ class Version:
         self.version = version
         self.state: State = "loading"
         self.detail = ""
+        self.upstream: Upstream | None = None
+        """Of a language model: who answers for it."""
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -53,6 +62,10 @@ class Version:
         """Raises Unservable (the version is then `failed`) or the registry's TemporaryError."""
         try:
             files = await loader.registry.fetch(self.model, self.version, loader.cache)
+            remote = await asyncio.to_thread(_read_remote, files)
+            if remote is not None:
+                await self._settle(remote, loader)
+                return
             # In a thread, where reading and building let the loop run on.
             spec, engine, cost = await asyncio.to_thread(_build, files, loader.allow_pickle, loader.limits.rows)
         except PermanentError as error:
@@ -61,12 +74,43 @@ class Version:
         self.metrics = loader.metrics.of(self.model, self.version)
         self.spec = spec
         self.platform = PLATFORMS[files.format]
-        self.encoder = FeatureEncoder(spec)
+        self._encoder = FeatureEncoder(spec)
         self.batcher = Batcher(engine, spec, workers, loader.limits, cost, self.metrics.rows)
         self.state = "ready"
         # Tens of thousands of objects that live as long as the version: the collector need not look at them again and again.
         gc.freeze()
         log.info("version.ready", model=self.model, version=self.version, format=files.format)
+
+    async def _settle(self, spec: CompletionsSpec, loader: Loader) -> None:
+        upstream = loader.servers.upstream(spec, self.model, self.version)
+        await upstream.settle()
+        self.metrics = loader.metrics.of(self.model, self.version)
+        self.completions = loader.completions.of(self.model, self.version)
+        self.platform = spec.runtime
+        self.upstream = upstream
+        self.state = "ready"
+        log.info("version.ready", model=self.model, version=self.version, server=spec.server, name=spec.served_name)
+
+    async def leave(self) -> None:
+        """After its last answer."""
+        if self.upstream is not None:
+            await self.upstream.leave()
+
+    @property
+    def encoder(self) -> FeatureEncoder:
+        """Raises Refused for a language model, which has no features."""
+        if self.upstream is not None:
+            raise Refused(f"{self.model} {self.version} is a language model: it is asked at /v1/chat/completions")
+        return self._encoder
+
+    @property
+    def language(self) -> Upstream:
+        """Raises Refused for any other model."""
+        if self.upstream is None:
+            raise Refused(
+                f"model: {self.model} {self.version} is no language model: it is asked at /v2/models/{self.model}/infer"
+            )
+        return self.upstream
 
     def require_ready(self) -> None:
         if self.state != "ready":
@@ -74,10 +118,16 @@ class Version:
 
     async def infer(self, rows: Rows) -> Outputs:
         """Raises Overloaded or Failed."""
+        with self.serving():
+            return await self.batcher.infer(rows)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """While somebody is answered the version does not leave."""
         self.in_flight += 1
         self.idle.clear()
         try:
-            return await self.batcher.infer(rows)
+            yield
         finally:
             self.in_flight -= 1
             if not self.in_flight:
@@ -89,3 +139,22 @@ def _build(files: ModelFiles, allow_pickle: Collection[str], batch_rows: int) ->
     engine = load(files, allow_pickle=allow_pickle)
     cost = warm(engine, spec, sorted({1, 2, 3, batch_rows}), f"{files.model} {files.version}")
     return spec, engine, cost
+
+
+def _read_remote(files: ModelFiles) -> CompletionsSpec | None:
+    """None for a version whose own file is served here. Raises PermanentError when it cannot be told."""
+    try:
+        said = (files.folder / FILE).read_bytes()
+        runtime = msgspec.json.decode(said, type=_Runtime).runtime
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None  # what is wrong with it is said where it is read as a spec
+    if runtime is None:
+        return None
+    try:
+        return CompletionsSpec.model_validate_json(said)
+    except ValueError as error:
+        raise PermanentError(f"{files.model} {files.version}: {FILE}: {error}") from error
+
+
+class _Runtime(msgspec.Struct):
+    runtime: str | None = None

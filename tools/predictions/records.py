@@ -5,9 +5,29 @@ was cut off by a crash has no newline and is dropped by whoever completes the se
 Times are microseconds since the epoch (UTC).
 """
 
-from msgspec import Struct
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
 
 FeatureValue = float | int | str | bool | None
+
+Finish = Literal["stop", "length", "tool_calls", "content_filter", "other", "cancelled"]
+"""Why a language model's answer ended. `other`: a word of the server's that is none of these; `cancelled`: the client left."""
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """What a language model's answer took. What is not known is None: of a stream that broke off or was left, the server says
+    no counts. No text of prompt or answer is ever in a record."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_token_us: int | None = None
+    """From the request's body to the first token; streams only."""
+    finish: Finish | None = None
+    cost: str | None = None
+    """A decimal number, exact; None where there is no price or no count."""
+    currency: str | None = None
+    """ISO 4217."""
 
 
 class PredictionRecord(Struct, frozen=True, tag_field="kind", tag="prediction"):
@@ -23,6 +43,8 @@ class PredictionRecord(Struct, frozen=True, tag_field="kind", tag="prediction"):
     score: float | None = None
     """Probability of the positive class (binary), of the predicted class (multiclass), or the value (regression)."""
     error: str | None = None
+    usage: Usage | UnsetType = UNSET
+    """Of a language model; other models' lines do not have it."""
 
 
 class LabelRecord(Struct, frozen=True, tag_field="kind", tag="label"):

@@ -52,3 +52,31 @@ class ServingSpec(Frozen):
         if not wanted[self.task]:
             raise ValueError(f"classes: {len(self.classes)} classes do not fit a {self.task} model")
         return self
+
+
+class LoraAdapter(Frozen):
+    """Weights that a server lays over its base model."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")
+    """What the server calls it: one name, one content, so best with the version in it."""
+    path: str = Field(min_length=1, max_length=1000)
+    """Where the *server* finds it: a folder of its disk, or a name that it can resolve."""
+
+
+class CompletionsSpec(Frozen):
+    """What `serving.json` says of a version that a language-model server answers for: no file of the version is loaded here.
+
+    Where the server is and with which key it is asked are settings of the gateway, so that a model never brings an address.
+    """
+
+    runtime: Literal["vllm"]
+    server: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """A name in the gateway's `completion_servers`."""
+    model: str = Field(min_length=1, max_length=200)
+    """What the server calls the base model."""
+    adapter: LoraAdapter | None = None
+
+    @property
+    def served_name(self) -> str:
+        """The `model` of a request to the server."""
+        return self.adapter.name if self.adapter is not None else self.model

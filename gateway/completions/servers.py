@@ -1,0 +1,143 @@
+"""The language-model servers that this gateway knows by name, and what one version is on its server."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+from pydantic import AfterValidator, SecretStr
+
+from tools.errors import PermanentError, PortError
+from tools.registry.serving_spec import CompletionsSpec
+from tools.serving.vllm import VllmServer
+from tools.values import Frozen
+
+log = structlog.get_logger()
+
+_KEEPALIVE_S = 2.0
+"""vLLM closes an idle connection after five: one that it is just closing must not be used again."""
+_CONNECT_S = 3.0
+_POOL_S = 1.0
+"""For a free connection; then the server has as much to do as this gateway lets it have."""
+
+
+def _plain(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("url: write it as http://host:port")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("url: keep a password out of it; `key` is for the server's key")
+    return url.rstrip("/").removesuffix("/v1")
+
+
+class CompletionServer(Frozen):
+    url: Annotated[str, AfterValidator(_plain)]
+    """Where it listens; a `/v1` at the end may be left out."""
+    key: SecretStr | None = None
+    """Its API key. Clients never see it, and their own is never sent there."""
+    manages_adapters: bool = False
+    """Load a version's adapter when the version gets traffic, and unload it when it leaves. For one gateway per server: another
+    one's versions are not known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionLimits:
+    connections: int
+    """To one server at once."""
+    total_s: float
+    """A whole answer may take; of a stream, what is spent waiting for the server."""
+    idle_s: float
+    """Between two pieces of a stream."""
+    send_s: float
+    """For a client to take a piece; beyond it the client counts as gone."""
+    answer_bytes: int
+    """Of an answer that is no stream, which is held as a whole."""
+
+
+class Server:
+    def __init__(self, name: str, settings: CompletionServer, client: httpx.AsyncClient) -> None:
+        self.name = name
+        self.client = client
+        self.manages_adapters = settings.manages_adapters
+        self.adapters = VllmServer(name, client)
+        self.users: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        """Adapter -> the versions (of several models, perhaps) that are answered with it."""
+
+
+class Upstream:
+    """A version on its server."""
+
+    def __init__(self, server: Server, spec: CompletionsSpec, version: tuple[str, str]) -> None:
+        self.server = server
+        self.name = spec.served_name
+        self._spec = spec
+        self._version = version
+
+    async def settle(self) -> None:
+        """See to it that the server answers as this version. Raises PermanentError or TemporaryError."""
+        adapter = self._spec.adapter
+        if adapter is not None and self.server.manages_adapters:
+            await self.server.adapters.load_adapter(adapter.name, adapter.path)
+            self.server.users[adapter.name].add(self._version)
+        served = {model.name: model for model in await self.server.adapters.models()}
+        for wanted in {self._spec.model, self.name}:
+            if wanted not in served:
+                names = ", ".join(sorted(served)[:10])
+                raise PermanentError(f"server {self.server.name!r} does not serve {wanted!r}, but {names or 'nothing'}")
+
+    async def leave(self) -> None:
+        """The version is let go of. An adapter that cannot be unloaded stays and is logged: it costs memory, not answers."""
+        adapter = self._spec.adapter
+        if adapter is None or not self.server.manages_adapters:
+            return
+        users = self.server.users[adapter.name]
+        users.discard(self._version)
+        if users:
+            return
+        try:
+            await self.server.adapters.unload_adapter(adapter.name)
+        except PortError as error:
+            log.warning("adapter.not_unloaded", server=self.server.name, adapter=adapter.name, reason=str(error))
+
+
+class Servers:
+    def __init__(self, servers: Mapping[str, Server]) -> None:
+        self._servers = servers
+
+    def upstream(self, spec: CompletionsSpec, model: str, version: str) -> Upstream:
+        """Raises PermanentError for a server that is not in the settings."""
+        server = self._servers.get(spec.server)
+        if server is None:
+            raise PermanentError(
+                f"{model} {version} is answered by server {spec.server!r}, which is not in OPPEN_GATEWAY_COMPLETION_SERVERS"
+            )
+        return Upstream(server, spec, (model, version))
+
+
+@asynccontextmanager
+async def open_servers(settings: Mapping[str, CompletionServer], limits: CompletionLimits) -> AsyncIterator[Servers]:
+    """Opens no connection yet."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = {}
+        for name, server in settings.items():
+            key = {"authorization": f"Bearer {server.key.get_secret_value()}"} if server.key is not None else {}
+            client = httpx.AsyncClient(
+                base_url=server.url,
+                # As it is: an answer that was packed for us could not be handed on as it came.
+                headers={"accept-encoding": "identity", "user-agent": "oppen-gateway", **key},
+                timeout=httpx.Timeout(limits.total_s, connect=_CONNECT_S, pool=_POOL_S),
+                limits=httpx.Limits(
+                    max_connections=limits.connections,
+                    max_keepalive_connections=limits.connections,
+                    keepalive_expiry=_KEEPALIVE_S,
+                ),
+                # No proxy from the environment: the key is for this address alone.
+                trust_env=False,
+            )
+            servers[name] = Server(name, server, await stack.enter_async_context(client))
+        yield Servers(servers)
