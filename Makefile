@@ -36,7 +36,9 @@ test: $(STAMP) ## Every test
 # Each server has a script that installs it beside, in .venv-servers, and a variable that tells the tests where it is.
 test-servers: $(STAMP) ## Install the real model servers into .venv-servers and run their tests (minutes)
 	@infra/servers/torchserve.sh
+	@infra/servers/vllm.sh
 	@OPPEN_TEST_TORCHSERVE=$(CURDIR)/.venv-servers/torchserve/bin/torchserve \
+	  OPPEN_TEST_VLLM=$(CURDIR)/.venv-servers/vllm/bin/vllm \
 	  $(BIN)/pytest -m servers
 
 lint: $(STAMP)
