@@ -30,7 +30,7 @@ def real_vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageServ
         yield LanguageServer(url, KEY, str(folder))
 
 
-@pytest.fixture(params=["twin", pytest.param("vllm", marks=[pytest.mark.servers, pytest.mark.timeout(600)])])
+@pytest.fixture(params=["twin", pytest.param("vllm", marks=[pytest.mark.servers, pytest.mark.timeout(1200)])])
 async def language_server(request: pytest.FixtureRequest) -> AsyncIterator[LanguageServer]:
     """Without an adapter."""
     if request.param == "twin":

@@ -157,7 +157,7 @@ async def test_what_it_refuses_comes_as_it_says_it(language_server: LanguageServ
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_whoever_leaves_is_not_answered_any_more(real_vllm: LanguageServer, tmp_path: Path) -> None:
     """By the real one, which takes a while for so many tokens. (Of the twin: `tests/gateway/test_completions.py`.)"""
     async with between_base_and_adapter(real_vllm, tmp_path) as gateway:

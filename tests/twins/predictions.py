@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from math import ceil, floor, isfinite
 from pathlib import Path
@@ -26,10 +27,12 @@ from tools.predictions.port import (
     Sampled,
     Slice,
     Tally,
+    TokenCost,
+    TokenUsage,
     VersionWindow,
     Volume,
 )
-from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.predictions.records import LabelRecord, PredictionRecord, Usage
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.tables.port import Distributions
 from tools.values import LeftOut, Window
@@ -218,6 +221,14 @@ class TwinPredictions:
         pyarrow.parquet.write_table(pa.table(columns | {name: of for name, of in answers.items() if name not in columns}), to)
         return Sampled(rows=len(rows), sampled=len(chosen))
 
+    async def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
+        rows = sorted(self._rows(model, window), key=lambda row: row.version.encode())
+        of_languages = [row for row in rows if isinstance(row.usage, Usage)]
+        return tuple(
+            _usage(model, version, window, [row.usage for row in some if isinstance(row.usage, Usage)])
+            for version, some in groupby(of_languages, lambda row: row.version)
+        )
+
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         labelled = [
             (row, label)
@@ -292,6 +303,36 @@ class TwinPredictions:
             mean_absolute_error=sum(misses) / len(misses) if misses else None,
             last_label_at=max((datetime.fromtimestamp(label.at / 1e6, UTC) for _, label in labelled), default=None),
         )
+
+
+def _usage(model: str, version: str, window: Window, usages: list[Usage]) -> TokenUsage:
+    times = sorted(usage.first_token_us / 1000 for usage in usages if usage.first_token_us is not None)
+    priced: defaultdict[str, list[Usage]] = defaultdict(list)
+    for usage in usages:
+        if usage.currency is not None:
+            priced[usage.currency].append(usage)
+    return TokenUsage(
+        model=model,
+        version=version,
+        window=window,
+        calls=len(usages),
+        counted=sum(usage.prompt_tokens is not None and usage.completion_tokens is not None for usage in usages),
+        prompt_tokens=sum(usage.prompt_tokens or 0 for usage in usages),
+        completion_tokens=sum(usage.completion_tokens or 0 for usage in usages),
+        first_token_mean_ms=sum(times) / len(times) if times else None,
+        first_token_p50_ms=times[floor(0.5 * len(times))] if times else None,
+        first_token_p95_ms=times[floor(0.95 * len(times))] if times else None,
+        finishes=dict(Counter(usage.finish for usage in usages if usage.finish is not None)),
+        costs=tuple(
+            TokenCost(
+                currency=currency,
+                amount=sum((Decimal(usage.cost or 0) for usage in some), Decimal(0)),
+                calls=len(some),
+                tokens=sum((usage.prompt_tokens or 0) + (usage.completion_tokens or 0) for usage in some),
+            )
+            for currency, some in sorted(priced.items())
+        ),
+    )
 
 
 def _without(rows: list[PredictionRecord], left_out: Iterable[LeftOut]) -> list[PredictionRecord]:

@@ -13,7 +13,7 @@ from typing import Any
 from tools.clickhouse.connection import NoTable
 from tools.predictions.connection import Connection, translated
 from tools.predictions.kinds import FeatureKind
-from tools.predictions.schema import CATALOGUE, TYPES, column, create, labels_table, predictions_table
+from tools.predictions.schema import CATALOGUE, TYPES, column, create, create_usage, labels_table, predictions_table
 
 _FRESH_S = 1.0
 _MOST_FEATURES = 1_000
@@ -33,6 +33,8 @@ class Catalogue:
         self._shared = connection.shared
         self._seen: dict[str, tuple[float, tuple[Feature, ...] | None]] = {}
         self._created = False
+        self._languages: set[str] = set()
+        """Models whose table of usage was seen to."""
         self._admitting = threading.Lock()
 
     def models(self) -> tuple[str, ...]:
@@ -58,6 +60,14 @@ class Catalogue:
                 known = self._extended(model, kinds, self._read(model))
                 self._seen[model] = (time.monotonic(), known)
             return known
+
+    def admit_usage(self, model: str) -> None:
+        """See to it that a language model has its table of tokens and costs."""
+        if model not in self._languages:
+            client = self._connection.client()
+            with translated():
+                client.command(create_usage(model))
+            self._languages.add(model)
 
     def _extended(self, model: str, kinds: Mapping[str, FeatureKind], known: tuple[Feature, ...] | None) -> tuple[Feature, ...]:
         if known is None:

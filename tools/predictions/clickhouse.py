@@ -18,6 +18,7 @@ from tools.predictions.port import (
     Sampled,
     Slice,
     Tally,
+    TokenUsage,
     VersionWindow,
     Volume,
 )
@@ -132,6 +133,9 @@ class ClickHouseStore:
         self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
     ) -> Sampled:
         return await self._engine.call(Engine.sample, model, window, to, most, version, tuple(without))
+
+    async def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
+        return await self._engine.call(Engine.usage, model, window)
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         return await self._engine.call(Engine.slices, model, version, window)

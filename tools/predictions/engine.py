@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import loading, outcomes, sampling, segments
+from tools.predictions import loading, outcomes, sampling, segments, usage
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import FeatureProfile, Outcome, Period, Sampled, Slice, Tally, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Outcome, Period, Sampled, Slice, Tally, TokenUsage, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.tables.port import Distributions
@@ -99,6 +99,9 @@ class Engine:
     ) -> Sampled:
         query = self._query(model, (window,), version).passing_over(each.window for each in without)
         return sampling.sample(query, self._catalogue.features(model), to, most)
+
+    def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
+        return usage.usages(self._query(model, (window,))) if self._knows(model) else ()
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         categorical = self._categorical(model)

@@ -6,8 +6,10 @@ drop a second insert while a first, whose client was killed, is still under way 
 crash between the moment ClickHouse has noted the token and the moment the rows are there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,8 @@ from tools.errors import TemporaryError
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import translated
 from tools.predictions.kinds import fitting, kinds
-from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord
-from tools.predictions.schema import labels_table, predictions_table
+from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord, Usage
+from tools.predictions.schema import COST_DIGITS, COST_SCALE, labels_table, predictions_table, usage_table
 from tools.predictions.segments import Batch
 
 _MONTH = "%Y%m"
@@ -26,8 +28,12 @@ _MONTH = "%Y%m"
 def insert(client: Any, catalogue: Catalogue, segment: Path, batch: Batch) -> None:
     for model, predictions in _by_model(batch.predictions):
         features = catalogue.admit(model, kinds(predictions))
+        source = f"{segment.name}:{batch.start}"
         for rows in _by_month(predictions):
-            _insert_once(client, predictions_table(model), f"{segment.name}:{batch.start}", rows, features)
+            _insert_once(client, predictions_table(model), source, rows, partial(_predictions, rows, features, source))
+            if used := [row for row in rows if isinstance(row.usage, Usage)]:
+                catalogue.admit_usage(model)
+                _insert_once(client, usage_table(model), source, used, partial(_usages, used, source))
     for model, labels in _by_model(batch.labels):
         catalogue.admit(model, {})
         for labelled in _by_month(labels):
@@ -36,7 +42,7 @@ def insert(client: Any, catalogue: Catalogue, segment: Path, batch: Batch) -> No
                 client.insert_arrow(labels_table(model), _labels(labelled))
 
 
-def _insert_once(client: Any, table: str, source: str, rows: Sequence[PredictionRecord], features: Sequence[Feature]) -> None:
+def _insert_once(client: Any, table: str, source: str, rows: Sequence[PredictionRecord], content_of: Callable[[], Any]) -> None:
     span = {"source": source, "first": min(row.at for row in rows), "last": max(row.at for row in rows)}
     query = f"""
     SELECT count() FROM {table} WHERE source = {{source:String}}
@@ -51,7 +57,7 @@ def _insert_once(client: Any, table: str, source: str, rows: Sequence[Prediction
     for token in (source, f"{source}:again"):
         if there() == len(rows):
             return
-        content = content or _predictions(rows, features, source)
+        content = content or content_of()
         with translated():
             client.insert_arrow(table, content, settings={"insert_deduplicate": "1", "insert_deduplication_token": token})
     if (found := there()) != len(rows):
@@ -97,6 +103,27 @@ def _predictions(rows: Sequence[PredictionRecord], features: Sequence[Feature], 
         columns[feature.column] = _values(feature, [row.features.get(feature.name) for row in rows], misfits)
     columns["misfits"] = pa.array(misfits, pa.list_(pa.string()))
     return pa.table(columns)
+
+
+def _usages(rows: Sequence[PredictionRecord], source: str) -> Any:
+    import pyarrow as pa
+
+    usages = [row.usage for row in rows if isinstance(row.usage, Usage)]
+    costs = [Decimal(usage.cost) if usage.cost is not None else None for usage in usages]
+    return pa.table(
+        {
+            "id": pa.array([row.id for row in rows], pa.string()),
+            "version": pa.array([row.version for row in rows], pa.string()),
+            "at": pa.array([row.at for row in rows], pa.timestamp("us", "UTC")),
+            "prompt_tokens": pa.array([usage.prompt_tokens for usage in usages], pa.uint32()),
+            "completion_tokens": pa.array([usage.completion_tokens for usage in usages], pa.uint32()),
+            "first_token_us": pa.array([usage.first_token_us for usage in usages], pa.uint64()),
+            "finish": pa.array([usage.finish for usage in usages], pa.string()),
+            "cost": pa.array(costs, pa.decimal128(COST_DIGITS, COST_SCALE)),
+            "currency": pa.array([usage.currency for usage in usages], pa.string()),
+            "source": pa.array([source] * len(rows), pa.string()),
+        }
+    )
 
 
 def _unplaced(rows: Sequence[PredictionRecord], features: Sequence[Feature]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -107,6 +108,49 @@ class Tally(Frozen):
     """Answers whose label has arrived by now."""
     wrong: int | None
     """Of the labelled; None unless it is a classification."""
+
+
+class TokenCost(Frozen):
+    """What the priced calls cost, in one currency. Exact."""
+
+    currency: str
+    amount: Decimal
+    calls: int
+    tokens: int
+    """Read and written, by these calls."""
+
+    @property
+    def per_million_tokens(self) -> Decimal | None:
+        return _rounded(self.amount * 1_000_000 / self.tokens) if self.tokens else None
+
+    @property
+    def per_call(self) -> Decimal:
+        return _rounded(self.amount / self.calls)
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.000000001"), ROUND_HALF_UP)
+
+
+class TokenUsage(Frozen):
+    """What one version of a language model took in one window."""
+
+    model: str
+    version: str
+    window: Window
+    calls: int
+    counted: int
+    """Calls of which the numbers of tokens are known; a stream that broke off, or whose client left, is not among them."""
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_mean_ms: float | None
+    """Of streams: from the request's body to the first token."""
+    first_token_p50_ms: float | None
+    first_token_p95_ms: float | None
+    finishes: dict[str, int]
+    """Why answers ended -> how often."""
+    costs: tuple[TokenCost, ...]
+    """One per currency; empty where nothing has a price."""
 
 
 class Period(Frozen):
@@ -223,6 +267,10 @@ class PredictionReader(Protocol):
         The one answer with rows in it: for people to look at, in a file of bounded size. `without`: stretches passed over,
         whichever features it is for.
         """
+        ...
+
+    async def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
+        """By version, of a language model; empty for any other."""
         ...
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:

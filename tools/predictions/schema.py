@@ -25,6 +25,9 @@ CATALOGUE = (
 TYPES: dict[FeatureKind, str] = {"numeric": "Nullable(Float64)", "categorical": "LowCardinality(Nullable(String))"}
 _PREFIXES: dict[FeatureKind, str] = {"numeric": "n", "categorical": "c"}
 
+COST_DIGITS, COST_SCALE = 38, 15
+"""Of a sum of money: exact for prices of nine decimals for a million tokens."""
+
 _TOKENS = 1_000
 """Inserts that a table remembers by their token. They guard against a repetition while the first try is still under way; what
 was loaded longer ago is found by its `source`."""
@@ -44,6 +47,23 @@ def predictions_table(model: str) -> str:
 
 def labels_table(model: str) -> str:
     return f"labels_{_name(model)}"
+
+
+def usage_table(model: str) -> str:
+    return f"usage_{_name(model)}"
+
+
+def create_usage(model: str) -> str:
+    """Of a language model; another has no such table. A table of its own, so that those of before stay as they are."""
+    return f"""
+    CREATE TABLE IF NOT EXISTS {usage_table(model)} (
+        id String, version LowCardinality(String), at DateTime64(6, 'UTC'), prompt_tokens Nullable(UInt32),
+        completion_tokens Nullable(UInt32), first_token_us Nullable(UInt64), finish LowCardinality(Nullable(String)),
+        cost Nullable(Decimal({COST_DIGITS}, {COST_SCALE})), currency LowCardinality(Nullable(String)),
+        source LowCardinality(String)
+    ) ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY (version, at)
+    SETTINGS non_replicated_deduplication_window = {_TOKENS}, fsync_after_insert = 1, fsync_part_directory = 1
+    """
 
 
 def create(model: str) -> tuple[str, str]:

@@ -1,12 +1,14 @@
 """Segment files, read in batches. A line that cannot be a row is set aside with its reason and never stops the others."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import msgspec
 
 from tools.errors import PermanentError
-from tools.predictions.records import LabelRecord, PredictionRecord, Record
+from tools.predictions.records import LabelRecord, PredictionRecord, Record, Usage
+from tools.predictions.schema import COST_SCALE
 
 _BATCH_BYTES = 4 * 1024 * 1024
 """About a tenth of a second of loading, during which queries wait; some ten thousand records."""
@@ -14,6 +16,9 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _EARLIEST, _LATEST = 946_684_800_000_000, 4_102_444_800_000_000
 """2000 to 2100, in microseconds: what lies outside is a broken clock, and would become a partition of its own."""
 _LONGEST_LATENCY = 2**53
+
+_MOST_TOKENS = 2**31
+_MOST_COST = Decimal(10**12)
 
 _decode = msgspec.json.Decoder(Record).decode
 
@@ -70,5 +75,32 @@ def _sort(line: bytes, batch: Batch) -> None:
         batch.labels.append(record)
     elif not 0 <= record.latency_us <= _LONGEST_LATENCY:
         batch.rejected.append((f"latency_us: {record.latency_us} is no latency", line))
+    elif isinstance(record.usage, Usage) and (problem := _impossible(record.usage)):
+        batch.rejected.append((f"usage.{problem}", line))
     else:
         batch.predictions.append(record)
+
+
+def _impossible(usage: Usage) -> str | None:
+    for name in ("prompt_tokens", "completion_tokens"):
+        tokens = getattr(usage, name)
+        if tokens is not None and not 0 <= tokens < _MOST_TOKENS:
+            return f"{name}: {tokens} is no number of tokens"
+    if usage.first_token_us is not None and not 0 <= usage.first_token_us <= _LONGEST_LATENCY:
+        return f"first_token_us: {usage.first_token_us} is no latency"
+    if (usage.cost is None) != (usage.currency is None):
+        return "cost: an amount has a currency, and a currency an amount"
+    if usage.cost is not None and not _money(usage.cost):
+        return f"cost: {usage.cost[:40]!r} is no amount of money"
+    return None
+
+
+def _money(text: str) -> bool:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return False
+    if not amount.is_finite() or not 0 <= amount < _MOST_COST:
+        return False
+    exponent = amount.normalize().as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -COST_SCALE

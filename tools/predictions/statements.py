@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tools.predictions.connection import translated
-from tools.predictions.schema import labels_table, predictions_table
+from tools.predictions.schema import labels_table, predictions_table, usage_table
 from tools.values import Window
 
 _EARLY = timedelta(days=1)
@@ -42,6 +42,11 @@ class Query:
             given = f"CAST({places}, 'Array(UInt8)'), {{starts:Array(Int64)}}, {{ends:Array(Int64)}}"
             place = f"arrayJoin(arrayFilter({inside}, {given}))"
         return f"(SELECT {', '.join(columns)}, {place} AS w FROM {predictions_table(self.model)} WHERE {self._within})"
+
+    def usage(self, columns: Sequence[str]) -> str:
+        """Tokens and costs of the calls within the windows, as a table with these columns; raises NoTable when it is read of a
+        model that is no language model."""
+        return f"(SELECT {', '.join(columns)} FROM {usage_table(self.model)} WHERE {self._within})"
 
     def labelled(self, columns: Sequence[str]) -> str:
         """Answered predictions with the newest label that has come for each, as a table with these columns, `w`, `label` and
