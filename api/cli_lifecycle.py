@@ -1,4 +1,4 @@
-"""The commands about models on their way: what is asked for, trainings, rollouts. All over the REST API."""
+"""The commands about models on their way: what is asked for, what it takes, trainings, rollouts. All over the REST API."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,9 @@ import typer
 from api.cli_remote import URL, Key, Url, call
 from api.terminal import JsonFlag, emit
 
-models = typer.Typer(no_args_is_help=True, help="What is asked for: investigated first, approved by another.")
+models = typer.Typer(
+    no_args_is_help=True, help="What is asked for (investigated first, approved by another), and what language models take."
+)
 rollouts = typer.Typer(no_args_is_help=True, help="Challengers beside their champions.")
 jobs = typer.Typer(no_args_is_help=True, help="Trainings under way, and what became of them.")
 
@@ -53,6 +55,34 @@ def roll_back_model(
 ) -> None:
     """Ask for the champion to be taken back."""
     _ask(url, key, f"/v1/models/{name}/rollback", {"version": version or None, "reason": reason}, as_json)
+
+
+@models.command("usage")
+def show_usage(
+    name: str,
+    start: Annotated[str, typer.Option("--from", help="RFC 3339; default: a day before the end.")] = "",
+    end: Annotated[str, typer.Option("--to", help="The first moment that is not in it any more; default: now.")] = "",
+    url: Url = URL,
+    key: Key = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Tokens, times to the first token and costs of a language model, by version."""
+    window = {name: value for name, value in (("start", start), ("end", end)) if value}
+    found = call(url, key, "GET", f"/v1/models/{name}/usage", params=window)
+    emit(found, as_json, "\n".join(map(_usage, found["versions"])) or f"{name} has answered no call of a language model then")
+
+
+def _usage(version: dict[str, Any]) -> str:
+    costs = ", ".join(
+        f"{cost['amount']} {cost['currency']} ({cost['per_million_tokens'] or '-'} for a million tokens)"
+        for cost in version["costs"]
+    )
+    first = version["first_token_p95_ms"]
+    return (
+        f"version {version['version']}: {version['calls']:,} calls, {version['errors']:,} errors, "
+        f"{version['prompt_tokens']:,} tokens read, {version['completion_tokens']:,} written, "
+        f"first token p95 {f'{first:.0f} ms' if first is not None else '-'}, cost {costs or 'unknown: no price'}"
+    )
 
 
 @rollouts.command("list")

@@ -27,6 +27,7 @@ from api.web.routes import (
     records,
     rollouts,
     triggers,
+    usage,
 )
 from api.web.services import Services
 
@@ -38,6 +39,7 @@ _ROUTES = (
     approvals,
     autonomy,
     models,
+    usage,
     rollouts,
     hooks,
     jobs,

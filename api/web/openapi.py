@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from api.problems import FieldError
 from api.web.errors import MEDIA_TYPE
 from api.web.examples import EXAMPLES, TEXTS
+from api.web.examples_usage import USAGE
 
 _TITLE = "OPPEN"
 _ABOUT = """Alerts in, approved actions out.
@@ -108,7 +109,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         models.update(models["Problem"].pop("$defs"))
         for unused in ("HTTPValidationError", "ValidationError"):
             models.pop(unused, None)
-        for name, example in EXAMPLES.items():
+        for name, example in (*EXAMPLES.items(), *USAGE.items()):
             models[name]["examples"] = [example]
         for path, operations in schema["paths"].items():
             for operation in operations.values():

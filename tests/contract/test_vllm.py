@@ -101,7 +101,8 @@ async def test_calls_go_by_weight_to_base_and_adapter(language_server: LanguageS
     async with between_base_and_adapter(language_server, tmp_path) as gateway:
         answered: dict[str, list[str]] = {"1": [], "2": []}
         for n in range(30):
-            asked = {"model": "chat", "messages": QUESTION, "max_tokens": 2, "user": f"customer-{n}"}
+            asked: dict[str, Any] = {"model": "chat", "messages": QUESTION, "max_tokens": 2, "ignore_eos": True}
+            asked["user"] = f"customer-{n}"
             answer = await gateway.client.post("/v1/chat/completions", json=asked)
             assert answer.status_code == 200, answer.text
             answered[answer.headers["x-oppen-version"]].append(answer.json()["model"])
