@@ -82,6 +82,7 @@ def test_the_format_is_told_from_the_files(files: tuple[str, ...], expected: Art
         (ONNX, {"model.onnx": "model.onnx", "0a1b2c-weights": "0a1b2c-weights", "serving.json": "serving.json"}),
         (("MLmodel", "data/model.pth"), {"model.pth": "data/model.pth"}),
         (("MLmodel", "model.ubj"), {}),
+        (("serving.json",), {"serving.json": "serving.json"}),  # a language model, which a server answers for
     ],
 )
 def test_a_copy_holds_the_model_what_it_needs_and_its_spec(
