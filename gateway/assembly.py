@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
@@ -39,7 +39,10 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
     Raises HomeInUse.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    with _locked(settings.home):
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(settings.home))
+        asking = _asking(settings)
+        servers = await stack.enter_async_context(open_servers(settings.completion_servers, asking))
         metrics = Metrics()
         clock = clock_from(settings.clock)
         limits = LogLimits(
@@ -51,45 +54,41 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
         )
         predictions = SegmentLog(settings.home / "segments", "predictions", limits, clock)
         labels = SegmentLog(settings.home / "segments", "labels", limits, clock)
+        loader = Loader(
+            registry=registry,
+            cache=settings.home / "models",
+            allow_pickle=frozenset(settings.allow_pickle),
+            limits=BatchLimits(settings.batch_rows, settings.queue_rows),
+            metrics=metrics,
+            servers=servers,
+            completions=CompletionMetrics(metrics.registry),
+        )
+        fleet = Fleet(RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s))
+        metrics.read(fleet.metrics)
+        metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels))))
         for log in (predictions, labels):
             await asyncio.to_thread(log.start)
-        asking = CompletionLimits(
-            connections=settings.completion_connections,
-            total_s=settings.completion_timeout_s,
-            idle_s=settings.completion_idle_s,
-            send_s=settings.completion_send_s,
-            answer_bytes=settings.completion_answer_bytes,
-        )
         try:
-            async with open_servers(settings.completion_servers, asking) as servers:
-                loader = Loader(
-                    registry=registry,
-                    cache=settings.home / "models",
-                    allow_pickle=frozenset(settings.allow_pickle),
-                    limits=BatchLimits(settings.batch_rows, settings.queue_rows),
-                    metrics=metrics,
-                    servers=servers,
-                    completions=CompletionMetrics(metrics.registry),
-                )
-                fleet = Fleet(
-                    RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s)
-                )
-                metrics.read(fleet.metrics)
-                metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels))))
-                try:
-                    fleet.start(settings.models)
-                    inference = Inference(fleet, predictions, labels, clock, metrics, max_rows=settings.max_rows)
-                    access = Access(_secret(settings.token), _secret(settings.inference_token))
-                    prices = Prices(settings.token_prices)
-                    completions = Completions(fleet, predictions, clock, metrics, prices, asking)
-                    most = settings.max_body_bytes
-                    web = CompletionsWeb(fleet, completions, access, metrics.error, max_body=most)
-                    yield App(fleet, inference, web, metrics, access, max_body=most)
-                finally:
-                    await fleet.close()
+            fleet.start(settings.models)
+            inference = Inference(fleet, predictions, labels, clock, metrics, max_rows=settings.max_rows)
+            access = Access(_secret(settings.token), _secret(settings.inference_token))
+            completions = Completions(fleet, predictions, clock, metrics, Prices(settings.token_prices), asking)
+            web = CompletionsWeb(fleet, completions, access, metrics.error, max_body=settings.max_body_bytes)
+            yield App(fleet, inference, web, metrics, access, max_body=settings.max_body_bytes)
         finally:
+            await fleet.close()
             for log in (predictions, labels):
                 await asyncio.to_thread(log.close)
+
+
+def _asking(settings: Settings) -> CompletionLimits:
+    return CompletionLimits(
+        connections=settings.completion_connections,
+        total_s=settings.completion_timeout_s,
+        idle_s=settings.completion_idle_s,
+        send_s=settings.completion_send_s,
+        answer_bytes=settings.completion_answer_bytes,
+    )
 
 
 @contextmanager

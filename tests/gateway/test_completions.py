@@ -172,6 +172,40 @@ async def test_a_server_that_is_away_is_a_503_and_its_versions_error(tmp_path: P
     assert (record.version, record.error, usage(record).cost) == ("1", "server 'one' cannot be reached: ConnectError", None)
 
 
+async def test_a_server_that_is_away_gets_no_traffic_and_may_later(tmp_path: Path, one: TwinVllm) -> None:
+    write_language_model(tmp_path / "registry", "chat", "1", VERSIONS["1"])
+    async with one.serve() as url:
+        port = int(url.rsplit(":", 1)[1])
+    servers = {"one": {"url": url, "key": KEY}}
+    async with on_a_port(tmp_path / "registry", tmp_path / "home", completion_servers=servers) as gateway:
+        answer = await gateway.route({"1": 100}, generation=0, model="chat")
+        assert (answer.status_code, "'one' does not answer" in answer.text) == (503, True)
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await ask(gateway)).status_code == 404
+        async with one.serve(port):
+            assert (await gateway.route({"1": 100}, generation=0, model="chat")).status_code == 200
+            assert (await ask(gateway)).status_code == 200
+
+
+async def test_a_server_gets_no_more_at_once_than_it_is_let(languages: Open, one: TwinVllm) -> None:
+    one.holds_after = 0
+    async with languages(completion_connections=1) as gateway:
+        first = asyncio.create_task(ask(gateway))
+
+        async def at_work() -> bool:
+            return one.asked["base"] == 1
+
+        await until(at_work)
+        answer = await ask(gateway)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert await gateway.metric("errors_total", model="chat", kind="overloaded") == 1
+        one.go_on.set()
+        assert (await first).status_code == 200
+        home = gateway.home
+    # That too much was asked is not the version's fault.
+    assert only(home).error is None
+
+
 @pytest.mark.parametrize(("there", "here"), [(500, 502), (503, 503), (302, 502), (401, 503), (403, 503)])
 async def test_a_server_that_fails_is_its_versions_error(languages: Open, one: TwinVllm, there: int, here: int) -> None:
     async with languages() as gateway:
