@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import structlog
 
 from gateway.batching import Batcher, BatchLimits
 from gateway.completions.metrics import CompletionMetrics
-from gateway.completions.servers import Servers, Upstream
+from gateway.completions.servers import Servers, Upstream, read_completions
 from gateway.compute import Workers
 from gateway.features import FeatureEncoder, Rows
 from gateway.metrics import Metrics
@@ -23,7 +22,7 @@ from tools.inference.costs import Cost
 from tools.inference.engines import PLATFORMS, Engine, load, read_spec, warm
 from tools.inference.outputs import Outputs
 from tools.registry.port import ModelFiles, RegistryReader
-from tools.registry.serving_spec import FILE, CompletionsSpec, ServingSpec
+from tools.registry.serving_spec import CompletionsSpec, ServingSpec
 
 log = structlog.get_logger()
 
@@ -62,7 +61,7 @@ class Version:
         """Raises Unservable (the version is then `failed`) or the registry's TemporaryError."""
         try:
             files = await loader.registry.fetch(self.model, self.version, loader.cache)
-            remote = await asyncio.to_thread(_read_remote, files)
+            remote = await asyncio.to_thread(read_completions, files)
             if remote is not None:
                 await self._settle(remote, loader)
                 return
@@ -139,22 +138,3 @@ def _build(files: ModelFiles, allow_pickle: Collection[str], batch_rows: int) ->
     engine = load(files, allow_pickle=allow_pickle)
     cost = warm(engine, spec, sorted({1, 2, 3, batch_rows}), f"{files.model} {files.version}")
     return spec, engine, cost
-
-
-def _read_remote(files: ModelFiles) -> CompletionsSpec | None:
-    """None for a version whose own file is served here. Raises PermanentError when it cannot be told."""
-    try:
-        said = (files.folder / FILE).read_bytes()
-        runtime = msgspec.json.decode(said, type=_Runtime).runtime
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None  # what is wrong with it is said where it is read as a spec
-    if runtime is None:
-        return None
-    try:
-        return CompletionsSpec.model_validate_json(said)
-    except ValueError as error:
-        raise PermanentError(f"{files.model} {files.version}: {FILE}: {error}") from error
-
-
-class _Runtime(msgspec.Struct):
-    runtime: str | None = None

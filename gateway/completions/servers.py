@@ -9,11 +9,13 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import structlog
 from pydantic import AfterValidator, SecretStr
 
 from tools.errors import PermanentError, PortError
-from tools.registry.serving_spec import CompletionsSpec
+from tools.registry.port import ModelFiles
+from tools.registry.serving_spec import FILE, CompletionsSpec
 from tools.serving.vllm import VllmServer
 from tools.values import Frozen
 
@@ -141,3 +143,22 @@ async def open_servers(settings: Mapping[str, CompletionServer], limits: Complet
             )
             servers[name] = Server(name, server, await stack.enter_async_context(client))
         yield Servers(servers)
+
+
+def read_completions(files: ModelFiles) -> CompletionsSpec | None:
+    """None for a version whose own file is served here. Raises PermanentError when it cannot be told."""
+    try:
+        said = (files.folder / FILE).read_bytes()
+        runtime = msgspec.json.decode(said, type=_Runtime).runtime
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None  # what is wrong with it is said where it is read as a spec
+    if runtime is None:
+        return None
+    try:
+        return CompletionsSpec.model_validate_json(said)
+    except ValueError as error:
+        raise PermanentError(f"{files.model} {files.version}: {FILE}: {error}") from error
+
+
+class _Runtime(msgspec.Struct):
+    runtime: str | None = None
