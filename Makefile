@@ -6,10 +6,10 @@ STAMP := .venv/.installed
 TORCH := $(if $(PIP_FIND_LINKS),,--torch-backend cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo serve test lint types imports check chaos chaos-lifecycle bench clean
+.PHONY: help setup lock demo serve test lint types imports check test-servers chaos chaos-lifecycle bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Create .venv and install everything (done on first use by the others)
 
@@ -32,6 +32,12 @@ serve: $(STAMP) ## Run the service on its embedded defaults (state in .oppen)
 
 test: $(STAMP) ## Every test
 	@$(BIN)/pytest -n 2 --dist loadgroup
+
+# Each server has a script that installs it beside, in .venv-servers, and a variable that tells the tests where it is.
+test-servers: $(STAMP) ## Install the real model servers into .venv-servers and run their tests (minutes)
+	@infra/servers/torchserve.sh
+	@OPPEN_TEST_TORCHSERVE=$(CURDIR)/.venv-servers/torchserve/bin/torchserve \
+	  $(BIN)/pytest -m servers
 
 lint: $(STAMP)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -62,5 +68,5 @@ bench: $(STAMP) ## All benchmarks, one after the other, each printing JSON (minu
 	@$(BIN)/python -m benchmarks.canary --json
 	@$(BIN)/python -m benchmarks.features --json
 
-clean: ## Remove .venv and every cache
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+clean: ## Remove .venv, .venv-servers and every cache
+	@rm -rf .venv .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
