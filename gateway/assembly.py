@@ -2,8 +2,8 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
@@ -17,6 +17,8 @@ from gateway.inference import Inference
 from gateway.metrics import Metrics, counter, gauge
 from gateway.models import ServingLimits
 from gateway.routes import RouteFiles
+from gateway.runtimes.inprocess import InProcess
+from gateway.runtimes.port import Runtime
 from gateway.segments import LogLimits, SegmentLog
 from gateway.settings import Settings
 from gateway.versions import Loader
@@ -35,7 +37,9 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
     Raises HomeInUse.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    with _locked(settings.home):
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(settings.home))
+        elsewhere = await stack.enter_async_context(_elsewhere(settings))
         metrics = Metrics()
         clock = clock_from(settings.clock)
         limits = LogLimits(
@@ -50,9 +54,10 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
         loader = Loader(
             registry=registry,
             cache=settings.home / "models",
-            allow_pickle=frozenset(settings.allow_pickle),
             limits=BatchLimits(settings.batch_rows, settings.queue_rows),
             metrics=metrics,
+            here=InProcess(frozenset(settings.allow_pickle), settings.batch_rows),
+            elsewhere=elsewhere,
         )
         fleet = Fleet(RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s))
         metrics.read(fleet.metrics)
@@ -68,6 +73,20 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
             await fleet.close()
             for log in (predictions, labels):
                 await asyncio.to_thread(log.close)
+
+
+@asynccontextmanager
+async def _elsewhere(settings: Settings) -> AsyncIterator[Mapping[str, Runtime]]:
+    """The runtimes of models that are not computed here."""
+    url, management, store = settings.torchserve_url, settings.torchserve_management_url, settings.torchserve_store
+    if not settings.runtimes or url is None or management is None or store is None:
+        yield {}
+        return
+    from gateway.runtimes.torchserve import Addresses, open_runtime
+
+    addresses = Addresses(url, management, store, settings.torchserve_key_file, settings.torchserve_timeout_s)
+    async with open_runtime(addresses, batch_rows=settings.batch_rows, max_workers=settings.max_workers) as runtime:
+        yield dict.fromkeys(settings.runtimes, runtime)
 
 
 @contextmanager
