@@ -4,7 +4,9 @@ Its answers differ from what HTTP would lead one to expect: a wrong token is 400
 workers do not start stays registered for a while without any, and what is there already is 409.
 """
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +24,8 @@ _TIMEOUT = httpx.Timeout(5.0)
 _STARTUP_S = 100
 """A worker imports torch and loads its model: 3 s on an idle core, four times that on busy ones."""
 _STARTING = httpx.Timeout(5.0, read=_STARTUP_S + 5.0)
-_PAGE = 1000
+_LOOK_S = 0.1
+_PAGE = 100
 _TOKEN_REFUSED = (
     "TorchServe refuses the token: the key file has to be the key_file.json in the folder where this very server was started "  # noqa: S105
     "(without one, it has to be started with --disable-token-auth)"
@@ -70,6 +73,7 @@ class TorchServe:
         self._client = client
         # It takes whole seconds, and 0 as none.
         self._answer_s = max(1, round(answer_s))
+        self.page = _PAGE
 
     async def ping(self) -> None:
         """`/ping` is on the other address, and asks for the other token."""
@@ -79,7 +83,7 @@ class TorchServe:
         names: list[str] = []
         start: str | None = "0"
         while start is not None:
-            page = _read(_PAGES, await self._call("GET", "/models", {"limit": str(_PAGE), "next_page_token": start}))
+            page = _read(_PAGES, await self._call("GET", "/models", {"limit": str(self.page), "next_page_token": start}))
             names += [model.name for model in page.models]
             start = page.next
         return tuple(sorted(names))
@@ -104,9 +108,9 @@ class TorchServe:
         )
 
     async def register(self, model: str, version: str, archive: str, *, workers: int) -> HostedVersion:
+        # Its names come from the archive: with one in the query TorchServe takes a file that is no archive, too.
         query = {
             "url": archive,
-            "model_name": model,
             "initial_workers": str(workers),
             "synchronous": "true",
             "response_timeout": str(self._answer_s),
@@ -120,10 +124,10 @@ class TorchServe:
             with contextlib.suppress(PortError):
                 await self.remove(model, version)
             raise PermanentError(f"TorchServe: {error}; the log of its workers says why") from error
-        for hosted in await self.versions(model):
-            if hosted.version == version and hosted.archive == archive:
-                return hosted
-        raise PermanentError(f"archive: {archive} was registered, and holds no {model} {version}")
+        hosted = await self._settled(model, version, workers)
+        if hosted is None or hosted.archive != archive:
+            raise PermanentError(f"archive: {archive} was registered, and holds no {model} {version}")
+        return hosted
 
     async def scale(self, model: str, version: str, workers: int) -> None:
         number = str(workers)
@@ -132,6 +136,7 @@ class TorchServe:
             await self._call("PUT", _path(model, version), query, _STARTING)
         except _NotStarted as error:
             raise PermanentError(f"TorchServe: {error}; the log of its workers says why") from error
+        await self._settled(model, version, workers)
 
     async def set_default(self, model: str, version: str) -> None:
         await self._call("PUT", f"{_path(model, version)}/set-default")
@@ -139,6 +144,18 @@ class TorchServe:
     async def remove(self, model: str, version: str) -> None:
         with contextlib.suppress(_NotFound):
             await self._call("DELETE", _path(model, version))
+
+    async def _settled(self, model: str, version: str, workers: int) -> HostedVersion | None:
+        """The version once it has so many workers ready: TorchServe answers when it has one, however many were asked for. None
+        when it is not registered. Raises TemporaryError when they take too long."""
+        end = time.monotonic() + _STARTUP_S
+        while True:
+            found = next((each for each in await self.versions(model) if each.version == version), None)
+            if found is None or found.ready == workers:
+                return found
+            if time.monotonic() > end:
+                raise TemporaryError(f"TorchServe: {found.ready} of {workers} workers of {model} {version} are ready")
+            await asyncio.sleep(_LOOK_S)
 
     async def _take_over(self, model: str, version: str, archive: str, workers: int) -> None:
         """What is registered may be ours, of a call that broke off or was repeated."""

@@ -4,6 +4,7 @@ The two that are used here end an hour after they were made, and a start makes n
 reading the file again, where somebody may have renewed them, and then by asking for a new one with the file's third key.
 """
 
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,9 @@ REFUSED = "InvalidKeyException"
 """TorchServe says it with 400, not 401."""
 _TRIES = 2
 """Two that renew at once take each other's token away, so one more than it takes alone."""
+
+_LOOKS, _LOOK_S = 5, 0.005
+"""TorchServe writes the file in place, so half of it may be seen."""
 
 Use = Literal["management", "inference"]
 
@@ -56,13 +60,15 @@ class KeyFile(httpx.Auth):
         return keys.management if self._use == "management" else keys.inference
 
     def _read(self) -> _Keys:
-        try:
-            return _Keys.model_validate_json(self._path.read_bytes())
-        except OSError as error:
-            raise TemporaryError(f"TorchServe's key file {self._path} cannot be read: {error.strerror}") from error
-        except ValidationError:
-            # Its words, which quote the file, go nowhere.
-            raise TemporaryError(f"TorchServe's key file {self._path} is not as TorchServe writes it") from None
+        for _ in range(_LOOKS):
+            try:
+                return _Keys.model_validate_json(self._path.read_bytes())
+            except OSError as error:
+                raise TemporaryError(f"TorchServe's key file {self._path} cannot be read: {error.strerror}") from error
+            except ValidationError:
+                time.sleep(_LOOK_S)
+        # Without the validation's words, which quote the file.
+        raise TemporaryError(f"TorchServe's key file {self._path} is not as TorchServe writes it")
 
 
 def refused(response: httpx.Response) -> bool:
