@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,10 @@ def registry(model_root: Path, model: str, tmp_path: Path) -> FolderRegistry:
 
 @pytest.fixture
 def begin(torchserve: RunningTorchServe, registry: FolderRegistry, model: str, tmp_path: Path) -> Begin:
-    """Gateways on one home, their model on TorchServe; `ready=False`: not waited for."""
+    """Gateways on one home, their model on TorchServe, and ready."""
 
-    def begin(*, ready: bool = True, **more: Any) -> AbstractAsyncContextManager[Gateway]:
+    @asynccontextmanager
+    async def begin(**more: Any) -> AsyncIterator[Gateway]:
         chosen = {
             "models": (model,),
             "runtimes": {model: "torchserve"},
@@ -56,7 +57,9 @@ def begin(torchserve: RunningTorchServe, registry: FolderRegistry, model: str, t
             "torchserve_key_file": torchserve.key_file,
             **more,
         }
-        return (started if ready else opened)(registry, tmp_path / "home", **chosen)
+        async with opened(registry, tmp_path / "home", **chosen) as gateway:
+            await eventually(lambda: ready(gateway))
+            yield gateway
 
     return begin
 
@@ -65,6 +68,10 @@ def begin(torchserve: RunningTorchServe, registry: FolderRegistry, model: str, t
 async def server(torchserve: RunningTorchServe) -> AsyncIterator[TorchServe]:
     async with open_torchserve(torchserve.management, torchserve.key_file) as opened:
         yield opened
+
+
+async def ready(gateway: Gateway) -> bool:
+    return (await gateway.client.get("/v2/health/ready")).status_code == 200
 
 
 async def eventually(holds: Callable[[], Any]) -> None:
@@ -144,10 +151,7 @@ async def test_a_server_that_dies_costs_clean_errors_and_heals_when_it_is_back(
         finally:
             torchserve.start()
 
-        async def back() -> bool:
-            return (await gateway.client.get("/v2/health/ready")).status_code == 200
-
-        await eventually(back)
+        await eventually(lambda: ready(gateway))
         assert await answers(gateway, model, "1") == before
         assert [v.version for v in await server.versions(model)] == ["1"]
         home = gateway.home
