@@ -132,7 +132,8 @@ class App:
             case ["models", model, "versions", version]:
                 return _json(descriptions.model(self._fleet.model(model), version))
             case ["models", model, "versions", version, "ready"]:
-                self._fleet.model(model).pinned(version)
+                if not self._fleet.model(model).pinned(version).ready:
+                    raise NotReady(f"{model} {version} is not ready")
                 return _json({"name": model, "version": version, "ready": True})
             case _:
                 raise NotFound("there is nothing at this address below /v2")

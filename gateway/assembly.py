@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from gateway.inference import Inference
 from gateway.metrics import Metrics, counter, gauge
 from gateway.models import ServingLimits
 from gateway.routes import RouteFiles
+from gateway.runtimes.inprocess import InProcess
+from gateway.runtimes.port import Runtime
 from gateway.segments import LogLimits, SegmentLog
 from gateway.settings import Settings
 from gateway.versions import Loader
@@ -43,6 +45,7 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
         stack.enter_context(_locked(settings.home))
         asking = _asking(settings)
         servers = await stack.enter_async_context(open_servers(settings.completion_servers, asking))
+        elsewhere = await stack.enter_async_context(_elsewhere(settings))
         metrics = Metrics()
         clock = clock_from(settings.clock)
         limits = LogLimits(
@@ -57,11 +60,12 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
         loader = Loader(
             registry=registry,
             cache=settings.home / "models",
-            allow_pickle=frozenset(settings.allow_pickle),
             limits=BatchLimits(settings.batch_rows, settings.queue_rows),
             metrics=metrics,
             servers=servers,
             completions=CompletionMetrics(metrics.registry),
+            here=InProcess(frozenset(settings.allow_pickle), settings.batch_rows),
+            elsewhere=elsewhere,
         )
         fleet = Fleet(RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s))
         metrics.read(fleet.metrics)
@@ -89,6 +93,20 @@ def _asking(settings: Settings) -> CompletionLimits:
         send_s=settings.completion_send_s,
         answer_bytes=settings.completion_answer_bytes,
     )
+
+
+@asynccontextmanager
+async def _elsewhere(settings: Settings) -> AsyncIterator[Mapping[str, Runtime]]:
+    """The runtimes of models that are not computed here."""
+    url, management, store = settings.torchserve_url, settings.torchserve_management_url, settings.torchserve_store
+    if not settings.runtimes or url is None or management is None or store is None:
+        yield {}
+        return
+    from gateway.runtimes.torchserve import Addresses, open_runtime
+
+    addresses = Addresses(url, management, store, settings.torchserve_key_file, settings.torchserve_timeout_s)
+    async with open_runtime(addresses, batch_rows=settings.batch_rows, max_workers=settings.max_workers) as runtime:
+        yield dict.fromkeys(settings.runtimes, runtime)
 
 
 @contextmanager

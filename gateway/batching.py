@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from gateway.compute import Work, Workers
 from gateway.features import Rows
-from gateway.refusals import Failed, Overloaded
-from tools.inference.costs import Cost
+from gateway.refusals import Away, Failed, Overloaded
+from gateway.runtimes.port import Estimate
+from tools.errors import TemporaryError
 from tools.inference.engines import Engine, tensors
 from tools.inference.outputs import Outputs, decode
 from tools.registry.serving_spec import ServingSpec
@@ -46,7 +47,7 @@ class Batcher:
         spec: ServingSpec,
         workers: Workers,
         limits: BatchLimits,
-        cost: Cost,
+        cost: Estimate,
         observe_rows: Callable[[float], None],
     ) -> None:
         self._cost = cost
@@ -61,7 +62,8 @@ class Batcher:
         self.queued_rows = 0
 
     async def infer(self, rows: Rows) -> Outputs:
-        """Raises Overloaded when the queue is full, Failed when the model raises. Scores may be non-finite."""
+        """Raises Overloaded when the queue is full, Failed when the model raises, Away when its runtime does not answer. Scores
+        may be non-finite."""
         if self._queue and self.queued_rows + rows.count > self._limits.queued_rows:
             raise Overloaded(f"{self.queued_rows} rows are waiting; try again")
         waiting = _Waiting(rows, self._loop.create_future())
@@ -88,7 +90,7 @@ class Batcher:
 
 
 class _Batch:
-    def __init__(self, engine: Engine, spec: ServingSpec, cost: Cost, requests: list[_Waiting], count: int) -> None:
+    def __init__(self, engine: Engine, spec: ServingSpec, cost: Estimate, requests: list[_Waiting], count: int) -> None:
         self._engine = engine
         self._spec = spec
         self._cost = cost
@@ -106,6 +108,8 @@ class _Batch:
         try:
             output: NDArray[Any] = self._engine(*tensors(numeric, categorical, self._count))
             self._outcome = decode(self._spec, output, self._count)
+        except TemporaryError as error:
+            self._outcome = Away(str(error))
         except Exception as error:  # noqa: BLE001  whatever a model raises is its failure, and must reach those who wait
             self._outcome = Failed(f"the model failed: {type(error).__name__}: {error}")
 
@@ -117,7 +121,7 @@ class _Batch:
             stop = start + request.rows.count
             if not request.answer.done():
                 if isinstance(self._outcome, Failed):
-                    request.answer.set_exception(Failed(str(self._outcome)))
+                    request.answer.set_exception(type(self._outcome)(str(self._outcome)))
                 else:
                     request.answer.set_result(self._outcome.part(start, stop))
             start = stop

@@ -116,7 +116,7 @@ class Fleet:
             "version_ready",
             "1 for a version that can answer",
             ("model", "version"),
-            [((m.name, v.version), v.state == "ready") for m in models for v in m.versions],
+            [((m.name, v.version), v.ready) for m in models for v in m.versions],
         )
 
     def _add(self, route: StoredRoute) -> Model:

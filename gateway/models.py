@@ -12,11 +12,11 @@ from operator import itemgetter
 import structlog
 
 from gateway.compute import Workers
-from gateway.refusals import Clash, NotFound, NotReady, Refused
+from gateway.refusals import Clash, NotFound, NotReady, Refused, Unservable
 from gateway.routes import Change, RouteFiles, StoredRoute
 from gateway.routing import any_slot, assign, check_weights, slot
 from gateway.versions import Loader, Version
-from tools.errors import TemporaryError
+from tools.errors import PermanentError, TemporaryError
 from tools.serving.port import Capacity, Route, ServedVersion
 
 log = structlog.get_logger()
@@ -61,21 +61,21 @@ class Model:
         return any(version.upstream is not None for version in self.versions)
 
     def served(self) -> tuple[ServedVersion, ...]:
-        return tuple(ServedVersion(version=v.version, state=v.state, detail=v.detail) for v in self.versions)
+        return tuple(version.shown for version in self.versions)
 
     @property
     def ready(self) -> bool:
         """Whether every version that the route names can answer."""
-        states = {name: version.state for name, version in self._versions.items()}
-        return bool(self._stored.slots) and all(states.get(name) == "ready" for name in self._routed())
+        ready = {name for name, version in self._versions.items() if version.ready}
+        return bool(self._stored.slots) and self._routed() <= ready
 
     @property
     def main(self) -> Version:
         """The version with the most traffic. Raises NotReady."""
-        weights = self._stored.weights
-        if not weights:
+        heaviest = self._heaviest()
+        if heaviest is None:
             raise NotReady(f"{self.name} has no route yet")
-        return self._loaded(max(sorted(weights), key=lambda version: weights[version]))
+        return self._loaded(heaviest)
 
     def pick(self, entity: str | None) -> Version:
         """Who answers this entity. Raises NotReady."""
@@ -104,6 +104,7 @@ class Model:
                     await self._load({name})
                 except (TemporaryError, Refused) as error:
                     problems.append(error)
+            self._settle()
         for problem in sorted(problems, key=lambda p: isinstance(p, Refused)):
             raise problem
 
@@ -124,11 +125,13 @@ class Model:
             await asyncio.to_thread(self._files.write, stored)
             self._stored = stored
             self._let_go()
+            self._settle()
             log.info("route.changed", model=self.name, generation=stored.generation, weights=weights)
             return self.route
 
     async def scale(self, workers: int, *, expected_workers: int, key: str) -> Capacity:
-        """Raises Refused, or Clash when the number has changed since it was read."""
+        """Raises Refused, Clash when the number has changed since it was read, or the runtime's TemporaryError: then it
+        stays as it was here, and the same key may be tried again."""
         if not 1 <= workers <= self._limits.workers:
             raise Refused(f"workers: {workers} is not between 1 and {self._limits.workers}")
         async with self._change:
@@ -139,6 +142,11 @@ class Model:
                 return self.capacity
             if expected_workers != self.workers.workers:
                 raise Clash(f"expected_workers: {self.name} has {self.workers.workers} workers, not {expected_workers}")
+            for version in self.versions:
+                try:
+                    await version.scale(workers)
+                except PermanentError as error:
+                    raise Unservable(str(error)) from error
             stored = self._stored.scaled(workers, key)
             await asyncio.to_thread(self._files.write, stored)
             self._stored = stored
@@ -152,6 +160,7 @@ class Model:
             task.cancel()
         for version in self._versions.values():
             await version.idle.wait()
+            await version.close()
         self.workers.close()
 
     def _routed(self) -> set[str]:
@@ -176,15 +185,30 @@ class Model:
             if present is not None and present.state == "ready":
                 continue
             version = self._versions[name] = Version(self.name, name)
+            # It is needed from here on: an older wish must not remove it from its runtime again.
+            self._settle()
             try:
                 await version.load(self._loader, self.workers)
             except TemporaryError as error:
                 version.state, version.detail = "failed", str(error)
-                self._let_go()
+                self._give_up()
                 raise
             except Refused:
-                self._let_go()
+                self._give_up()
                 raise
+
+    def _heaviest(self) -> str | None:
+        """The version with the most traffic."""
+        weights = self._stored.weights
+        return max(sorted(weights), key=lambda version: weights[version]) if weights else None
+
+    def _settle(self) -> None:
+        needed = [version.version for version in self.versions if version.state != "failed"]
+        self._loader.runtime(self.name).settle(self.name, self._heaviest(), needed)
+
+    def _give_up(self) -> None:
+        self._let_go()
+        self._settle()
 
     def _let_go(self) -> None:
         """Start the grace of every ready version that the route does not name."""
@@ -198,8 +222,10 @@ class Model:
         version.state = "unloading"
         del self._leaving[version.version]
         await version.idle.wait()
+        await version.close()
         # A new copy may have been loaded under the same name meanwhile.
         if self._versions.get(version.version) is version:
             del self._versions[version.version]
             await version.leave()
+        self._settle()
         log.info("version.unloaded", model=self.name, version=version.version)

@@ -52,6 +52,12 @@ class Failed(Refused):
     status, kind = 500, "failed"
 
 
+class Away(Failed):
+    """The runtime that computes this version does not answer. An error of the version, logged as one."""
+
+    status, kind, retry_after_s = 503, "away", 1
+
+
 class Overloaded(Refused):
     """The queue of this version is full."""
 

@@ -7,9 +7,9 @@ wins, e.g. `--max-workers 4`. Lists are JSON in the environment and repeated fla
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.completions.servers import CompletionServer
@@ -17,7 +17,15 @@ from tools.serving.tokens import TokenPrices
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _ENVIRONMENT = ("token", "inference_token", "completion_servers", "token_prices")
-_REPEATED = {"models": "--model", "allow_pickle": "--allow-pickle"}
+_REPEATED = {"models": "--model", "allow_pickle": "--allow-pickle", "runtimes": "--runtime"}
+_FORMS = {"runtimes": "MODEL=RUNTIME"}
+
+
+def _pairs(value: object) -> object:
+    """`MODEL=RUNTIME` as flags have it; what else comes is left to pydantic."""
+    if isinstance(value, list):
+        return dict(str(pair).rpartition("=")[::2] for pair in value)
+    return value
 
 
 class Settings(BaseSettings):
@@ -41,6 +49,18 @@ class Settings(BaseSettings):
     """For inference and feedback; none: anybody who reaches the port."""
     allow_pickle: tuple[str, ...] = ()
     """Models whose pickles may be loaded, as policy says. A pickle runs its author's code here."""
+
+    runtimes: Annotated[dict[str, Literal["torchserve"]], BeforeValidator(_pairs)] = {}
+    """Models that are not computed in this process, and by what instead."""
+    torchserve_url: str | None = None
+    """Its inference address."""
+    torchserve_management_url: str | None = None
+    torchserve_store: Path | None = None
+    """The folder that TorchServe has as its `model_store`, as it is seen from here."""
+    torchserve_key_file: Path | None = None
+    """The `key_file.json` that TorchServe writes where it is started; none: it was started with --disable-token-auth."""
+    torchserve_timeout_s: float = Field(default=5.0, ge=0.1, le=600)
+    """The longest that a batch is waited for; TorchServe restarts a worker that takes longer."""
 
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     max_rows: int = Field(default=4096, ge=1)
@@ -87,6 +107,14 @@ class Settings(BaseSettings):
             raise ValueError(f"token: set OPPEN_GATEWAY_TOKEN to listen on {self.host}; only loopback goes without")
         return self
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for model, runtime in self.runtimes.items():
+            for needed in ("torchserve_url", "torchserve_management_url", "torchserve_store"):
+                if getattr(self, needed) is None:
+                    raise ValueError(f"{needed}: set it, for runtimes says {runtime} for {model}")
+        return self
+
 
 def read(arguments: Sequence[str]) -> Settings:
     """Raises pydantic's ValidationError; exits with 2 on an unknown flag."""
@@ -95,7 +123,7 @@ def read(arguments: Sequence[str]) -> Settings:
         if name in _ENVIRONMENT:
             continue  # every process of the machine can read a command line
         if name in _REPEATED:
-            parser.add_argument(_REPEATED[name], dest=name, action="append", metavar="MODEL")
+            parser.add_argument(_REPEATED[name], dest=name, action="append", metavar=_FORMS.get(name, "MODEL"))
         else:
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"default: {field.default}")
     given: dict[str, Any] = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}

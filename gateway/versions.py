@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ from gateway.compute import Workers
 from gateway.features import FeatureEncoder, Rows
 from gateway.metrics import Metrics
 from gateway.refusals import NotReady, Refused, Unservable
+from gateway.runtimes.port import Placement, Runtime
 from tools.errors import PermanentError
-from tools.inference.costs import Cost
-from tools.inference.engines import PLATFORMS, Engine, load, read_spec, warm
 from tools.inference.outputs import Outputs
-from tools.registry.port import ModelFiles, RegistryReader
-from tools.registry.serving_spec import CompletionsSpec, ServingSpec
+from tools.registry.port import RegistryReader
+from tools.registry.serving_spec import CompletionsSpec
+from tools.serving.port import ServedVersion
 
 log = structlog.get_logger()
 
@@ -35,12 +35,17 @@ class Loader:
 
     registry: RegistryReader
     cache: Path
-    allow_pickle: Collection[str]
     limits: BatchLimits
     metrics: Metrics
     servers: Servers
     """Of language models."""
     completions: CompletionMetrics
+    here: Runtime
+    elsewhere: Mapping[str, Runtime]
+    """By model; what is not in it is computed here."""
+
+    def runtime(self, model: str) -> Runtime:
+        return self.elsewhere.get(model, self.here)
 
 
 class Version:
@@ -56,25 +61,40 @@ class Version:
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
+        self._placed: Placement | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer. A version whose runtime is away stays in its state: its requests are tried, and fail."""
+        return self.state == "ready" and not self._problem
+
+    @property
+    def shown(self) -> ServedVersion:
+        away = self.state == "ready" and self._problem
+        return ServedVersion(version=self.version, state="failed" if away else self.state, detail=away or self.detail)
+
+    @property
+    def _problem(self) -> str:
+        return self._placed.problem if self._placed is not None else ""
 
     async def load(self, loader: Loader, workers: Workers) -> None:
-        """Raises Unservable (the version is then `failed`) or the registry's TemporaryError."""
+        """Raises Unservable (the version is then `failed`), or the TemporaryError of the registry or the runtime."""
         try:
             files = await loader.registry.fetch(self.model, self.version, loader.cache)
             remote = await asyncio.to_thread(read_completions, files)
             if remote is not None:
                 await self._settle(remote, loader)
                 return
-            # In a thread, where reading and building let the loop run on.
-            spec, engine, cost = await asyncio.to_thread(_build, files, loader.allow_pickle, loader.limits.rows)
+            placed = await loader.runtime(self.model).place(files, workers.workers)
         except PermanentError as error:
             self.state, self.detail = "failed", str(error)
             raise Unservable(str(error)) from error
         self.metrics = loader.metrics.of(self.model, self.version)
-        self.spec = spec
-        self.platform = PLATFORMS[files.format]
-        self._encoder = FeatureEncoder(spec)
-        self.batcher = Batcher(engine, spec, workers, loader.limits, cost, self.metrics.rows)
+        self._placed = placed
+        self.spec = placed.spec
+        self.platform = placed.platform
+        self._encoder = FeatureEncoder(placed.spec)
+        self.batcher = Batcher(placed.engine, placed.spec, workers, loader.limits, placed.cost, self.metrics.rows)
         self.state = "ready"
         # Tens of thousands of objects that live as long as the version: the collector need not look at them again and again.
         gc.freeze()
@@ -115,6 +135,16 @@ class Version:
         if self.state != "ready":
             raise NotReady(f"{self.model} {self.version} is {self.state}{': ' if self.detail else ''}{self.detail}")
 
+    async def scale(self, workers: int) -> None:
+        """Raises TemporaryError or PermanentError where a runtime cannot."""
+        if self._placed is not None:
+            await self._placed.scale(workers)
+
+    async def close(self) -> None:
+        """Nothing is in flight any more."""
+        if self._placed is not None:
+            await self._placed.close()
+
     async def infer(self, rows: Rows) -> Outputs:
         """Raises Overloaded or Failed."""
         with self.serving():
@@ -131,10 +161,3 @@ class Version:
             self.in_flight -= 1
             if not self.in_flight:
                 self.idle.set()
-
-
-def _build(files: ModelFiles, allow_pickle: Collection[str], batch_rows: int) -> tuple[ServingSpec, Engine, Cost]:
-    spec = read_spec(files)
-    engine = load(files, allow_pickle=allow_pickle)
-    cost = warm(engine, spec, sorted({1, 2, 3, batch_rows}), f"{files.model} {files.version}")
-    return spec, engine, cost

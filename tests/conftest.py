@@ -11,6 +11,7 @@ from tests.databases import (
 )
 from tests.mlflow import mlflow_process, mlflow_server, mlflow_template, mlflow_uri
 from tests.postgres import postgres_server, postgres_url
+from tests.torchserve import real_torchserve, torchserve, twin_torchserve
 
 __all__ = [
     "database",
@@ -23,7 +24,10 @@ __all__ = [
     "postgres_migrated",
     "postgres_server",
     "postgres_url",
+    "real_torchserve",
     "second",
     "sqlite_database_url",
     "sqlite_template",
+    "torchserve",
+    "twin_torchserve",
 ]
