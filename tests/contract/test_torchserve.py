@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from tools.registry.port import ModelFiles
 from tools.serving.archives import write_archive
 from tools.serving.model_servers import HostedVersion, ModelServer
 from tools.serving.torchserve import TorchServe, open_torchserve
+from tools.serving.torchserve_keys import KeyFile
 
 Archives = dict[str, str]
 
@@ -162,6 +164,20 @@ async def test_a_token_that_has_expired_is_renewed(twin_torchserve: TwinTorchSer
         await server.ping()
         twin_torchserve.expire()
         await server.ping()
+
+
+def test_many_that_find_it_expired_at_once_renew_it_once(twin_torchserve: TwinTorchServe) -> None:
+    auth = KeyFile(twin_torchserve.key_file, "inference", twin_torchserve.management)
+    with (
+        httpx.Client(base_url=twin_torchserve.inference, auth=auth) as client,
+        ThreadPoolExecutor(8, initializer=client.get, initargs=("/ping",)) as threads,
+    ):
+        for _ in range(5):
+            twin_torchserve.expire()
+            renewed = twin_torchserve.renewals
+            answers = list(threads.map(lambda _: client.get("/ping").status_code, range(8)))
+            assert answers == [200] * 8
+            assert twin_torchserve.renewals == renewed + 1
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"management": {}}'])

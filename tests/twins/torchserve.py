@@ -60,6 +60,7 @@ class TwinTorchServe:
         self.thawed = threading.Event()
         self.thawed.set()
         self.lock = threading.RLock()
+        self.renewals = 0
 
     @property
     def inference(self) -> str:
@@ -99,6 +100,7 @@ class TwinTorchServe:
         self._tokens |= {kind: secrets.token_urlsafe(6) for kind in ("management", "inference")}
 
     def renew(self, kind: str) -> None:
+        self.renewals += 1
         self._tokens[kind] = secrets.token_urlsafe(6)
         self._write_keys()
 

@@ -4,6 +4,7 @@ The two that are used here end an hour after they were made, and a start makes n
 reading the file again, where somebody may have renewed them, and then by asking for a new one with the file's third key.
 """
 
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -16,8 +17,8 @@ from tools.errors import TemporaryError
 
 REFUSED = "InvalidKeyException"
 """TorchServe says it with 400, not 401."""
-_TRIES = 2
-"""Two that renew at once take each other's token away, so one more than it takes alone."""
+_TRIES = 20
+"""While somebody of this process renews, the others ask again; a renewal takes about as long as two of them."""
 
 _LOOKS, _LOOK_S = 5, 0.005
 """TorchServe writes the file in place, so half of it may be seen."""
@@ -41,6 +42,8 @@ class KeyFile(httpx.Auth):
         self._use: Use = use
         self._renewal_url = f"{management_url.rstrip('/')}/token"
         self._token: str | None = None
+        # Two that renew at once would take each other's token away. Never waited for: an event loop may be what holds it.
+        self._renewing = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         used = self._token or self._of(self._read())
@@ -48,11 +51,17 @@ class KeyFile(httpx.Auth):
         for _ in range(_TRIES):
             if not refused(response):
                 break
-            keys = self._read()
-            if self._of(keys) == used:
-                yield _with(httpx.Request("GET", self._renewal_url, params={"type": self._use}), keys.renewal)
-                keys = self._read()
-            used = self._of(keys)
+            if self._of(self._read()) == used and self._renewing.acquire(blocking=False):
+                try:
+                    keys = self._read()
+                    if self._of(keys) == used:
+                        yield _with(httpx.Request("GET", self._renewal_url, params={"type": self._use}), keys.renewal)
+                        if self._of(self._read()) == used:
+                            # It was not renewed: the file is another server's.
+                            break
+                finally:
+                    self._renewing.release()
+            used = self._of(self._read())
             response = yield _with(request, used)
         self._token = used
 
