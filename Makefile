@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# The tests start hundreds of processes, and each would compile its libraries anew: a third of the suite's time.
+unexport PYTHONDONTWRITEBYTECODE
 # The wheels that pip is pointed at, where there are some; otherwise uv takes the CPU build of torch from its own index.
 TORCH := $(if $(PIP_FIND_LINKS),,--torch-backend cpu)
 

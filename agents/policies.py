@@ -292,6 +292,9 @@ class Training(Frozen):
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """One, for a node that was lost: what fails twice by itself fails again."""
+    keep: Annotated[Duration, Field(ge=timedelta(days=1), le=timedelta(days=365))] = timedelta(days=30)
+    """How long a training can be asked about, and its log read, after its end. Longer than its run lives: that asks when the
+    service is back, and people read the log before they approve what came of it, and when it has disappointed them."""
     window: Duration = timedelta(days=28)
     """How much of the latest data is trained on, at least what was compared: four whole weeks."""
     least_window: Duration = timedelta(days=7)

@@ -52,6 +52,7 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
         resources=resources,
         deadline=rules.deadline,
         retries=rules.retries,
+        keep=rules.keep,
     )
 
 

@@ -1,10 +1,12 @@
 """The commands about models on their way: what is asked for, what it takes, trainings, rollouts. All over the REST API."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from api.cli_remote import URL, Key, Url, call
+from api.cli_watch import bar, left, watch
 from api.terminal import JsonFlag, emit
 
 models = typer.Typer(
@@ -15,6 +17,37 @@ jobs = typer.Typer(no_args_is_help=True, help="Trainings under way, and what bec
 
 Reason = Annotated[str, typer.Option(help="Why; it is on record.")]
 _PAGE = 200
+
+
+@models.command("list")
+def list_models(url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """All that the registry has."""
+    found = call(url, key, "GET", "/v1/models")
+    emit(found, as_json, "\n".join(found["items"]) or "no models")
+
+
+@models.command("show")
+def show_model(name: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """Its versions and their aliases, and who gets which share of the traffic."""
+    found = call(url, key, "GET", f"/v1/models/{quote(name, safe='')}")
+    carried: dict[str, list[str]] = {}
+    for alias, version in found["aliases"].items():
+        carried.setdefault(version, []).append(alias)
+    weights = found["route"]["weights"] if found["route"] is not None else {}
+    lines = []
+    for each in found["versions"]:
+        said = [*carried.get(each["version"], ()), *([f"{weights[each['version']]} %"] if each["version"] in weights else [])]
+        lines.append(f"{each['version']:>6}  {each['created_at']}  {', '.join(said)}".rstrip())
+    if found["serving_error"] is not None:
+        lines.append(f"not served: {found['serving_error']}")
+    emit(found, as_json, "\n".join(lines))
+
+
+@models.command("history")
+def show_model_history(name: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """Every move of an alias, oldest first: who, when, why, from, to."""
+    found = call(url, key, "GET", f"/v1/models/{quote(name, safe='')}/history")
+    emit(found, as_json, "\n".join(map(_move, found["items"])) or "no alias was ever moved")
 
 
 @models.command("check")
@@ -105,6 +138,14 @@ def show_rollout(rollout_id: str, url: Url = URL, key: Key = "", as_json: JsonFl
     emit(found, as_json, "\n".join([_rollout(found), found["reason"], *judged]))
 
 
+@rollouts.command("watch")
+def watch_rollout(rollout_id: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """How it gets on, until it is over; with --json a line for each change. Exit code 1 when it was not promoted."""
+    last = watch(url, key, f"/v1/rollouts/{rollout_id}/events", _how_far, as_json)
+    if last and last["status"] not in ("promoted", "continued"):
+        raise typer.Exit(1)
+
+
 @rollouts.command("pause")
 def pause_rollout(rollout_id: str, reason: Reason, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
     """The challenger keeps the share that it has; it is still taken back should it fail."""
@@ -149,6 +190,14 @@ def show_job(name: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False
     emit(found, as_json, "\n".join(lines))
 
 
+@jobs.command("watch")
+def watch_job(name: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """How it gets on, until it has ended; with --json a line for each change. Exit code 1 when it failed."""
+    last = watch(url, key, f"/v1/jobs/{name}/events", _how_far_a_job, as_json)
+    if last and last["phase"] != "succeeded":
+        raise typer.Exit(1)
+
+
 @jobs.command("logs")
 def show_job_logs(
     name: str, tail: Annotated[int, typer.Option(min=1)] = 200, url: Url = URL, key: Key = "", as_json: JsonFlag = False
@@ -188,3 +237,25 @@ def _rollout(found: dict[str, Any]) -> str:
 def _job(found: dict[str, Any]) -> str:
     reason = f" ({found['reason']})" if found["reason"] else ""
     return f"{found['name']}  {found['phase']}{reason}  {found['model']}  {found['submitted_at']}"
+
+
+def _move(found: dict[str, Any]) -> str:
+    before, after = found["before"] or "none", found["after"] or "none"
+    return f"{found['at']}  {found['alias']}: {before} -> {after}  {found['actor']}: {found['reason']}"
+
+
+def _how_far(found: dict[str, Any]) -> str:
+    progress = found["progress"]
+    stage = f"stage {progress['stage']} of {progress['stages']}, {progress['weight']:.0%} of the traffic"
+    if found["ended_at"] is not None:
+        return f"{bar(progress['fraction'])}  {found['status']}: {found['reason']}"
+    time = f", {left(progress['eta_seconds'])} left at the earliest" if progress["eta_seconds"] is not None else ""
+    return f"{bar(progress['fraction'])}  {stage}{time}; waits for {progress['waits_for']}"
+
+
+def _how_far_a_job(found: dict[str, Any]) -> str:
+    progress = found["progress"] or {"fraction": 0.0, "text": "", "eta_seconds": None}
+    reason = f" ({found['reason']})" if found["reason"] else ""
+    again = f", attempt {found['attempts']}" if found["attempts"] > 1 else ""
+    time = f", {left(progress['eta_seconds'])} left" if progress["eta_seconds"] is not None and not found["ended_at"] else ""
+    return f"{bar(progress['fraction'])}  {found['phase']}{reason}{again} {progress['text']}{time}".rstrip()

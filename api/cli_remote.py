@@ -1,11 +1,14 @@
 """The commands that talk to a running service, over the same REST API that everybody uses."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.terminal import JsonFlag, Refused, WrongUse, emit, show
+
+if TYPE_CHECKING:
+    import httpx
 
 Url = Annotated[str, typer.Option(envvar="OPPEN_URL", help="The service.")]
 Key = Annotated[str, typer.Option(envvar="OPPEN_KEY", help="An API key; better in the environment than on the command line.")]
@@ -169,18 +172,28 @@ def call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
         response = httpx.request(
             method, f"{url.rstrip('/')}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=30, **request
         )
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise WrongUse(f"OPPEN_URL: {url!r} is no address of a service, such as {URL}") from error
-    except httpx.HTTPError as error:
-        raise Refused(
-            f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPEN_URL right?"
-        ) from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.HTTPError) as error:
+        raise request_error(url, error) from error
     if response.is_success:
         return response.text if response.headers["content-type"].startswith("text/markdown") else response.json()
+    raise refusal(url, response)
+
+
+def request_error(url: str, error: Exception) -> Refused:
+    """Why no answer came."""
+    import httpx
+
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return WrongUse(f"OPPEN_URL: {url!r} is no address of a service, such as {URL}")
+    return Refused(f"{url} does not answer ({type(error).__name__}): is `oppen serve` running, and OPPEN_URL right?")
+
+
+def refusal(url: str, response: "httpx.Response") -> Refused:
+    """In the service's own words."""
     try:
         problem = response.json()
         said = f"{problem['title']}: {problem['detail']}"
         said += "".join(f"\n  {fault['field']}: {fault['detail']}" for fault in problem.get("errors") or ())
     except (ValueError, KeyError, TypeError):
         said = f"{url} answered {response.status_code}, and not as this service does: is OPPEN_URL right?"
-    raise Refused(said)
+    return Refused(said)

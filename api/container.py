@@ -266,7 +266,7 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     predictions = open_store(settings.predictions)
     stack.push_async_callback(predictions.close)
     token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
-    serving = await stack.enter_async_context(open_serving(settings.gateway_url, token))
+    serving = await _scaled(await stack.enter_async_context(open_serving(settings.gateway_url, token)), settings, stack)
     telemetry: Telemetry = AbsentTelemetry()
     if settings.prometheus_url:
         bearer = settings.prometheus_token.get_secret_value() if settings.prometheus_token else None
@@ -281,6 +281,17 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack)
     flagger = await _open_flagger(settings, stack)
     return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, flagger)
+
+
+async def _scaled(serving: Serving, settings: Settings, stack: contextlib.AsyncExitStack) -> Serving:
+    kind, _, namespace = settings.scaling.partition(":")
+    if kind != "kubernetes":
+        return serving
+    from tools.kubernetes.cluster import connected
+    from tools.serving.replicas import ReplicaServing
+
+    cluster = await stack.enter_async_context(connected(namespace))
+    return ReplicaServing(serving, cluster, settings.scaling_cluster)
 
 
 async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Jobs:

@@ -19,6 +19,7 @@ from pipelines.feature_jobs import Job
 from tools.features.addresses import Place
 from tools.jobs.manifests import Settings as ClusterJobs
 from tools.rollouts.canaries import Settings as ClusterRollouts
+from tools.serving.replicas import Settings as ClusterServing
 from tools.values import Frozen
 
 PREFIX = "OPPEN_"
@@ -98,6 +99,10 @@ class Settings(BaseSettings):
     rollouts_cluster: ClusterRollouts | None = None
     """What Flagger reaches and how it is set, e.g. `{"hooks": "http://oppen:8000", "prometheus": "http://prometheus:9090"}`;
     needed with `flagger:`, as is `{"flagger": {"canary": "..."}}` among the senders."""
+    scaling: str = Field(default="workers", pattern=r"^(workers|kubernetes:[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")
+    """What `Scale` changes: `workers`, of the gateway's process; or `kubernetes:NAMESPACE`, replicas of Deployments there."""
+    scaling_cluster: ClusterServing = ClusterServing()
+    """Which Deployments, e.g. `{"deployment": "{model}-primary", "most": 8}`; looked at with `kubernetes:`."""
     prometheus_url: str = ""
     """Empty: no metrics system, and investigations say so."""
     prometheus_token: SecretStr | None = None

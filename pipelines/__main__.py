@@ -137,10 +137,12 @@ def retrain(
     """What the platform's Retrain runs for the reference model: everything else comes from the job's own environment."""
     from pipelines.retraining import Order
     from pipelines.retraining import retrain as retrained
-    from tools.jobs.progress import line
+    from tools.jobs.progress import Pace
+
+    pace = Pace()
 
     def progress(fraction: float, text: str) -> None:
-        typer.echo(line(fraction, text), err=True)
+        typer.echo(pace.line(fraction, text), err=True)
 
     order = Order.read()
     found = retrained(order, load(), shift=timedelta(weeks=shift_weeks), seed=seed, fault=_fault(fault), progress=progress)

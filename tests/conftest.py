@@ -1,4 +1,6 @@
-"""Fixtures that tests of several parts share."""
+"""Fixtures that tests of several parts share, and which tests run in one process because they share what is dear."""
+
+import pytest
 
 from tests.databases import (
     database,
@@ -31,3 +33,22 @@ __all__ = [
     "torchserve",
     "twin_torchserve",
 ]
+
+DEAR = {
+    # Seconds of a processor to make. Tests that share one run in one process, or each process would make it; where a fixture
+    # is asked for by its name only in the test, the module is marked.
+    "trained": "trained",
+    "drilled": "drilled",
+    "evidently": "evidently",
+    "mlflow_process": "mlflow",
+    "model_root": "models",
+}
+"""Fixture -> group of `--dist loadgroup`; the first that a test asks for, directly or not, counts."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        asked = getattr(item, "fixturenames", ())
+        group = next((name for fixture, name in DEAR.items() if fixture in asked), None)
+        if group is not None and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))

@@ -7,7 +7,9 @@ failed when they ran after others.
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -20,3 +22,33 @@ def environment_kept() -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def absent(module: str) -> Iterator[None]:
+    """What the block imports takes `module` for not installed, unless it is loaded already. For what a library would load to
+    offer something that nobody here uses."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+@contextlib.contextmanager
+def arguments_unchecked() -> Iterator[None]:
+    """Functions that the block defines are not rewritten by typeguard to check their arguments: that compiles each anew."""
+    import typeguard
+
+    def unchanged(target: Any = None, **_options: Any) -> Any:
+        return target if target is not None else lambda function: function
+
+    checking = typeguard.typechecked
+    typeguard.typechecked = unchanged
+    try:
+        yield
+    finally:
+        typeguard.typechecked = checking

@@ -612,6 +612,14 @@ _ROLLOUT: dict[str, Any] = {
     "began_at": "2026-11-25T06:10:00Z",
     "updated_at": "2026-11-25T06:22:00Z",
     "ended_at": None,
+    "progress": {
+        "stage": 1,
+        "stages": 3,
+        "weight": 0.1,
+        "fraction": 0.0667,
+        "eta_seconds": 10080.0,
+        "waits_for": "the time of its stage: 48 min more",
+    },
 }
 
 EXAMPLES: Mapping[str, dict[str, Any]] = {

@@ -72,3 +72,16 @@ resource "kubernetes_persistent_volume_claim_v1" "checkpoints" {
   # A class that waits for its first consumer binds it when the first job runs.
   wait_until_bound = false
 }
+
+# The service may change it, and not make it: a right to make ConfigMaps cannot be bound to a name.
+resource "kubernetes_config_map_v1" "scaling" {
+  metadata {
+    name      = module.plan.scaling_record
+    namespace = kubernetes_namespace_v1.this["service"].metadata[0].name
+    labels    = module.plan.labels
+  }
+
+  lifecycle {
+    ignore_changes = [data, metadata[0].annotations]
+  }
+}

@@ -24,6 +24,11 @@ output "job_settings" {
   }
 }
 
+output "scaling_settings" {
+  description = "For the service: where the keys of changes of scale are (tools.serving.replicas.Settings, less the Deployment's name)."
+  value       = { record = kubernetes_config_map_v1.scaling.metadata[0].name }
+}
+
 output "serving_priority_class" {
   description = "For the gateway's Deployment."
   value       = kubernetes_priority_class_v1.this["oppen-serving"].metadata[0].name

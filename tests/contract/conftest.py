@@ -1,3 +1,4 @@
+from tests.contract.clusters import place
 from tests.contract.jobs import cluster, job_backend
 from tests.contract.lakes import embedded_lake, lake, lake_backend, name
 from tests.contract.lineages import lineage, lineage_database
@@ -21,6 +22,7 @@ __all__ = [
     "moving",
     "name",
     "on",
+    "place",
     "server_backend",
     "server_predictions",
     "store",

@@ -20,7 +20,7 @@ from tools.tables.port import ColumnProfile, Distributions
 from tools.tables.shapes import BINS
 from tools.values import LeftOut, Window
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("predictions")]
 
 
 def only(found: Distributions) -> ColumnProfile:

@@ -17,7 +17,7 @@ from tests.kubernetes.cluster import TestCluster
 from tests.kubernetes.rights import TERRAFORM, granted
 from tests.kubernetes.server import Right
 from tests.kubernetes.store import BY_KIND, Object, Refusal, faults
-from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.errors import PermanentError, TemporaryError
 from tools.jobs import manifests
 from tools.jobs.kubernetes import KubernetesJobs
 from tools.jobs.port import MIB, JobSpec, JobState, Phase, Reason, Resources, job_name
@@ -397,7 +397,7 @@ async def test_what_runs_under_measure_is_told_to_stop(played: Backend) -> None:
     await following.aclose()
 
 
-# Rights, and the two other adapters.
+# Rights.
 
 
 def add_serving(cluster: TestCluster) -> None:
@@ -431,37 +431,6 @@ async def test_the_service_is_granted_what_its_adapters_use_and_no_more(played: 
         if token == SERVICE:
             used[namespace].add(right)
     assert used == {"ml": granted("jobs"), "oppen": granted("service")}
-
-
-async def test_configuration_is_changed_on_the_version_that_was_read(cluster: TestCluster) -> None:
-    add_serving(cluster)
-    async with connected("oppen", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
-        maps = ConfigMaps(api)
-        before = await maps.read("oppen-gateway")
-        change = {"routes.json": '{"a": 1}'}
-        after = await maps.change("oppen-gateway", change, expected_version=before.version, key="first")
-        assert after.data == {"routes.json": '{"a": 1}', "other": "stays"}
-        assert await maps.change("oppen-gateway", change, expected_version=before.version, key="first") == after
-        with pytest.raises(Conflict):
-            await maps.change("oppen-gateway", change, expected_version=before.version, key="second")
-        with pytest.raises(Conflict):
-            await maps.change("oppen-gateway", {"routes.json": "{}"}, expected_version=before.version, key="first")
-        gone = await maps.change("oppen-gateway", {"other": None}, expected_version=after.version, key="third")
-        assert gone.data == {"routes.json": '{"a": 1}'}
-        with pytest.raises(PermanentError, match="not found"):
-            await maps.read("none")
-
-
-async def test_a_deployment_is_scaled_from_the_number_that_was_seen(cluster: TestCluster) -> None:
-    add_serving(cluster)
-    async with connected("oppen", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
-        deployments = Deployments(api, most=4)
-        assert (await deployments.scale("oppen-gateway", 3, expected=2)).wanted == 3
-        assert (await deployments.scale("oppen-gateway", 3, expected=2)).wanted == 3
-        with pytest.raises(Conflict, match="has 3"):
-            await deployments.scale("oppen-gateway", 4, expected=2)
-        with pytest.raises(PermanentError, match="replicas"):
-            await deployments.scale("oppen-gateway", 5, expected=3)
 
 
 async def test_a_kubeconfig_that_is_not_there_is_an_error_that_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,67 @@ async def test_a_number_that_somebody_else_has_now_is_nobody(jobs: LocalJobs, ro
     finally:
         other.kill()
         other.wait()
+
+
+# The machine, or the container, goes down.
+
+
+def contained() -> bool:
+    """Whether there may be another space of process numbers, as a container has one."""
+    tried = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
+    return shutil.which("unshare") is not None and subprocess.run(tried, capture_output=True, check=False).returncode == 0
+
+
+async def test_a_container_that_is_killed_with_all_in_it_costs_no_attempt(jobs: LocalJobs, root: Path, tmp_path: Path) -> None:
+    if not contained():
+        pytest.skip("no space of process numbers of its own may be made here")
+    runs = tmp_path / "runs"
+    command = f"echo run >> {runs}; if [ $(wc -l < {runs}) -lt 3 ]; then exec sleep 600; fi"
+    inside = f'{sys.executable} -m tests.contract.dying_submitter {root} never "$1" && exec sleep 600'
+    container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", inside, "sh", command]
+    for started in (1, 2):
+        up = await asyncio.create_subprocess_exec(*container)
+        await said(runs, "run\n" * started)
+        up.kill()
+        await up.wait()
+        async with asyncio.timeout(LIMIT_S):
+            while Folder(root / NAME).supervised():
+                await asyncio.sleep(0.02)
+    state = await ended(jobs)
+    assert (state.phase, state.attempts, runs.read_text()) == (Phase.SUCCEEDED, 1, "run\n" * 3)
+
+
+def went_down(jobs: LocalJobs, root: Path, *, age_s: float = 0, **status: object) -> None:
+    """A job that ran `age_s` ago when the machine that it ran on went down."""
+    root.mkdir()
+    folder = Folder(root / NAME)
+    jobs.claim(folder, KEY, spec_of("true"))
+    then = time.time() - age_s
+    folder.save({"phase": "running", "attempts": 1, "since": then, "started_at": then, "wall_seconds": 1.0, "cpu_seconds": 0.0,
+                 "peak_memory_bytes": 0, "life": ["another boot", "pid:[1]", 7], **status})  # fmt: skip
+    os.utime(folder.path / "status.json", (then, then))
+
+
+async def test_the_time_that_a_machine_was_down_is_none_of_the_deadline(jobs: LocalJobs, root: Path) -> None:
+    went_down(jobs, root, age_s=3 * 86_400)
+    state = await ended(jobs)
+    assert (state.phase, state.attempts) == (Phase.SUCCEEDED, 1)
+
+
+async def test_a_job_that_is_there_whenever_the_machine_goes_down_is_lost_in_the_end(jobs: LocalJobs, root: Path) -> None:
+    went_down(jobs, root, restarts=5)
+    state = await ended(jobs)
+    assert (state.phase, state.reason, state.attempts) == (Phase.FAILED, Reason.LOST, 1)
+
+
+async def test_checkpoints_of_what_succeeded_go_and_those_of_a_failure_stay(jobs: LocalJobs, root: Path) -> None:
+    for key, end in (("a", 0), ("b", 1)):
+        await jobs.submit(key, spec_of(f'touch "$OPPEN_JOB_CHECKPOINTS/x"; exit {end}'))
+        await ended(jobs, job_name(key))
+    async with asyncio.timeout(LIMIT_S):
+        while (root / job_name("a") / "checkpoints").exists():
+            await asyncio.sleep(0.02)
+    assert (root / job_name("b") / "checkpoints" / "x").exists()
 
 
 # Limits, secrets, GPUs.

@@ -11,6 +11,8 @@ from tests.contract.lakes import Backend, misfits, numbers, receipt, rows, store
 from tools.errors import PermanentError
 from tools.lake.port import InUse, Lake
 
+pytestmark = pytest.mark.xdist_group("lake")
+
 
 def test_what_was_committed_is_there_in_the_order_of_its_batches(lake: Lake, name: str) -> None:
     with lake.open(name) as table:

@@ -5,11 +5,14 @@ import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.lakes import Backend, misfits, numbers, receipt, values
 from tools.lake.port import Lake, LakeTable, Staged
+
+pytestmark = pytest.mark.xdist_group("lake")
 
 KEYS = st.sampled_from("abcd")
 STEPS = st.one_of(

@@ -19,6 +19,8 @@ from tools.lake.clickhouse import ClickHouseLake
 from tools.lake.opening import open_lake
 from tools.lake.port import InUse, Lake
 
+pytestmark = pytest.mark.xdist_group("lake")
+
 
 class Killed(BaseException):
     """As far as the program goes."""

@@ -18,7 +18,7 @@ from tools.predictions.port import FeatureProfile, Loaded, PredictionStore, Slic
 from tools.predictions.records import FeatureValue, LabelRecord, Record
 from tools.values import LeftOut, Window
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("predictions")]
 
 
 async def only_version(store: PredictionStore, model: str, window: Window = HOUR) -> VersionWindow:

@@ -28,7 +28,7 @@ from tools.predictions.profiles import profiles
 from tools.predictions.schema import labels_table, predictions_table
 from tools.predictions.statements import Query
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("predictions")]
 
 MANY = 30_000
 """Records that take several batches."""

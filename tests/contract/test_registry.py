@@ -20,7 +20,7 @@ from tools.tables import stored
 from tools.tables.port import ColumnProfile, Distributions
 from tools.values import Window
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mlflow")]
 
 CHAMPION, CHALLENGER = Alias.CHAMPION, Alias.CHALLENGER
 

@@ -19,7 +19,7 @@ from tools.errors import PermanentError, TemporaryError
 from tools.registry.mlflow import MlflowReader, open_reader
 from tools.registry.port import Alias, Registry, RegistryReader
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mlflow")]
 
 
 @pytest.fixture

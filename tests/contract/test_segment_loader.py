@@ -15,7 +15,7 @@ from simulations.processes import free_port
 from tests.contract.predictions import HOUR, fresh_model, predicted, segment
 from tools.predictions.clickhouse import ClickHouseStore
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("predictions")]
 
 
 @pytest.fixture

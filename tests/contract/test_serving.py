@@ -1,4 +1,4 @@
-"""The serving port over its backends: the twin, and the gateway behind its HTTP adapter."""
+"""The serving port over its backends: the twin, the gateway behind its HTTP adapter, and the gateway scaled by a Deployment."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,12 +8,15 @@ import pytest
 
 from gateway.assembly import assembled
 from gateway.settings import Settings
+from tests.contract.clusters import placed
 from tests.gateway.folder_registry import FolderRegistry
 from tests.gateway.model_files import write_pickle, write_pt2
 from tests.twins.serving import TwinServing
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.serving.gateway import GatewayServing, open_serving
 from tools.serving.port import Route, Serving
+from tools.serving.replicas import ReplicaServing
+from tools.serving.replicas import Settings as Replicas
 
 MODEL, BROKEN = "flights", "9"
 
@@ -27,7 +30,7 @@ def model_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(params=["twin", "gateway"])
+@pytest.fixture(params=["twin", "gateway", "kubernetes"])
 async def serving(request: pytest.FixtureRequest, model_root: Path, tmp_path: Path) -> AsyncIterator[Serving]:
     """Serves nothing yet. Version 9 of the model cannot be loaded."""
     if request.param == "twin":
@@ -39,7 +42,14 @@ async def serving(request: pytest.FixtureRequest, model_root: Path, tmp_path: Pa
         assembled(Settings(home=tmp_path), FolderRegistry(model_root)) as app,
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
-        yield GatewayServing(client)
+        gateway = GatewayServing(client)
+        if request.param == "gateway":
+            yield gateway
+            return
+        async with placed(request) as place:
+            await place.add_config_map("scaling")
+            await place.add_deployment(MODEL, 1)
+            yield ReplicaServing(gateway, place.api, Replicas(deployment=place.name("{model}"), record=place.name("scaling")))
 
 
 async def test_it_is_a_serving_layer_and_answers(serving: Serving) -> None:

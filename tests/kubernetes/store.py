@@ -287,6 +287,11 @@ def _schema(kind: str, api_version: str) -> Any:
     return jsonschema.validators.Draft202012Validator(schema, registry=registry)
 
 
+def has_schema(manifest: Object) -> bool:
+    """Else `faults` finds none."""
+    return _schema(manifest["kind"], manifest["apiVersion"]) is not None
+
+
 def faults(manifest: Object) -> list[str]:
     """What Kubernetes' own schema, with unknown fields refused, has against it."""
     validator = _schema(manifest["kind"], manifest["apiVersion"])

@@ -17,6 +17,8 @@ from tests.contract.lakes import open_again, values
 from tools.lake.port import InUse, LakeTable
 from tools.sources.opening import Reading, open_source
 
+pytestmark = pytest.mark.xdist_group("lake")
+
 LIMIT_S = 60.0
 
 

@@ -41,6 +41,8 @@ class TwinJobs:
         self._down = False
         self.submissions: list[tuple[str, JobSpec]] = []
         """Every call, repetitions too."""
+        self.watched = 0
+        """States that watchers have been told."""
 
     # What a test does to it from outside.
 
@@ -121,6 +123,7 @@ class TwinJobs:
             state = await self.state(name)
             if state != before:
                 before = state
+                self.watched += 1
                 yield state
             else:
                 await moved.wait()

@@ -9,6 +9,8 @@ import pytest
 
 from tests.kubernetes.rights import TERRAFORM, granted, read
 from tools.jobs.manifests import GPU, Settings
+from tools.kubernetes import kinds
+from tools.serving.replicas import Settings as Scaling
 
 FILES = sorted(TERRAFORM.rglob("*.tf")) + sorted(TERRAFORM.rglob("*.tftest.hcl"))
 needs_terraform = pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
@@ -42,6 +44,26 @@ def test_what_is_put_out_for_jobs_is_what_jobs_are_set_up_with() -> None:
     put_out = set(settings["value"])
     assert put_out <= set(Settings.model_fields)
     assert set(Settings.model_fields) - put_out == {"image", "user", "longest_keep"}
+
+
+def test_the_record_of_scaling_is_made_and_granted_by_the_name_that_the_service_knows() -> None:
+    (found,) = read(TERRAFORM / "modules/plan/rights.tf")["locals"]
+    assert found["scaling_record"] == Scaling().record
+    (rule,) = [each for each in found["rights_on_serving"] if each["resources"] == ["configmaps"]]
+    assert "local.scaling_record" in rule["resource_names"]
+    (put_out,) = [
+        block["scaling_settings"] for block in read(TERRAFORM / "outputs.tf")["output"] if "scaling_settings" in block
+    ]
+    assert set(put_out["value"]) <= set(Scaling.model_fields)
+
+
+def test_whatever_the_code_names_to_the_api_server_is_granted_and_nothing_else_is() -> None:
+    """Kinds: verbs are compared call by call where the adapters run (tests/contract)."""
+    named = {(kind.api.rpartition("/")[0], kind.plural) for kind in vars(kinds).values() if isinstance(kind, kinds.Kind)}
+    given = {
+        (group, resource.split("/")[0]) for where in ("jobs", "service", "rollouts") for group, resource, _ in granted(where)
+    }
+    assert given == named
 
 
 def test_the_gpus_taint_is_the_one_that_jobs_tolerate() -> None:

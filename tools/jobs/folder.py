@@ -55,6 +55,13 @@ class Folder:
         self._written("status", status).replace(self.path / "status.json")
         _settle(self.path)
 
+    def saved_at(self) -> float | None:
+        """When the status was last told, in seconds since the epoch; each second while the job runs."""
+        try:
+            return (self.path / "status.json").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
     def cancelled(self) -> dict[str, Any] | None:
         return self._read("cancel.json")
 

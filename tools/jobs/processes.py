@@ -26,6 +26,17 @@ def boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+def life() -> list[str | int | None]:
+    """Of this machine, or of this container: another one after a restart of either. What ran in an earlier one was not killed
+    by itself. (The boot, the space of process numbers, and when its first process started: a container keeps the boot.)"""
+    space: str | None
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = None
+    return [boot(), space, started(1)]
+
+
 def become_reaper() -> None:
     """Orphans among our descendants come to us, and not to the machine's first process: none gets lost."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

@@ -2,9 +2,34 @@
 
 import json
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 _LONGEST = 2000
+_LEAST = 0.02
+"""Of the way, before the pace says anything about the rest."""
+
+
+class Pace:
+    """Lines of progress with the time left, as the pace of this attempt so far has it: what an attempt before it had done
+    (checkpoints) took it no time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: tuple[float, float] | None = None
+
+    def line(self, fraction: float, text: str = "") -> str:
+        return line(fraction, text, self._left(fraction))
+
+    def _left(self, fraction: float) -> float | None:
+        now = self._clock()
+        if self._first is None or fraction < self._first[1]:
+            self._first = now, fraction
+        began, at = self._first
+        if fraction - at < _LEAST:
+            return None
+        return round((now - began) / (fraction - at) * max(1 - fraction, 0.0), 1)
 
 
 def parse(line: str) -> dict[str, Any] | None:

@@ -39,6 +39,8 @@ _BACKOFF_S = (0.5, 30.0)
 _NICENESS = 5
 """Serving goes first."""
 _SPARE_BYTES = 1024**3
+_FREE_RESTARTS = 5
+"""Of the machine or the container that cost a job no attempt: perhaps it is the job that brings them down."""
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
@@ -52,21 +54,29 @@ class Ending:
 
 
 _INTERRUPTED = Ending("lost", "its supervisor was told to end; it goes on when it is started again")
+_WENT_DOWN = "the machine or the container went down; it goes on"
 
 
 class Supervisor:
     def __init__(self, folder: Folder, spec: dict[str, Any], given: dict[str, Any]) -> None:
         self._folder, self._intent, self._spec, self._given = folder, spec, spec["spec"], given
         self._terminated = False
-        before = folder.status() or {}
+        before, told_at, life = folder.status() or {}, folder.saved_at(), processes.life()
+        self._went_down = before.get("phase") == "running" and before.get("life", life) != life
+        if told_at is not None and (self._went_down or before.get("interrupted")):
+            # Its deadline is on what it takes, and not on how long a machine was away.
+            before["since"] += max(time.time() - told_at, 0.0)
         self._status: dict[str, Any] = {
             "phase": "pending",
             "attempts": 0,
+            "restarts": 0,
             "since": time.time(),
             "wall_seconds": 0.0,
             "cpu_seconds": 0.0,
             "peak_memory_bytes": 0,
             **before,
+            "interrupted": False,
+            "life": life,
             "supervisor": [os.getpid(), processes.started(os.getpid()), processes.boot()],
         }
         self._cpu_before = self._status["cpu_seconds"]
@@ -94,9 +104,13 @@ class Supervisor:
     def _before_any(self) -> Ending | None:
         """What ends it without an attempt."""
         if self._status["phase"] == "running":  # and the supervisor that ran it is dead
-            if self._status["attempts"] > self._spec["retries"]:
+            if self._went_down and self._status["restarts"] < _FREE_RESTARTS:
+                self._status |= {"restarts": self._status["restarts"] + 1, "attempts": self._status["attempts"] - 1}
+                self._status |= {"phase": "pending", "reason": "lost", "detail": _WENT_DOWN}
+            elif self._status["attempts"] > self._spec["retries"]:
                 return self._asked() or Ending("lost", "its supervisor died, and no attempt is left")
-            self._status |= {"phase": "pending", "reason": "lost", "detail": "its supervisor died; it is tried again"}
+            else:
+                self._status |= {"phase": "pending", "reason": "lost", "detail": "its supervisor died; it is tried again"}
         wanted, available = self._spec["resources"], _machine(self._given)
         for name, unit in (("cpu", "cores"), ("memory_bytes", "bytes of memory"), ("gpus", "GPUs")):
             if wanted[name] > available[name]:
@@ -338,7 +352,7 @@ class Supervisor:
         """Not its fault, so not its attempt."""
         if self._status["phase"] == "running":
             self._status["attempts"] -= 1
-        self._status |= {"phase": "pending", "reason": _INTERRUPTED.reason, "detail": _INTERRUPTED.detail}
+        self._status |= {"phase": "pending", "reason": _INTERRUPTED.reason, "detail": _INTERRUPTED.detail, "interrupted": True}
         self._folder.save(self._status)
 
     def _finish(self, ending: Ending) -> None:
@@ -351,6 +365,8 @@ class Supervisor:
         }
         self._folder.save(self._status)
         shutil.rmtree(self._folder.work, ignore_errors=True)
+        if ending.reason is None:  # they are for a next attempt; those of a failure may tell why
+            shutil.rmtree(self._folder.checkpoints, ignore_errors=True)
 
     def _end_strays(self) -> None:
         while strays := processes.marked(MARK, str(self._folder.checkpoints)):

@@ -5,6 +5,9 @@ from tools.kubernetes.cluster import Cluster, Object
 from tools.kubernetes.kinds import DEPLOYMENT
 from tools.values import Frozen
 
+_TRIES = 5
+"""At a change that its controller gets in between of: each pod that gets ready makes another version."""
+
 
 class Replicas(Frozen):
     name: str
@@ -29,13 +32,19 @@ class Deployments:
         """From `expected` to `wanted`; a repetition finds it done. Conflict when it has another number."""
         if not 0 <= wanted <= self._most:
             raise PermanentError(f"replicas: {wanted} is not between 0 and {self._most}")
-        now = await self.replicas(name)
-        if now.wanted == wanted:
-            return now
-        if now.wanted != expected:
-            raise Conflict(f"expected: {name} has {now.wanted} replicas, not {expected}")
-        change = {"metadata": {"resourceVersion": now.version}, "spec": {"replicas": wanted}}
-        return _read(await self._cluster.patch(DEPLOYMENT, name, change, "scale"))
+        for attempt in range(_TRIES):
+            now = await self.replicas(name)
+            if now.wanted == wanted:
+                return now
+            if now.wanted != expected:
+                raise Conflict(f"expected: {name} has {now.wanted} replicas, not {expected}")
+            change = {"metadata": {"resourceVersion": now.version}, "spec": {"replicas": wanted}}
+            try:
+                return _read(await self._cluster.patch(DEPLOYMENT, name, change, "scale"))
+            except Conflict:  # its status has moved, or somebody has scaled it: the next look tells which
+                if attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
 
 
 def _read(scale: Object) -> Replicas:

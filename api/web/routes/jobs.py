@@ -1,15 +1,18 @@
 """Trainings as jobs: how far each is, what it says, what it has used, and a person's word to end it."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import NotFound
 from api.store import audit
-from api.web import auth
-from api.web.dependencies import Needs, json_only
+from api.web import auth, states
+from api.web.dependencies import Here, Needs, json_only
 from api.web.services import Services
 from api.web.views import View
 from tools.errors import PermanentError
@@ -83,6 +86,21 @@ async def show_job_logs(
     return LinesView(items=[line async for line in needs.jobs.logs(name, tail=tail)])
 
 
+@router.get("/{name}/events", response_model=JobView, responses=states.RESPONSES)
+async def show_job_events(
+    name: str, request: Request, needs: Needs, here: Here, _who: auth.CanView, last_event_id: states.LastEventID = None
+) -> Any:
+    """How it stands. With `Accept: text/event-stream` that goes on, with its progress and the time that it says is left, until
+    it has ended."""
+    now = _told(await _state(needs, name))
+    if states.STREAM not in request.headers.get("accept", ""):
+        return now.shown
+    if now.over and now.id == last_event_id:
+        return Response(status_code=204)
+    told = states.stream(here, "job", _watched(needs, name), last_event_id)
+    return StreamingResponse(told, media_type=states.STREAM, headers=states.UNBUFFERED)
+
+
 @router.post("/{name}/cancel", status_code=202, dependencies=[Depends(json_only)])
 async def cancel_job(name: str, body: CancelBody, needs: Needs, who: auth.CanOperate) -> JobView:
     """Ask it to end; whoever waits for it is told. What has ended stays as it is, and repeating it changes nothing."""
@@ -95,6 +113,16 @@ async def cancel_job(name: str, body: CancelBody, needs: Needs, who: auth.CanOpe
         told = {"job": name, "reason": body.reason}
         audit.append(transaction, at=now, actor=who.name, action="job.cancelled", subject=f"job:{name}", data=told)
     return JobView.model_validate(state)
+
+
+async def _watched(needs: Services, name: str) -> AsyncGenerator[states.State]:
+    async with aclosing(needs.jobs.watch(name)) as found:
+        async for state in found:
+            yield _told(state)
+
+
+def _told(state: JobState) -> states.State:
+    return states.State(JobView.model_validate(state), state.final, state.model_dump_json())
 
 
 async def _state(needs: Services, name: str) -> JobState:

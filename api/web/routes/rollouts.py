@@ -1,28 +1,37 @@
 """Rollouts: where each stands, and a person's word on it. A rollout begins with an approval, and never here."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.promotion_rules import Stage
+from agents.rollout_progress import RolloutProgress, progress_of
+from agents.rollouts import Choice
 from api.problems import Clash, NotFound
 from api.store import rollouts
 from api.store.records import RolloutRecord
 from api.store.sessions import Transaction
-from api.web import auth
-from api.web.dependencies import Cursor, Limit, Needs, json_only
+from api.web import auth, states
+from api.web.dependencies import Cursor, Here, Limit, Needs, json_only
 from api.web.openapi import answers
 from api.web.repeats import OnlyOnce
-from api.web.views import PageView, View, paged
+from api.web.services import Services
+from api.web.views import PageView, View
 from api.work.rollouts import Wish
 
 router = APIRouter(prefix="/v1/rollouts", tags=["rollouts"])
 
+_POLL_S = 1.0
+"""How late a change by another replica is seen; of this process, at once."""
 
-class RolloutView(View):
+
+class RolloutRow(View):
     id: str
     model: str
     version: str
@@ -51,6 +60,11 @@ class RolloutView(View):
     ended_at: datetime | None
 
 
+class RolloutView(RolloutRow):
+    progress: RolloutProgress
+    """By the policies of now, and by what it was told to wait for at its latest look."""
+
+
 class OrderBody(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "the checkout team is on a call"}]})
 
@@ -69,16 +83,28 @@ async def list_rollouts(
     """Newest first."""
     async with needs.database.read() as session:
         page = await rollouts.page(session, model=model, open_only=open_only, limit=limit, cursor=cursor)
-    return paged(page, RolloutView)
+    return PageView[RolloutView](items=[_shown(needs, each) for each in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{rollout_id}")
 async def show_rollout(rollout_id: str, needs: Needs, _who: auth.CanView) -> RolloutView:
-    async with needs.database.read() as session:
-        record = await rollouts.get(session, rollout_id)
-    if record is None:
-        raise NotFound(f"there is no rollout {rollout_id[:64]!r}")
-    return RolloutView.model_validate(record)
+    return _shown(needs, await _record(needs, rollout_id))
+
+
+@router.get("/{rollout_id}/events", response_model=RolloutView, responses=states.RESPONSES)
+async def show_rollout_events(
+    rollout_id: str, request: Request, needs: Needs, here: Here, _who: auth.CanView, last_event_id: states.LastEventID = None
+) -> Any:
+    """How it stands. With `Accept: text/event-stream` that goes on, at each change and each hundredth of its way, until it is
+    over. What led there is in its incident's timeline."""
+    record = await _record(needs, rollout_id)
+    now = _told(needs, record)
+    if states.STREAM not in request.headers.get("accept", ""):
+        return now.shown
+    if now.over and now.id == last_event_id:
+        return Response(status_code=204)
+    told = states.stream(here, "rollout", _watched(needs, record.id, record.incident_id), last_event_id)
+    return StreamingResponse(told, media_type=states.STREAM, headers=states.UNBUFFERED)
 
 
 def _order(wish: Wish, about: str) -> Callable[..., Awaitable[RolloutView | JSONResponse]]:
@@ -89,7 +115,7 @@ def _order(wish: Wish, about: str) -> Callable[..., Awaitable[RolloutView | JSON
             return earlier
 
         async def remember(transaction: Transaction, record: RolloutRecord) -> None:
-            await once.remember(transaction, RolloutView.model_validate(record))
+            await once.remember(transaction, _shown(needs, record))
 
         try:
             record = await needs.rollouts.order(rollout_id, wish, by=who.name, reason=body.reason, then=remember)
@@ -99,7 +125,7 @@ def _order(wish: Wish, about: str) -> Callable[..., Awaitable[RolloutView | JSON
                 return earlier
             raise
         await needs.wake(record.run_id)
-        return RolloutView.model_validate(record)
+        return _shown(needs, record)
 
     route.__name__, route.__doc__ = f"{wish}_rollout", about
     return route
@@ -119,3 +145,50 @@ for _wish, _about in _ORDERS.items():
         responses=answers(409),
         dependencies=[Depends(json_only)],
     )
+
+
+async def _watched(needs: Services, rollout_id: str, incident_id: str) -> AsyncGenerator[states.State]:
+    before = ""
+    with needs.database.signals.listen(incident_id) as news:
+        while True:
+            news.clear()
+            state = _told(needs, await _record(needs, rollout_id))
+            if state.id != before:
+                before = state.id
+                yield state
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), _POLL_S)
+
+
+def _told(needs: Services, record: RolloutRecord) -> states.State:
+    """Time alone changes it at each hundredth of its way: who watches counts the seconds himself."""
+    shown = _shown(needs, record)
+    far = shown.progress
+    waits = far.waits_for.partition(":")[0]
+    same = f"{record.updated_at.isoformat()} {record.status} {record.ordered} {far.stage} {far.fraction:.2f} {waits}"
+    return states.State(shown, record.ended_at is not None, same)
+
+
+def _shown(needs: Services, record: RolloutRecord) -> RolloutView:
+    row = RolloutRow.model_validate(record)
+    progress = progress_of(
+        [Stage.model_validate(each) for each in record.stages],
+        needs.policies().rollouts_of(record.model),
+        stage=record.stage,
+        since=record.stage_since,
+        status=record.status,
+        reason=record.reason,
+        choice=Choice(record.look["choice"]) if record.look is not None else None,
+        ordered=record.ordered,
+        now=needs.clock.now(),
+    )
+    return RolloutView(**row.model_dump(), progress=progress)
+
+
+async def _record(needs: Services, rollout_id: str) -> RolloutRecord:
+    """Raises NotFound."""
+    async with needs.database.read() as session:
+        record = await rollouts.get(session, rollout_id)
+    if record is None:
+        raise NotFound(f"there is no rollout {rollout_id[:64]!r}")
+    return record

@@ -20,6 +20,15 @@ run "accounts_and_rights" {
   }
 }
 
+run "the_record_of_scaling_is_there_and_may_be_changed" {
+  command = plan
+
+  assert {
+    condition     = kubernetes_config_map_v1.scaling.metadata[0].namespace == "oppen" && contains(kubernetes_role_v1.service["service"].rule[0].resource_names, kubernetes_config_map_v1.scaling.metadata[0].name)
+    error_message = "the service can neither make it nor change another"
+  }
+}
+
 run "closed_unless_opened" {
   command = plan
 

@@ -117,3 +117,11 @@ def test_progress_is_read_as_it_is_printed(fraction: float, text: str, eta: floa
 def test_nesting_beyond_reason_is_no_progress() -> None:
     assert progress.parse('{"progress": ' + "[" * 1900) is None
     assert progress.parse('{"progress": ' + "9" * 400 + "}") is None
+
+
+def test_the_pace_of_an_attempt_says_how_long_the_rest_takes() -> None:
+    seconds = iter([100.0, 100.5, 110.0, 130.0, 140.0])
+    pace = progress.Pace(lambda: next(seconds))
+    lefts = [(progress.parse(pace.line(at)) or {})["eta_seconds"] for at in (0.5, 0.51, 0.6, 0.8, 1.0)]
+    # What an attempt before had done (the first half) took this one no time.
+    assert lefts == [None, None, 40.0, 20.0, 0.0]

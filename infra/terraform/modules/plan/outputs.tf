@@ -77,6 +77,10 @@ output "gpu_node_selector" {
   value = { (var.gpu_pool.label) = var.gpu_pool.value }
 }
 
+output "scaling_record" {
+  value = local.scaling_record
+}
+
 output "callers" {
   value = distinct(concat([var.jobs_namespace], var.network.callers))
 }

@@ -1,5 +1,8 @@
 # What the service may do, and nothing that its adapters do not do: a test compares this with what they ask for.
 locals {
+  # Where the keys of changes of scale are (tools/serving/replicas.py).
+  scaling_record = "oppen-scaling"
+
   rights_on_jobs = [
     { api_groups = ["batch"], resources = ["jobs"], resource_names = null, verbs = ["create", "get", "list", "watch", "patch"] },
     { api_groups = [""], resources = ["pods"], resource_names = null, verbs = ["list", "watch"] },
@@ -9,7 +12,7 @@ locals {
   ]
 
   rights_on_serving = [
-    { api_groups = [""], resources = ["configmaps"], resource_names = var.serving.config_maps, verbs = ["get", "patch"] },
+    { api_groups = [""], resources = ["configmaps"], resource_names = concat(var.serving.config_maps, [local.scaling_record]), verbs = ["get", "patch"] },
     { api_groups = ["apps"], resources = ["deployments/scale"], resource_names = var.serving.deployments, verbs = ["get", "patch"] },
   ]
 
