@@ -26,7 +26,7 @@ from agents.proposals import Reject
 from agents.rollout_facts import Counts, Discordant, Period, Progress, Values
 from agents.rollouts import Choice, Decision, decide
 from agents.wording import share, span
-from graphs.context import Context
+from graphs.context import Context, Order
 from graphs.execution import announce, shift
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
 from tools.errors import Conflict, PermanentError, TemporaryError
@@ -85,8 +85,8 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
         untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
     order = await context.order(state["run_id"])
-    if order is not None and order.kind == "abort":
-        return untouched if observing else _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    if order is not None and order.ends:
+        return untouched if observing else await _as_ordered(state, rollout, order, context)
     if rollout.given_up:
         return untouched if observing else _over(state, rollout, rollout.given_up)
     if (stuck := _stuck(rollout, traffic, rules.extend, now)) is not None:
@@ -207,9 +207,26 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         wake_at = context.clock.now() + context.policies.rollouts_of(rollout.action.model).look_every
         return Command(goto="wait", update=Rolling(rollout=rollout, wake_at=wake_at))
     order = await context.order(state["run_id"])
-    if order is not None and order.kind == "abort":
-        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    if order is not None and order.ends:
+        return await _as_ordered(state, rollout, order, context)
     return _over(state, rollout, reason)
+
+
+async def _as_ordered(state: RunState, rollout: Rollout, order: Order, context: Context) -> Command[Any]:
+    if order.kind == "abort":
+        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    # Who was asked is told that there is nothing to decide any more.
+    action = rollout.action
+    message = Message(
+        title=plain(
+            f"{action.model}: version {action.version} turned worse while people were asked; it is being taken back", 300
+        ),
+        body=f"{order.reason}\n\nThe question whether it goes on is closed.\n\nIncident: {state['incident_id']}",
+        severity="warning",
+        link=context.incident_link(state["incident_id"]),
+    )
+    await announce(context.policies.notify_channel, message, f"{rollout.key}/worse", context)
+    return _over(state, rollout, order.reason)
 
 
 def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Rollout]:
