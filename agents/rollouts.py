@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from agents.guardrails import Judged, Look
-from agents.promotion_rules import Rollouts
+from agents.promotion_rules import LABELLED, Rollouts
 from agents.rollout_facts import Progress
 from agents.sequential.answers import Answer
 from agents.wording import span
@@ -50,12 +50,13 @@ def decide(rules: Rollouts, progress: Progress, now: datetime) -> Decision:
     begun, own = progress.started[-1], rules.stages[stage]
     periods = [each for each in progress.periods if each.window.end <= now]
     look = Look(rules, progress.started, periods, now)
-    delay = rules.label_delay if rules.guardrails.accuracy is not None and own.weight < 1 else timedelta(0)
+    guards = rules.guardrails.judged_at(own.weight)
+    delay = rules.label_delay if own.weight < 1 and any(guard in guards for guard in LABELLED) else timedelta(0)
     due = begun + own.hold + delay
     asks_at = max(due + rules.extend, progress.extended_until or due)
     if own.weight == 1:
         return _full(look, due, asks_at)
-    judged = tuple(look.judge(guard, margin) for guard, margin in rules.guardrails.judged.items())
+    judged = tuple(look.judge(guard, margin) for guard, margin in guards.items())
     mismatch = look.mismatch()
 
     def decided(choice: Choice, reason: str) -> Decision:
@@ -67,7 +68,7 @@ def decide(rules: Rollouts, progress: Progress, now: datetime) -> Decision:
         return decided(Choice.ASK, f"The traffic is not split by the weights (p = {mismatch:.2g}), so nothing can be compared.")
     if now < due:
         return decided(Choice.HOLD, f"{span(now - begun)} of {span(due - begun)} have passed.")
-    if all(each.answer is Answer.NOT_WORSE for each in judged):
+    if judged and all(each.answer is Answer.NOT_WORSE for each in judged):
         last = stage + 1 == len(rules.stages)
         passed = f"In {span(now - begun)} the canary has shown to be not worse: {'; '.join(map(str, judged))}."
         return decided(Choice.COMPLETE if last else Choice.ADVANCE, passed)
@@ -78,16 +79,26 @@ def decide(rules: Rollouts, progress: Progress, now: datetime) -> Decision:
 
 
 def _full(look: Look, due: datetime, asks_at: datetime) -> Decision:
-    """The canary has everything: there is nothing to compare it with, only that it answers."""
+    """The canary has everything: there is nothing to compare it with, only that it answers, and that it does not fail.
+
+    Also where the stage holds for no time: a version that has never been seen to answer with all the traffic, because there was
+    none, is not made champion by itself.
+    """
     stage, begun, rules = len(look.started) - 1, look.started[-1], look.rules
     answered = sum(each.canary.predictions for each in look.here)
 
-    def decided(choice: Choice, reason: str) -> Decision:
-        return Decision(choice=choice, reason=reason, stage=stage, asks_at=asks_at, at=look.now)
+    margin = rules.guardrails.errors
+    failing = look.failing(margin) if margin is not None else None
 
+    def decided(choice: Choice, reason: str) -> Decision:
+        judged = (failing,) if failing is not None else ()
+        return Decision(choice=choice, reason=reason, stage=stage, judged=judged, asks_at=asks_at, at=look.now)
+
+    if failing is not None and failing.answer is Answer.WORSE:
+        return decided(Choice.ROLLBACK, f"With all the traffic the canary fails, beyond chance: {failing}.")
     if look.now < due:
         return decided(Choice.HOLD, f"{span(look.now - begun)} of {span(due - begun)} have passed.")
-    if due == begun or answered >= rules.min_samples:
+    if answered >= rules.min_samples:
         return decided(Choice.COMPLETE, "All stages passed.")
     reason = f"{answered:,} of {rules.min_samples:,} predictions have come since it has all the traffic."
     return decided(Choice.EXTEND if look.now < asks_at else Choice.ASK, reason)

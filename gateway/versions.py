@@ -19,6 +19,7 @@ from gateway.metrics import Metrics
 from gateway.refusals import NotReady, Refused, Unservable
 from gateway.runtimes.port import Placement, Runtime
 from tools.errors import PermanentError
+from tools.inference.engines import Engine
 from tools.inference.outputs import Outputs
 from tools.registry.port import RegistryReader
 from tools.registry.serving_spec import CompletionsSpec
@@ -123,6 +124,13 @@ class Version:
         return self._encoder
 
     @property
+    def engine(self) -> Engine:
+        """What computes it, wherever that is. A language model, and what is not loaded, has none."""
+        if self._placed is None:
+            raise Refused(f"{self.model} {self.version} computes nothing here")
+        return self._placed.engine
+
+    @property
     def language(self) -> Upstream:
         """Raises Refused for any other model."""
         if self.upstream is None:
@@ -153,11 +161,18 @@ class Version:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """While somebody is answered the version does not leave."""
-        self.in_flight += 1
-        self.idle.clear()
+        self.begin()
         try:
             yield
         finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self.idle.set()
+            self.end()
+
+    def begin(self) -> None:
+        """Something needs it: it is not let go of before as many have ended."""
+        self.in_flight += 1
+        self.idle.clear()
+
+    def end(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()

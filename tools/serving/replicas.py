@@ -64,8 +64,16 @@ class ReplicaServing:
     async def served(self, model: str) -> tuple[ServedVersion, ...]:
         return await self._inner.served(model)
 
-    async def set_weights(self, model: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
-        return await self._inner.set_weights(model, weights, expected_generation=expected_generation, key=key)
+    async def set_weights(
+        self,
+        model: str,
+        weights: dict[str, int],
+        *,
+        expected_generation: int,
+        key: str,
+        shadow: dict[str, int] | None = None,
+    ) -> Route:
+        return await self._inner.set_weights(model, weights, expected_generation=expected_generation, key=key, shadow=shadow)
 
     async def capacity(self, model: str) -> Capacity:
         used = await self._inner.capacity(model)
