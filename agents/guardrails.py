@@ -8,11 +8,11 @@ from datetime import datetime
 from agents.promotion_rules import Guard, Rollouts
 from agents.rollout_facts import Counts, Discordant, Period, Values
 from agents.sequential import allocation, means, pairs, shares
-from agents.sequential.answers import Answer, Terms, of_means, of_pairs, of_shares
+from agents.sequential.answers import ALL_TRAFFIC, LATE, Answer, Terms, of_means, of_pairs, of_shares
 from agents.sequential.means import Moments
 from agents.sequential.pairs import Pairs
 from agents.sequential.shares import Shares
-from agents.wording import counted, number, share, span
+from agents.wording import counted, moment, number, share, span
 from tools.values import Frozen
 
 
@@ -62,6 +62,8 @@ class Look:
             wrong_passes=rules.wrong_passes,
             least=rules.min_samples,
             stages=len(rules.compared),
+            late=LATE,
+            kept=ALL_TRAFFIC,
         )
         match guard:
             case "errors":
@@ -134,6 +136,11 @@ class Look:
         every = Shares.of(*([(each[side][what] or 0) / self.rules.design_effect for each in known] for side, what in _ORDER))
         starts = [sum(each.window.start < begun for each in periods) for begun in self.started]
         answers = of_shares(every, terms, starts)
+        stretch = ""
+        if answers.stretch is not None:
+            place, end = answers.stretch
+            parts = [[sum(each[side][what] or 0 for each in known[place:end]) for what in (0, 1)] for side in (0, 1)]
+            stretch = _stretch(periods[place:end], self.now, [bad / count for count, bad in parts if count])
         sizes = [sum(each[side][0] for each in known[first:]) for side in (0, 1)]
         if not all(sizes):
             if answers.last is not Answer.WORSE:
@@ -141,10 +148,12 @@ class Look:
                 return Judged(guard=guard, answer=Answer.INCONCLUSIVE, margin=terms.margin, note=note)
             # Late labels may show of an earlier stage what nobody knew when it passed.
             first, sizes = 0, [sum(each[side][0] for each in known) for side in (0, 1)]
-        low, high = shares.interval(every.since(first), self.rules.wrong_passes, terms.margin)
+        stages = [max(0, start - first) for start in starts if start >= first] if first == 0 else (0,)
+        low, high = shares.interval(every.since(first), self.rules.wrong_passes, terms.margin, stages)
         bad = [sum(each[side][1] or 0 for each in known[first:]) for side in (0, 1)]
         values = [b / n for b, n in zip(bad, sizes, strict=True)]
-        return self._told(guard, answers.last, every.since(first).difference[-1], terms, sizes, values, low, high)
+        told = self._told(guard, answers.last, every.since(first).difference[-1], terms, sizes, values, low, high)
+        return told.model_copy(update={"note": stretch}) if stretch else told
 
     def _wanting(self, here: Sequence[tuple[tuple[int, int | None], tuple[int, int | None]]], sizes: Sequence[int]) -> str:
         if not any(each[0][0] for each in here):
@@ -167,7 +176,11 @@ class Look:
         apart = [sum(getattr(each, f"only_{side}_wrong") for each in found) / size for side in ("canary", "control")]
         answers = of_pairs(counts, terms)
         told = self._told("accuracy", answers.last, answers.difference[-1], terms, [size, size], apart, low, high)
-        return told.model_copy(update={"note": f"{counted(size, 'request')} answered by both; where only one was wrong"})
+        note = f"{counted(size, 'request')} answered by both; where only one was wrong"
+        if answers.stretch is not None:
+            place, end = answers.stretch
+            note += f"; worse for {counted(end - place, 'period')}"
+        return told.model_copy(update={"note": note})
 
     def _told(
         self,
@@ -229,6 +242,13 @@ def _coverage(periods: Sequence[Period]) -> tuple[float, float] | None:
         return None
     canary, control = (sum(each.labelled or 0 for each in counts) / of for counts, of in zip(sides, answered, strict=True))
     return canary, control
+
+
+def _stretch(of: Sequence[Period], now: datetime, values: Sequence[float]) -> str:
+    """Of the canary and the control: what they were while the canary was worse than its mean shows."""
+    begun, ended = of[0].window.start, of[-1].window.end
+    when = f"in the {span(now - begun)} since {moment(begun)}" if ended == now else f"from {moment(begun)} to {moment(ended)}"
+    return f"{when} {' and '.join(map(share, values))}"
 
 
 def _finite(value: float) -> float | None:

@@ -169,7 +169,9 @@ def test_each_stage_has_to_pass_anew_and_the_last_comparison_leads_to_all_traffi
     begun = Progress(started=(START, START + HOUR), periods=made)
     assert decide(ACCURACY, begun, START + 3 * HOUR).choice is Choice.ADVANCE
     full = Progress(started=(START, START + HOUR, START + 3 * HOUR), periods=made)
-    assert decide(ACCURACY, full, START + 3 * HOUR).choice is Choice.COMPLETE
+    assert decide(ACCURACY, full, START + 3 * HOUR).choice is Choice.EXTEND
+    full = Progress(started=full.started, periods=made + periods(steady(1, 1_000, 30, 0, 0), START + 3 * HOUR))
+    assert decide(ACCURACY, full, START + 3 * HOUR + MINUTE).choice is Choice.COMPLETE
 
 
 def test_all_traffic_may_be_watched_for_a_while_and_then_has_to_have_come() -> None:
