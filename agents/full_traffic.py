@@ -1,8 +1,8 @@
 """What can be said of a canary that has all the traffic: nothing is beside it any more.
 
 What the control was like while it was there, in the same rollout, is all that it can be held against, and that was at another
-time of the day. So it counts as worse only where it is worse than the control's worst stage by the margin at least, beyond the
-chance in both; and that it is no worse is not shown again, only that nothing speaks against it.
+time of the day. So it counts as worse only where it is worse than the control's worst quarter of a stage by the margin at
+least, beyond the chance in both; and that it is no worse is not shown again, only that nothing speaks against it.
 """
 
 import itertools
@@ -18,6 +18,9 @@ from agents.wording import moment, share
 NOTHING_KNOWN = 0.5
 """Share of bad answers from which on a canary is taken back where nothing is known of a control, because people let it go on
 without one: worse than anything that one would keep."""
+
+_PARTS = 4
+"""In so many parts each stage before is looked at, because the hours of a day differ."""
 
 _Counted = Callable[[Counts], tuple[int, int | None]]
 _COUNTED: dict[Guard, _Counted] = {
@@ -91,17 +94,19 @@ def _limit(
     look: Look, periods: Sequence[Period], counted_by: _Counted, margin: float, level: float
 ) -> tuple[float, float | None, int]:
     """(the share beyond which the canary is worse, the control's where it was worst, and of how many samples)."""
-    stages = []
+    found = []
     for begun, ended in itertools.pairwise(look.started):
         of = [each for each in periods if begun <= each.window.start < ended and counted_by(each.control)[1] is not None]
-        count, bad = _sums(of, "control", counted_by)
-        if count >= look.rules.min_samples:
-            stages.append((count, bad))
+        edges = [round(len(of) * part / _PARTS) for part in range(_PARTS + 1)]
+        found += [_sums(of[start:end], "control", counted_by) for start, end in itertools.pairwise(edges)]
+    whole = (sum(count for count, _ in found), sum(bad for _, bad in found))
+    large = [each for each in found if each[0] >= look.rules.min_samples]
+    parts = large or ([whole] if whole[0] >= look.rules.min_samples else [])
     effect = look.rules.design_effect
-    found = [
-        (fixed.highest(count / effect, bad / effect, level / len(stages)) + margin, bad / count, count) for count, bad in stages
+    limits = [
+        (fixed.highest(count / effect, bad / effect, level / len(parts)) + margin, bad / count, count) for count, bad in parts
     ]
-    return max(found, default=(NOTHING_KNOWN, None, 0))
+    return max(limits, default=(NOTHING_KNOWN, None, 0))
 
 
 def _covered(look: Look, told: Judged, old: Sequence[Period], here: Sequence[Period]) -> Judged:

@@ -67,10 +67,11 @@ class Answers:
 
     @property
     def stretch(self) -> tuple[int, int] | None:
-        """Of one rollout: from which period of it until before which one the canary was bad, where it is not so in the mean."""
+        """Of one rollout: from which period of it until before which one the canary was bad, where its mean does not show it.
+        As far as it was when it first could be seen."""
         if self.turned is not None and self.since is not None and self.turned.any():
-            end = len(self.turned) - 1 - int(np.argmax(self.turned[::-1]))
-            return int(self.since[end]), end + 1
+            seen = int(np.argmax(self.turned))
+            return int(self.since[seen]), seen + 1
         if self.last is Answer.WORSE:
             return None
         if self.lately is not None and self.lately_since is not None and self.lately.size and self.lately[-1]:
