@@ -126,7 +126,8 @@ class StartRollout(Frozen):
         weights = [stage.weight for stage in self.stages]
         if weights != sorted(set(weights)) or weights[-1] != 1:
             raise ValueError("stages: each gives the challenger more traffic than the one before, and the last one all of it")
-        if any(abs(100 * weight - round(100 * weight)) > _ROUNDING for weight in weights):
+        mirrored = [stage.mirror for stage in self.stages]
+        if any(abs(100 * part - round(100 * part)) > _ROUNDING for part in (*weights, *mirrored)):
             raise ValueError("stages: traffic is given in whole percents")
         return self
 
@@ -198,3 +199,5 @@ class WorldState(Frozen):
     workers: int | None = None
     quarantined: tuple[str, ...] | None = None
     """Ids of the quarantines in force that overlap the window; None: it is not about data."""
+    mirrors: bool | None = None
+    """Whether what moves the traffic can copy requests to a shadow; None: none is asked for."""

@@ -11,6 +11,9 @@ from agents.actions import Action, Promote, Rollback, StartRollout
 from tools.rollouts.port import Permit
 from tools.values import Frozen
 
+ENDING = ("abort", "worse")
+"""Orders that end a rollout."""
+
 
 class Gate(StrEnum):
     CONFIRM_ROLLOUT = "confirm-rollout"
@@ -30,7 +33,7 @@ class Record(Frozen):
     status: str | None = None
     """Of the rollout; None: nothing has been written about it yet, or it is none."""
     ordered: str | None = None
-    """What a person wants of the rollout."""
+    """What a person wants of the rollout, or what was found of it while people were asked."""
     weight: int | None = None
     """Percent that its present stage gives the challenger."""
     promotes: bool = False
@@ -105,7 +108,7 @@ def _may_grow(record: Record, permit: Permit, checksum: str) -> Answer:
 def _may_stay(record: Record, permit: Permit, checksum: str) -> Answer:
     if permit.ending != "promotion" or not record.promotes:
         return _closed("its promotion has not been decided")
-    if record.ordered == "abort":
+    if record.ordered in ENDING:
         return _closed("it is to be ended")
     if record.let_in is None or record.let_in != checksum:
         return _closed("the revision is not the one that was let in")
@@ -115,7 +118,7 @@ def _may_stay(record: Record, permit: Permit, checksum: str) -> Answer:
 def _is_over(record: Record, permit: Permit) -> Answer:
     if permit.ending == "abort" and record.aborts:
         return _open(f"the rollout of version {permit.version} is over")
-    if record.ordered == "abort" and not record.observing and not record.promotes:
+    if record.ordered in ENDING and not record.observing and not record.promotes:
         return _open("somebody has ordered its end")
     return _closed("the rollout goes on")
 

@@ -210,6 +210,11 @@ def _flaw(
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known, so it could not be put back"
+            if isinstance(action, StartRollout) and action.stages[0].weight == 0 and not state.mirrors:
+                return (
+                    f"stages: what moves the traffic of {model} cannot copy requests to a shadow: "
+                    f"let rollouts.stages begin with a weight above 0"
+                )
             if isinstance(action, Promote) and not state.weights.get(new):
                 return f"version {new} has none of the traffic of {model}: it becomes champion by a rollout, so ask for that"
             if others := sorted(version for version, weight in state.weights.items() if weight and version not in {old, new}):

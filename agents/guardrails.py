@@ -72,10 +72,13 @@ class Look:
                 return self._shares(guard, terms, self.periods, lambda each: (each.predictions, each.slow))
             case "accuracy":
                 return self._accuracy(terms)
+            case "loss":
+                return self._late_means(guard, terms, lambda each: each.loss, "lower")
             case "metric":
-                return self._means(guard, terms, lambda each: each.metric, rules.guardrails.metric_better)
+                better = rules.guardrails.metric.better if rules.guardrails.metric is not None else "higher"
+                return self._late_means(guard, terms, lambda each: each.metric, better)
             case "cost":
-                return self._means(guard, terms, lambda each: each.cost, "lower")
+                return self._means(guard, terms, self.here, lambda each: each.cost, "lower")
 
     def mismatch(self) -> float | None:
         """A shadow is sent everything, so it is left out."""
@@ -110,10 +113,29 @@ class Look:
             terms = replace(terms, wrong_rollbacks=terms.wrong_rollbacks * (1 - shadows / terms.stages))
         found = self._shares("accuracy", terms, old, lambda each: (each.labelled or 0, each.wrong))
         # What is worse may have been so in an earlier stage.
-        seen = _coverage(old if found.answer is Answer.WORSE else here)
+        seen = _coverage(old if found.answer is Answer.WORSE else here, lambda each: each.labelled or 0)
+        return self._covered(found, seen, "labels")
+
+    def _late_means(self, guard: Guard, terms: Terms, valued_by: Callable[[Counts], Values | None], better: str) -> Judged:
+        """Of what comes later than the answers, if at all: means of a part of them say something of all only where it is a part
+        like any other."""
+        here = [each for each in self.here if each.window.end <= self.now - self.rules.label_delay]
+        found = self._means(guard, terms, here, valued_by, better)
+        if found.canary is None:
+            return found
+
+        def count(counts: Counts) -> int:
+            values = valued_by(counts)
+            return values.count if values is not None else 0
+
+        return self._covered(found, _coverage(here, count), "labels" if guard == "loss" else "values")
+
+    def _covered(self, found: Judged, seen: tuple[float, float] | None, what: str) -> Judged:
+        """`seen`: shares of the canary's and the control's answers of which it is known how good they were."""
         if seen is None:
             return found
-        covered = f"labels for {share(seen[0])} of the canary's and {share(seen[1])} of the control's answers"
+        rules = self.rules
+        covered = f"{what} for {share(seen[0])} of the canary's and {share(seen[1])} of the control's answers"
         if rules.label_delay:
             covered += f" older than {span(rules.label_delay)}"
         if min(seen) < rules.min_coverage:
@@ -208,8 +230,15 @@ class Look:
             note=f"fewer than {least:,}" if min(sizes) < least else "",
         )
 
-    def _means(self, guard: Guard, terms: Terms, valued_by: Callable[[Counts], Values | None], better: str) -> Judged:
-        both = [(valued_by(each.canary), valued_by(each.control)) for each in self.here]
+    def _means(
+        self,
+        guard: Guard,
+        terms: Terms,
+        here: Sequence[Period],
+        valued_by: Callable[[Counts], Values | None],
+        better: str,
+    ) -> Judged:
+        both = [(valued_by(each.canary), valued_by(each.control)) for each in here]
         known = [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
         sizes = [sum(each[side].count for each in known) for side in (0, 1)]
         if min(sizes, default=0) < 2:
@@ -234,13 +263,14 @@ _ORDER = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Canary's all and bad, control's all and bad."""
 
 
-def _coverage(periods: Sequence[Period]) -> tuple[float, float] | None:
-    """Which share of the answers has a label: canary's and control's. None where one of them answered nothing."""
+def _coverage(periods: Sequence[Period], known: Callable[[Counts], int]) -> tuple[float, float] | None:
+    """Of which share of the answers it is known how good they were: canary's and control's. None where one of them answered
+    nothing."""
     sides = [[each.canary for each in periods], [each.control for each in periods]]
     answered = [sum(each.predictions - (each.failed or 0) for each in counts) for counts in sides]
     if not all(answered):
         return None
-    canary, control = (sum(each.labelled or 0 for each in counts) / of for counts, of in zip(sides, answered, strict=True))
+    canary, control = (sum(map(known, counts)) / of for counts, of in zip(sides, answered, strict=True))
     return canary, control
 
 

@@ -66,7 +66,7 @@ def title(action: Catalogue) -> str:
             less = f", without what is quarantined of it ({len(left_out)})" if left_out else ""
             return plain(f"Retrain {model} on its data from {moment(start)} to {moment(end)}{less}", 300)
         case StartRollout(model=model, from_version=old, version=new, stages=stages):
-            steps = ", ".join(share(stage.weight) for stage in stages)
+            steps = ", ".join(share(stage.weight) if stage.weight else "as a shadow" for stage in stages)
             return plain(f"Roll out version {new} of {model} beside version {old}: {steps}", 300)
         case AbortRollout(model=model, version=new, to_version=old):
             return plain(f"End the rollout of version {new} of {model}: all traffic back to version {old}", 300)

@@ -15,7 +15,9 @@ _ROUNDING = 1e-9
 
 Level = Annotated[float, Field(gt=0, lt=0.5)]
 Margin = Annotated[float, Field(gt=0, lt=1)]
-Guard = Literal["errors", "accuracy", "latency", "metric", "cost"]
+Guard = Literal["errors", "accuracy", "loss", "latency", "metric", "cost"]
+LABELLED: tuple[Guard, ...] = ("accuracy", "loss", "metric")
+"""What is known of an answer only later, if ever."""
 
 
 class Stage(Frozen):
@@ -24,6 +26,8 @@ class Stage(Frozen):
     with."""
     hold: Duration = timedelta(0)
     """At least so long; at the end it has to have shown that it is not worse."""
+    mirror: Annotated[float, Field(ge=0.01, le=1)] = 1.0
+    """Of a shadow: share of the requests, in whole percents, that it gets a copy of."""
 
 
 def as_careful(stages: Sequence[Stage], rules: Sequence[Stage], given: float = 0.0) -> bool:
@@ -37,6 +41,15 @@ def as_careful(stages: Sequence[Stage], rules: Sequence[Stage], given: float = 0
     return True
 
 
+class Metric(Frozen):
+    """A measure of the business's own, of each prediction, sent as feedback under this name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    better: Literal["higher", "lower"] = "higher"
+    margin: Margin
+    """As a share of the control's mean."""
+
+
 class Guardrails(Frozen):
     """By how much the canary may be worse at most and still be called not worse; from there on, beyond chance, it is rolled
     back.
@@ -48,22 +61,45 @@ class Guardrails(Frozen):
     """Points of the share of failed requests: half of what the SLO allows altogether."""
     accuracy: Margin | None = 0.01
     """Points of the share of wrong answers among labelled ones. Set null for a model that gets no labels, or each rollout
-    asks."""
+    asks; its loss is not looked at then either."""
+    loss: Margin = 0.05
+    """In place of accuracy where a model answers with numbers: of the mean absolute error of labelled answers, as a share of
+    the control's. A twentieth of an error is seldom worth an outage, and far more than a rounding."""
+    answers: Literal["classes", "numbers"] = "classes"
+    """Which of the two it is: taken from the candidate's `serving.json` when its rollout is proposed."""
     latency: Margin | None = 0.01
     """Points of the share of answers slower than a limit that is fixed before the rollout starts: where that is the control's
     p99, twice as many slow answers as before."""
-    metric: Margin | None = None
-    """Of a business metric, as a share of the control's mean. None by default: which one there is is known to the
-    installation."""
-    metric_better: Literal["higher", "lower"] = "higher"
+    metric: Metric | None = None
+    """None by default: which one there is is known to the installation."""
     cost: Margin | None = None
     """Of the cost per prediction, as a share of the control's. None: a budget, rather than a rollout, usually decides about
     it."""
 
     @property
     def judged(self) -> dict[Guard, float]:
-        names: tuple[Guard, ...] = ("errors", "accuracy", "latency", "metric", "cost")
-        return {name: margin for name in names if (margin := getattr(self, name)) is not None}
+        classes = self.answers == "classes"
+        margins: dict[Guard, float | None] = {
+            "errors": self.errors,
+            "accuracy": self.accuracy if classes else None,
+            "loss": self.loss if not classes and self.accuracy is not None else None,
+            "latency": self.latency,
+            "metric": self.metric.margin if self.metric is not None else None,
+            "cost": self.cost,
+        }
+        return {name: margin for name, margin in margins.items() if margin is not None}
+
+    def judged_at(self, weight: float) -> dict[Guard, float]:
+        """In a stage of that weight. What a shadow answers reaches nobody, so it is worth nothing to the business."""
+        return {name: margin for name, margin in self.judged.items() if weight > 0 or name != "metric"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_before(cls, raw: object) -> object:
+        """What was approved before a metric had a name has a direction of none."""
+        if isinstance(raw, dict) and raw.get("metric") is None and "metric_better" in raw:
+            return {name: value for name, value in raw.items() if name != "metric_better"}
+        return raw
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -108,6 +144,10 @@ class Rollouts(Judging):
         Stage(weight=0.5, hold=timedelta(hours=2)),
         Stage(weight=1.0),
     )
+    cpu_hour: Annotated[float, Field(gt=0)] = 3600.0
+    """Price of an hour of one core of the serving layer, in any currency: what a prediction costs is its processor time at this
+    price. By default costs are counted in processor seconds: as long as nothing else costs anything, shares of the control's
+    are the same at any price."""
     look_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=1)
     """Looking often costs no certainty (`agents/sequential/`), only queries. Also the length of the periods that are
     compared."""
@@ -118,6 +158,11 @@ class Rollouts(Judging):
     @property
     def judging(self) -> Judging:
         return Judging.model_validate({name: getattr(self, name) for name in Judging.model_fields})
+
+    def judging_of(self, answers: Literal["classes", "numbers"]) -> Judging:
+        """For a model that answers so."""
+        own = self.judging
+        return own.model_copy(update={"guardrails": own.guardrails.model_copy(update={"answers": answers})})
 
     def approved(self, stages: tuple[Stage, ...], judging: Judging | None) -> Self:
         """With what was approved in place of what policy says by now; None: the approval says nothing about it."""
@@ -139,12 +184,15 @@ class Rollouts(Judging):
             raise ValueError("stages: one below the weight 1 is needed, or nothing is compared")
         if len(weights) > MOST_STAGES:
             raise ValueError(f"stages: {MOST_STAGES} at most")
-        if any(abs(100 * weight - round(100 * weight)) > _ROUNDING for weight in weights):
+        parts = (*weights, *(stage.mirror for stage in self.stages))
+        if any(abs(100 * part - round(100 * part)) > _ROUNDING for part in parts):
             raise ValueError("stages: traffic is given in whole percents")
         if any(not stage.hold for stage in self.compared):
             raise ValueError("stages: a stage below the weight 1 has to hold longer than nothing")
         if self.look_every > (shortest := min(stage.hold for stage in self.compared)):
             raise ValueError(f"look_every: a stage of {span(shortest)} is looked at within its time")
+        if weights[0] == 0 and not self.guardrails.judged_at(0):
+            raise ValueError("guardrails: a shadow, which the stages begin with, can show nothing of a business metric alone")
         return self
 
 

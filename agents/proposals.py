@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,15 +17,28 @@ AGENT = "agent:"
 def fingerprint(action: Action, state: WorldState) -> str:
     """SHA-256 (hex) of the canonical JSON of exactly what will be done, on exactly which state."""
     # What came later is left out while it is empty: fingerprints hold from release to release.
-    later = {"quarantined"} if state.quarantined is None else set()
+    later = {name for name in ("quarantined", "mirrors") if getattr(state, name) is None}
     empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
     empty |= {"judging"} if isinstance(action, StartRollout) and action.judging is None else set()
     content = {
-        "action": action.model_dump(mode="json", exclude=empty),
+        "action": _as_before(action.model_dump(mode="json", exclude=empty)),
         "state": state.model_dump(mode="json", exclude=later),
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _as_before(action: dict[str, Any]) -> dict[str, Any]:
+    """A rollout as it was written before there were shadows, losses and named metrics, as far as it has none."""
+    for stage in action.get("stages", ()):
+        if stage["weight"] > 0 or stage["mirror"] == 1:
+            del stage["mirror"]
+    guardrails = (action.get("judging") or {}).get("guardrails")
+    if guardrails is not None and guardrails["answers"] == "classes":
+        del guardrails["answers"], guardrails["loss"]
+    if guardrails is not None and guardrails["metric"] is None:
+        guardrails["metric_better"] = "higher"
+    return action
 
 
 class Impact(Frozen):

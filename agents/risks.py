@@ -22,7 +22,7 @@ from agents.actions import (
 )
 from agents.evidence import Cause, Finding
 from agents.policies import Policies
-from agents.promotion_rules import as_careful
+from agents.promotion_rules import Stage, as_careful
 from agents.proposals import Impact
 from agents.wording import moment, share, span
 
@@ -68,7 +68,7 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
                 runbook="retrain",
             )
         case StartRollout(model=model, from_version=old, version=new, stages=stages):
-            steps = ", ".join(f"{share(stage.weight)} for {span(stage.hold)}" for stage in stages if stage.weight < 1)
+            steps = ", ".join(f"{_given(stage)} for {span(stage.hold)}" for stage in stages if stage.weight < 1)
             return Impact(
                 # A share of the traffic is answered by what has never served, but little at first and back at once.
                 risk=Risk.MEDIUM if finding.cause is Cause.CANDIDATE_BETTER and _found(action, finding) else Risk.HIGH,
@@ -130,6 +130,10 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             )
         case unknown:
             assert_never(unknown)
+
+
+def _given(stage: Stage) -> str:
+    return share(stage.weight) if stage.weight else f"copies of {share(stage.mirror)}, whose answers nobody is given,"
 
 
 def _which(features: tuple[str, ...]) -> str:

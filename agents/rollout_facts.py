@@ -1,22 +1,14 @@
 """What was measured of a rollout so far: minute by minute, version beside version."""
 
 import itertools
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
+from tools.predictions.port import Count, Values
 from tools.values import Frozen, Instant, Window
 
-Count = Annotated[int, Field(ge=0)]
-
-
-class Values(Frozen):
-    """Of a metric in a period: enough for means and variances."""
-
-    count: Count
-    total: float
-    squares: Annotated[float, Field(ge=0)]
-    """Sum of the squares."""
+__all__ = ["Count", "Counts", "Discordant", "Period", "Progress", "Values"]
 
 
 class Counts(Frozen):
@@ -29,6 +21,8 @@ class Counts(Frozen):
     labelled: Count | None = None
     """Answered predictions of this period that have their label by now."""
     wrong: Count | None = None
+    loss: Values | None = None
+    """Absolute errors of the labelled, of a model that answers with numbers."""
     metric: Values | None = None
     cost: Values | None = None
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from agents import full_traffic
 from agents.guardrails import Judged, Look
-from agents.promotion_rules import Rollouts
+from agents.promotion_rules import LABELLED, Rollouts
 from agents.rollout_facts import Progress
 from agents.sequential.answers import Answer
 from agents.wording import span
@@ -51,12 +51,13 @@ def decide(rules: Rollouts, progress: Progress, now: datetime) -> Decision:
     begun, own = progress.started[-1], rules.stages[stage]
     periods = [each for each in progress.periods if each.window.end <= now]
     look = Look(rules, progress.started, periods, now)
-    delay = rules.label_delay if rules.guardrails.accuracy is not None and own.weight < 1 else timedelta(0)
+    guards = rules.guardrails.judged_at(own.weight)
+    delay = rules.label_delay if own.weight < 1 and any(guard in guards for guard in LABELLED) else timedelta(0)
     due = begun + own.hold + delay
     asks_at = max(due + rules.extend, progress.extended_until or due)
     if own.weight == 1:
         return _full(look, due, asks_at)
-    judged = tuple(look.judge(guard, margin) for guard, margin in rules.guardrails.judged.items())
+    judged = tuple(look.judge(guard, margin) for guard, margin in guards.items())
     mismatch = look.mismatch()
 
     def decided(choice: Choice, reason: str) -> Decision:
@@ -68,7 +69,7 @@ def decide(rules: Rollouts, progress: Progress, now: datetime) -> Decision:
         return decided(Choice.ASK, f"The traffic is not split by the weights (p = {mismatch:.2g}), so nothing can be compared.")
     if now < due:
         return decided(Choice.HOLD, f"{span(now - begun)} of {span(due - begun)} have passed.")
-    if all(each.answer is Answer.NOT_WORSE for each in judged):
+    if judged and all(each.answer is Answer.NOT_WORSE for each in judged):
         last = stage + 1 == len(rules.stages)
         passed = f"In {span(now - begun)} the canary has shown to be not worse: {'; '.join(map(str, judged))}."
         return decided(Choice.COMPLETE if last else Choice.ADVANCE, passed)

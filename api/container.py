@@ -30,6 +30,7 @@ from api.work.features import JobProcess, Materializing
 from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
+from api.work.looks import Looks, Seen
 from api.work.monitors import Watch
 from api.work.progress import Progress
 from api.work.reports import Reports
@@ -175,6 +176,13 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         if histories is not None:
             tables = DatasetWatch(database, intake, histories, policy, clock)
             repeated = (*repeated, Chore("watch datasets", tables.once, often))
+        dispatch = Dispatcher(database, engine).dispatch
+
+        async def glance(run_id: str) -> Seen | None:
+            return await (await asyncio.shield(building)).glance(run_id)
+
+        looks = Looks(database, rollouts, glance, dispatch, policy, clock)
+        repeated = (*repeated, Chore("look while people are asked", looks.once, often))
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
@@ -189,7 +197,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             rollouts=rollouts,
             policies=policy,
             clock=clock,
-            dispatch=Dispatcher(database, engine).dispatch,
+            dispatch=dispatch,
             registry=adapters.registry,
             serving=adapters.serving,
             predictions=adapters.predictions,

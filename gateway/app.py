@@ -137,7 +137,11 @@ class App:
                 change = decode(await self._body(scope, receive), RouteChange)
                 return _json(
                     await self._fleet.set_weights(
-                        model, change.weights, expected_generation=change.expected_generation, key=change.key
+                        model,
+                        change.weights,
+                        shadow=change.shadow,
+                        expected_generation=change.expected_generation,
+                        key=change.key,
                     )
                 )
             case ["scale", model], "GET":

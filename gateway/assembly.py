@@ -15,6 +15,7 @@ from gateway.batching import BatchLimits
 from gateway.fleet import Fleet
 from gateway.inference import Inference
 from gateway.metrics import Metrics, counter, gauge
+from gateway.mirroring import Mirrors
 from gateway.models import ServingLimits
 from gateway.routes import RouteFiles
 from gateway.segments import LogLimits, SegmentLog
@@ -47,6 +48,8 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
         )
         predictions = SegmentLog(settings.home / "segments", "predictions", limits, clock)
         labels = SegmentLog(settings.home / "segments", "labels", limits, clock)
+        shadows = SegmentLog(settings.home / "segments", "shadows", limits, clock)
+        mirrors = Mirrors(shadows, metrics, settings.mirror_rows, settings.batch_rows)
         loader = Loader(
             registry=registry,
             cache=settings.home / "models",
@@ -54,10 +57,11 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
             limits=BatchLimits(settings.batch_rows, settings.queue_rows),
             metrics=metrics,
         )
-        fleet = Fleet(RouteFiles(settings.home / "routes"), loader, ServingLimits(settings.max_workers, settings.grace_s))
+        serving = ServingLimits(settings.max_workers, settings.grace_s)
+        fleet = Fleet(RouteFiles(settings.home / "routes"), loader, serving, mirrors)
         metrics.read(fleet.metrics)
-        metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels))))
-        for log in (predictions, labels):
+        metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels), ("shadows", shadows))))
+        for log in (predictions, labels, shadows):
             await asyncio.to_thread(log.start)
         try:
             fleet.start(settings.models)
@@ -66,7 +70,7 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
             yield App(fleet, inference, metrics, access, max_body=settings.max_body_bytes)
         finally:
             await fleet.close()
-            for log in (predictions, labels):
+            for log in (predictions, labels, shadows):
                 await asyncio.to_thread(log.close)
 
 

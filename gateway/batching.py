@@ -119,5 +119,7 @@ class _Batch:
                 if isinstance(self._outcome, Failed):
                     request.answer.set_exception(Failed(str(self._outcome)))
                 else:
-                    request.answer.set_result(self._outcome.part(start, stop))
+                    own = self._outcome.part(start, stop)
+                    own.batch_s, own.batch_rows = cpu_s, self._count
+                    request.answer.set_result(own)
             start = stop

@@ -10,6 +10,7 @@ import structlog
 from prometheus_client.metrics_core import Metric
 
 from gateway.metrics import gauge
+from gateway.mirroring import Mirrors
 from gateway.models import Model, ServingLimits
 from gateway.refusals import Clash, NotFound, Refused
 from gateway.routes import RouteFiles, StoredRoute
@@ -26,7 +27,8 @@ _RETRY_S = (0.5, 1.0, 2.0)
 
 
 class Fleet:
-    def __init__(self, files: RouteFiles, loader: Loader, limits: ServingLimits) -> None:
+    def __init__(self, files: RouteFiles, loader: Loader, limits: ServingLimits, mirrors: Mirrors) -> None:
+        self._mirrors = mirrors
         self._files = files
         self._loader = loader
         self._limits = limits
@@ -59,17 +61,21 @@ class Fleet:
             raise NotFound(f"no model {name!r} is served here")
         return found
 
-    async def set_weights(self, name: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+    async def set_weights(
+        self, name: str, weights: dict[str, int], *, shadow: dict[str, int], expected_generation: int, key: str
+    ) -> Route:
         """Like `Model.set_weights`; a model that is new here starts at generation 0, and is forgotten if this fails."""
-        for part in (name, *weights):
+        for part in (name, *weights, *shadow):
             # They become names of files and folders.
             if not _NAME.fullmatch(part):
                 raise Refused(f"{part!r} cannot be the name of a model or version")
         if name in self._models:
-            return await self._models[name].set_weights(weights, expected_generation=expected_generation, key=key)
+            return await self._models[name].set_weights(
+                weights, shadow=shadow, expected_generation=expected_generation, key=key
+            )
         model = self._add(StoredRoute(name))
         try:
-            return await model.set_weights(weights, expected_generation=expected_generation, key=key)
+            return await model.set_weights(weights, shadow=shadow, expected_generation=expected_generation, key=key)
         finally:
             if not model.route.weights:
                 del self._models[name]
@@ -95,6 +101,18 @@ class Fleet:
             [((m.name, version), weight) for m in models for version, weight in m.route.weights.items()],
         )
         yield gauge(
+            "shadow_percent",
+            "Share of the requests that the version gets copies of",
+            ("model", "version"),
+            [((m.name, version), percent) for m in models for version, percent in m.route.shadow.items()],
+        )
+        yield gauge(
+            "mirror_rows",
+            "Rows of copies that wait or are computed",
+            ("model", "version"),
+            [((m.name, m.mirror.version.version), m.mirror.rows) for m in models if m.mirror is not None],
+        )
+        yield gauge(
             "queue_rows",
             "Rows waiting for a worker",
             ("model", "version"),
@@ -115,7 +133,7 @@ class Fleet:
         )
 
     def _add(self, route: StoredRoute) -> Model:
-        model = self._models[route.model] = Model(route, self._files, self._loader, self._limits)
+        model = self._models[route.model] = Model(route, self._files, self._loader, self._limits, self._mirrors)
         return model
 
     def _begin(self, model: Model, step: Callable[[Model], Coroutine[None, None, bool]]) -> None:
@@ -140,7 +158,7 @@ class Fleet:
             log.warning("model.no_champion", model=model.name)
             return False
         with contextlib.suppress(Clash):
-            await model.set_weights({champion: 100}, expected_generation=0, key=f"start/{champion}")
+            await model.set_weights({champion: 100}, shadow={}, expected_generation=0, key=f"start/{champion}")
         return True
 
 

@@ -11,17 +11,20 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from gateway.features import Rows, pick_rows, row_count
 from gateway.fleet import Fleet
 from gateway.ids import PredictionIds
 from gateway.metrics import Metrics
+from gateway.mirroring import Served
 from gateway.models import Model
 from gateway.protocol import (
     AnswerParameters,
     Feedback,
     InferAnswer,
     InferRequest,
+    Label,
     OutputTensor,
     decode,
     decode_infer,
@@ -31,9 +34,13 @@ from gateway.segments import SegmentLog
 from gateway.versions import Version
 from tools.clock import Clock
 from tools.inference.outputs import Outputs
-from tools.predictions.records import LabelRecord, PredictionRecord, Record
+from tools.predictions.records import LabelRecord, PredictionRecord, Record, ValueRecord
 
 _ENCODER = msgspec.json.Encoder()
+_MAX_METRICS = 20
+"""Of one prediction."""
+_MAX_VALUE = 1e15
+"""Its square is still added up exactly enough."""
 T = TypeVar("T")
 
 
@@ -76,19 +83,26 @@ class Inference:
         try:
             await _compute(parts)
         except Failed as failure:
-            self._write(name, parts, entities, started, str(failure))
+            at, ids, elapsed = self._write(name, parts, entities, started, str(failure))
+            if pinned is None and model.mirror is not None:
+                model.mirror.offer(Served(request.inputs, ids, at, elapsed, 0.0))
             raise
         except BaseException:
             self._predictions.release(count)
             raise
-        ids, elapsed = self._write(name, parts, entities, started, None)
+        at, ids, elapsed = self._write(name, parts, entities, started, None)
         for part in parts:
             part.version.metrics.latency(elapsed)
             part.version.metrics.predictions(part.rows.count)
+        if pinned is None and model.mirror is not None:
+            batch_s = max(part.outputs.batch_s or 0.0 for part in parts)
+            model.mirror.offer(Served(request.inputs, ids, at, elapsed, batch_s))
         return _ENCODER.encode(_answer(name, request, parts, wanted, ids))
 
     def feedback(self, name: str, body: bytes) -> bytes:
-        """Take labels; returns how many. Raises Refused for a bad body, NotFound, Backlogged."""
+        """Take labels, and what predictions were worth; returns of how many.
+
+        Raises Refused for a bad body, NotFound, Backlogged."""
         self._fleet.model(name)
         labels = decode(body, Feedback).labels
         if len(labels) > self._max_rows:
@@ -98,22 +112,27 @@ class Inference:
         for place, label in enumerate(labels):
             if not 1 <= len(label.id) <= 64:
                 raise Refused(f"labels[{place}].id: {label.id[:80]!r} is no prediction id")
+            if label.label is UNSET and not label.metrics:
+                raise Refused(f"labels[{place}]: send a label, metrics, or both")
+            records += _values(name, place, label, at)
+            if label.label is UNSET:
+                continue
             # A class as JSON writes it (`true`, `7`), so that it compares with the predicted class.
             text = label.label if isinstance(label.label, str) else _ENCODER.encode(label.label).decode()
             records.append(LabelRecord(id=label.id, model=name, at=at, label=text))
         if not self._labels.reserve(len(records)):
             raise Backlogged(f"{self._labels.pending} labels wait to be written; try again")
         self._labels.append(records)
-        self._metrics.labelled(name, len(records))
-        return _ENCODER.encode({"accepted": len(records)})
+        self._metrics.labelled(name, sum(isinstance(record, LabelRecord) for record in records))
+        return _ENCODER.encode({"accepted": len(labels)})
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
 
     def _write(
         self, model: str, parts: Sequence[_Part], entities: Sequence[str], started: float, error: str | None
-    ) -> tuple[list[str], float]:
-        """Log every row; returns the prediction ids by place, and the seconds it took."""
+    ) -> tuple[int, list[str], float]:
+        """Log every row; returns when, the prediction ids by place, and the seconds it took."""
         at = self._now()
         elapsed = time.perf_counter() - started
         latency_us = int(elapsed * 1_000_000)
@@ -131,6 +150,7 @@ class Inference:
                         at=at,
                         entity=entities[place],
                         latency_us=latency_us,
+                        cpu_us=part.outputs.cpu_us,
                         features=part.rows.features[row],
                         prediction=predictions[row] if predictions is not None and error is None else None,
                         score=scores[row] if error is None else None,
@@ -138,7 +158,21 @@ class Inference:
                     )
                 )
         self._predictions.append(records)
-        return ids, elapsed
+        return at, ids, elapsed
+
+
+def _values(model: str, place: int, label: Label, at: int) -> list[Record]:
+    """Raises Refused for a name or a number that cannot be kept."""
+    if len(label.metrics) > _MAX_METRICS:
+        raise Refused(f"labels[{place}].metrics: {len(label.metrics)} where {_MAX_METRICS} are taken of one prediction")
+    records: list[Record] = []
+    for name, value in label.metrics.items():
+        if not 1 <= len(name) <= 100:
+            raise Refused(f"labels[{place}].metrics: {name[:80]!r} is no name of a metric; it has 1 to 100 characters")
+        if not abs(value) <= _MAX_VALUE:
+            raise Refused(f"labels[{place}].metrics.{name}: {value} is no amount; it lies between -1e15 and 1e15")
+        records.append(ValueRecord(id=label.id, model=model, at=at, name=name, value=value))
+    return records
 
 
 def _entities(request: InferRequest, count: int) -> list[str]:

@@ -13,6 +13,9 @@ _LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+MIRRORED = ("answered", "failed", "dropped")
+
+
 @dataclass(frozen=True, slots=True)
 class VersionMetrics:
     """Bound to one model and version, because looking labels up costs more than observing."""
@@ -43,6 +46,12 @@ class Metrics:
             ("model", "kind"),
             registry=self.registry,
         )
+        self._mirrored = Counter(
+            "oppen_gateway_mirrored",
+            "Rows of requests copied to a shadow: answered, failed, or dropped because there was no room",
+            ("model", "version", "outcome"),
+            registry=self.registry,
+        )
         self._labels = Counter("oppen_gateway_labels", "Labels taken", ("model",), registry=self.registry)
 
     def of(self, model: str, version: str) -> VersionMetrics:
@@ -51,6 +60,11 @@ class Metrics:
             self._rows.labels(model, version).observe,
             self._predictions.labels(model, version).inc,
         )
+
+    def mirrored(self, model: str, version: str) -> Callable[[str, int], None]:
+        """Count rows by what became of them."""
+        counters = {outcome: self._mirrored.labels(model, version, outcome) for outcome in MIRRORED}
+        return lambda outcome, rows: counters[outcome].inc(rows)
 
     def error(self, model: str, kind: str) -> None:
         self._errors.labels(model, kind).inc()

@@ -12,9 +12,10 @@ from operator import itemgetter
 import structlog
 
 from gateway.compute import Workers
+from gateway.mirroring import Mirror, Mirrors
 from gateway.refusals import Clash, NotFound, NotReady, Refused
 from gateway.routes import Change, RouteFiles, StoredRoute
-from gateway.routing import any_slot, assign, check_weights, slot
+from gateway.routing import any_slot, assign, check_shadow, check_weights, slot
 from gateway.versions import Loader, Version
 from tools.errors import TemporaryError
 from tools.serving.port import Capacity, Route, ServedVersion
@@ -30,8 +31,12 @@ class ServingLimits:
 
 
 class Model:
-    def __init__(self, stored: StoredRoute, files: RouteFiles, loader: Loader, limits: ServingLimits) -> None:
+    def __init__(self, stored: StoredRoute, files: RouteFiles, loader: Loader, limits: ServingLimits, mirrors: Mirrors) -> None:
         self.name = stored.model
+        self._mirrors = mirrors
+        self._mirroring: Workers | None = None
+        self.mirror: Mirror | None = None
+        """Where requests are copied to, when they have been answered."""
         self._stored = stored
         self._files = files
         self._loader = loader
@@ -43,7 +48,8 @@ class Model:
 
     @property
     def route(self) -> Route:
-        return Route(model=self.name, generation=self._stored.generation, weights=self._stored.weights)
+        stored = self._stored
+        return Route(model=self.name, generation=stored.generation, weights=stored.weights, shadow=stored.shadow)
 
     @property
     def capacity(self) -> Capacity:
@@ -62,7 +68,7 @@ class Model:
     def ready(self) -> bool:
         """Whether every version that the route names can answer."""
         states = {name: version.state for name, version in self._versions.items()}
-        return bool(self._stored.slots) and all(states.get(name) == "ready" for name in self._routed())
+        return bool(self._stored.slots) and all(states.get(name) == "ready" for name in self._stored.slots)
 
     @property
     def main(self) -> Version:
@@ -99,27 +105,31 @@ class Model:
                     await self._load({name})
                 except (TemporaryError, Refused) as error:
                     problems.append(error)
+            self._reflect()
         for problem in sorted(problems, key=lambda p: isinstance(p, Refused)):
             raise problem
 
-    async def set_weights(self, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+    async def set_weights(
+        self, weights: dict[str, int], *, shadow: dict[str, int], expected_generation: int, key: str
+    ) -> Route:
         """Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was."""
-        if problem := check_weights(weights):
+        if problem := check_weights(weights) or check_shadow(shadow, weights):
             raise Refused(problem)
         async with self._change:
             if change := self._stored.changes.get(key):
-                return self._repeated(change, weights)
+                return self._repeated(change, weights, shadow)
             if expected_generation != self._stored.generation:
                 raise Clash(
                     f"expected_generation: the route of {self.name} is at generation {self._stored.generation}, "
                     f"not {expected_generation}"
                 )
-            await self._load({version for version, weight in weights.items() if weight})
-            stored = self._stored.changed(weights, assign(self._stored.slots, weights), key)
+            await self._load({version for version, weight in weights.items() if weight} | shadow.keys())
+            stored = self._stored.changed(weights, shadow, assign(self._stored.slots, weights), key)
             await asyncio.to_thread(self._files.write, stored)
             self._stored = stored
+            self._reflect()
             self._let_go()
-            log.info("route.changed", model=self.name, generation=stored.generation, weights=weights)
+            log.info("route.changed", model=self.name, generation=stored.generation, weights=weights, shadow=shadow)
             return self.route
 
     async def scale(self, workers: int, *, expected_workers: int, key: str) -> Capacity:
@@ -143,14 +153,29 @@ class Model:
 
     async def close(self) -> None:
         """Wait for what is in flight, then stop the workers."""
+        if self.mirror is not None:
+            self.mirror.stop()
         for task in self._leaving.values():
             task.cancel()
         for version in self._versions.values():
             await version.idle.wait()
         self.workers.close()
+        if self._mirroring is not None:
+            self._mirroring.close()
 
     def _routed(self) -> set[str]:
-        return set(self._stored.slots)
+        return {*self._stored.slots, *self._stored.shadow}
+
+    def _reflect(self) -> None:
+        """Copy to whom the route says, from the next request on. A worker of its own computes it: no request waits for a
+        copy."""
+        if self.mirror is not None:
+            self.mirror.stop()
+        self.mirror = None
+        for name, percent in self._stored.shadow.items():
+            if self._mirroring is None:
+                self._mirroring = Workers(1, 1)
+            self.mirror = Mirror(self._versions[name], percent, self._mirroring, self._mirrors)
 
     def _loaded(self, version: str) -> Version:
         found = self._versions.get(version)
@@ -158,10 +183,10 @@ class Model:
             raise NotReady(f"{self.name} {version} is not loaded yet")
         return found
 
-    def _repeated(self, change: Change, weights: dict[str, int]) -> Route:
-        if change.weights != weights:
-            raise Clash("key: it has already set other weights")
-        return Route(model=self.name, generation=change.generation, weights=change.weights)
+    def _repeated(self, change: Change, weights: dict[str, int], shadow: dict[str, int]) -> Route:
+        if (change.weights, change.shadow) != (weights, shadow):
+            raise Clash("key: it has already set other weights, or another shadow")
+        return Route(model=self.name, generation=change.generation, weights=change.weights, shadow=change.shadow)
 
     async def _load(self, wanted: set[str]) -> None:
         for name in sorted(wanted):

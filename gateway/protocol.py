@@ -6,7 +6,7 @@ msgspec checks the form while it decodes, at a tenth of what pydantic costs on t
 from typing import Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.refusals import Refused
 
@@ -64,8 +64,10 @@ class InferAnswer(Struct, omit_defaults=True, gc=False):
 
 class Label(Struct):
     id: str
-    label: str | float | int | bool
-    """The true class, or the true value."""
+    label: str | float | int | bool | UnsetType = UNSET
+    """The true class, or the true value; left out, it has not come yet."""
+    metrics: dict[str, float] = {}
+    """What the prediction was worth, by the names of the business's own measures: `{"revenue": 12.3}`."""
 
 
 class Feedback(Struct):
@@ -76,6 +78,8 @@ class RouteChange(Struct, forbid_unknown_fields=True):
     weights: dict[str, int]
     expected_generation: int
     key: str
+    shadow: dict[str, int] = {}
+    """A version that gets copies of so many percent of the requests, and whose answers are discarded."""
 
 
 class ScaleChange(Struct, forbid_unknown_fields=True):

@@ -25,6 +25,7 @@ class Change(Struct, frozen=True):
 
     generation: int
     weights: dict[str, int]
+    shadow: dict[str, int] = {}
 
 
 class StoredRoute(Struct, frozen=True):
@@ -32,19 +33,22 @@ class StoredRoute(Struct, frozen=True):
     generation: int = 0
     weights: dict[str, int] = {}
     slots: Slots = ()
+    shadow: dict[str, int] = {}
+    """Percent of the requests that are copied to each version."""
     workers: int = 1
     changes: dict[str, Change] = {}
     """By key, oldest first."""
     scalings: dict[str, int] = {}
     """By key, oldest first: the workers it asked for."""
 
-    def changed(self, weights: dict[str, int], slots: Slots, key: str) -> "StoredRoute":
-        change = Change(self.generation + 1, weights)
+    def changed(self, weights: dict[str, int], shadow: dict[str, int], slots: Slots, key: str) -> "StoredRoute":
+        change = Change(self.generation + 1, weights, shadow)
         return msgspec.structs.replace(
             self,
             generation=change.generation,
             weights=weights,
             slots=slots,
+            shadow=shadow,
             changes=_remember(self.changes, key, change),
         )
 

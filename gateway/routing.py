@@ -56,3 +56,15 @@ def check_weights(weights: dict[str, int]) -> str | None:
     if sum(weights.values()) != SLOTS:
         return f"weights: they add up to {sum(weights.values())}, not 100"
     return None
+
+
+def check_shadow(shadow: dict[str, int], weights: dict[str, int]) -> str | None:
+    """What is wrong with it, or None."""
+    if len(shadow) > 1:
+        return f"shadow: one version at a time gets copies, not {len(shadow)}"
+    for version, percent in shadow.items():
+        if not 1 <= percent <= 100:
+            return f"shadow.{version}: {percent} is no percentage of the requests; leave it out to copy none"
+        if weights.get(version):
+            return f"shadow.{version}: it answers {weights[version]} % of the traffic itself, so it is no shadow"
+    return None

@@ -27,7 +27,7 @@ from tools.predictions.records import Record
 
 log = structlog.get_logger()
 
-Kind = Literal["predictions", "labels"]
+Kind = Literal["predictions", "labels", "shadows"]
 
 _BATCH = 1000
 """Records encoded in one go: about a millisecond in which the loop may have to wait for the interpreter."""

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     batch_rows: int = Field(default=64, ge=1)
     queue_rows: int = Field(default=1024, ge=1)
     """Rows waiting per version; beyond it 503."""
+    mirror_rows: int = Field(default=1024, ge=1)
+    """Rows of requests copied to a model's shadow that wait or are computed; beyond it copies are dropped."""
     max_workers: int = Field(default=8, ge=1, le=1024)
     grace_s: float = Field(default=60.0, ge=0)
     """How long a version stays in memory after it lost its traffic; a rollback within it is instant."""

@@ -62,6 +62,7 @@ class Version:
         self.spec = spec
         self.platform = PLATFORMS[files.format]
         self.encoder = FeatureEncoder(spec)
+        self.engine = engine
         self.batcher = Batcher(engine, spec, workers, loader.limits, cost, self.metrics.rows)
         self.state = "ready"
         # Tens of thousands of objects that live as long as the version: the collector need not look at them again and again.
@@ -74,14 +75,21 @@ class Version:
 
     async def infer(self, rows: Rows) -> Outputs:
         """Raises Overloaded or Failed."""
-        self.in_flight += 1
-        self.idle.clear()
+        self.begin()
         try:
             return await self.batcher.infer(rows)
         finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self.idle.set()
+            self.end()
+
+    def begin(self) -> None:
+        """Something needs it: it is not let go of before as many have ended."""
+        self.in_flight += 1
+        self.idle.clear()
+
+    def end(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()
 
 
 def _build(files: ModelFiles, allow_pickle: Collection[str], batch_rows: int) -> tuple[ServingSpec, Engine, Cost]:

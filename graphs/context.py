@@ -30,11 +30,15 @@ class Ledger(Protocol):
 
 
 class Order(NamedTuple):
-    """What a person wants of a rollout in progress."""
+    """What a person wants of a rollout in progress, or what a look has found while people were asked about it."""
 
-    kind: Literal["pause", "abort"]
+    kind: Literal["pause", "abort", "worse"]
     by: str
     reason: str
+
+    @property
+    def ends(self) -> bool:
+        return self.kind != "pause"
 
 
 class Timeline(Protocol):

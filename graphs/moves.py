@@ -62,9 +62,14 @@ async def abort(action: AbortRollout, proposal: Proposal, before: WorldState, to
 
 def _plan(action: StartRollout, key: str) -> Plan:
     steps = tuple(round(100 * stage.weight) for stage in action.stages)
-    if 0 in steps:
-        raise PermanentError("stages: traffic cannot be mirrored by this serving layer, so no stage may have weight 0")
-    return Plan(key=key, model=action.model, version=action.version, from_version=action.from_version, steps=steps)
+    return Plan(
+        key=key,
+        model=action.model,
+        version=action.version,
+        from_version=action.from_version,
+        steps=steps,
+        mirror=round(100 * action.stages[0].mirror),
+    )
 
 
 async def _hand_over(

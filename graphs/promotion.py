@@ -51,6 +51,7 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
         if champion is not None and champion != candidate
         else None
     )
+    spec = await sources.ask("registry", readers.registry.serving(model, candidate), None)
     window = Window(start=now - policies.investigation.window, end=now)
     versions = await sources.ask("predictions", readers.predictions.versions(model, window), ())
     served = next((each for each in versions if each.version == champion), None)
@@ -59,6 +60,7 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
         "champion": champion,
         "evaluation": evaluation,
         "slow_ms": served.latency_p99_ms if served is not None and enough else None,
+        "answers": "numbers" if spec is not None and spec.task == "regression" else "classes",
         "missing": sources.missing,
     }
     return {"case": case.model_copy(update=update)}

@@ -21,11 +21,12 @@ from agents.evidence import Recommendation
 from agents.guard import Deny
 from agents.narrative import plain
 from agents.policies import Mode, Policies
+from agents.promotion_rules import Rollouts
 from agents.proposals import Reject
-from agents.rollout_facts import Counts, Period, Progress
-from agents.rollouts import Choice, decide
+from agents.rollout_facts import Counts, Discordant, Period, Progress, Values
+from agents.rollouts import Choice, Decision, decide
 from agents.wording import share, span
-from graphs.context import Context
+from graphs.context import Context, Order
 from graphs.execution import announce, shift
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
 from tools.errors import Conflict, PermanentError, TemporaryError
@@ -84,8 +85,8 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
         untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
     order = await context.order(state["run_id"])
-    if order is not None and order.kind == "abort":
-        return untouched if observing else _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    if order is not None and order.ends:
+        return untouched if observing else await _as_ordered(state, rollout, order, context)
     if rollout.given_up:
         return untouched if observing else _over(state, rollout, rollout.given_up)
     if (stuck := _stuck(rollout, traffic, rules.extend, now)) is not None:
@@ -95,11 +96,9 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     # What has not moved yet is judged as the stage that it is still in.
     begun = rollout.started[:-1] if rollout.moving else rollout.started
     try:
-        progress = await _observed(rollout, begun, context.tools.predictions, rules.look_every, now)
+        decision = await _decided(rollout, begun, context, now)
     except TemporaryError as error:
         return await _unseen(state, rollout, str(error), context, observing=observing)
-    # What was approved holds, whatever the policy says by now.
-    decision = decide(rules.approved(action.stages, action.judging), progress, now)
     paused = order.by if order is not None else None
     fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused, "blind_since": None})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
@@ -120,6 +119,30 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return _unclear(state, fresh, decision.reason)
         case Choice.HOLD | Choice.EXTEND:
             return Command(goto="wait", update=later)
+
+
+async def glance(rollout: Rollout, context: Context) -> Decision | None:
+    """At one about which people are asked meanwhile: what the look of now would find. None where it would not look: somebody
+    else has the traffic or the alias in hand, nothing may be changed, or nothing has moved yet.
+
+    Raises TemporaryError when nothing could be measured.
+    """
+    now, action = context.clock.now(), rollout.action
+    champion, traffic = await asyncio.gather(
+        context.tools.registry.alias(action.model, Alias.CHAMPION), context.tools.traffic.state(action.model)
+    )
+    if traffic.token != rollout.generation or champion != action.from_version or rollout.moving:
+        return None
+    if await context.mode() is Mode.OBSERVE:
+        return None
+    return await _decided(rollout, rollout.started, context, now)
+
+
+async def _decided(rollout: Rollout, begun: tuple[datetime, ...], context: Context, now: datetime) -> Decision:
+    """What was approved holds, whatever the policy says by now."""
+    policy = context.policies.rollouts_of(rollout.action.model)
+    rules = policy.approved(rollout.action.stages, rollout.action.judging)
+    return decide(rules, await _observed(rollout, begun, context.tools.predictions, rules, now), now)
 
 
 async def _unseen(state: RunState, rollout: Rollout, error: str, context: Context, *, observing: bool) -> Command[Any]:
@@ -184,9 +207,26 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         wake_at = context.clock.now() + context.policies.rollouts_of(rollout.action.model).look_every
         return Command(goto="wait", update=Rolling(rollout=rollout, wake_at=wake_at))
     order = await context.order(state["run_id"])
-    if order is not None and order.kind == "abort":
-        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    if order is not None and order.ends:
+        return await _as_ordered(state, rollout, order, context)
     return _over(state, rollout, reason)
+
+
+async def _as_ordered(state: RunState, rollout: Rollout, order: Order, context: Context) -> Command[Any]:
+    if order.kind == "abort":
+        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+    # Who was asked is told that there is nothing to decide any more.
+    action = rollout.action
+    message = Message(
+        title=plain(
+            f"{action.model}: version {action.version} turned worse while people were asked; it is being taken back", 300
+        ),
+        body=f"{order.reason}\n\nThe question whether it goes on is closed.\n\nIncident: {state['incident_id']}",
+        severity="warning",
+        link=context.incident_link(state["incident_id"]),
+    )
+    await announce(context.policies.notify_channel, message, f"{rollout.key}/worse", context)
+    return _over(state, rollout, order.reason)
 
 
 def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Rollout]:
@@ -248,36 +288,78 @@ def _ending(state: RunState, rollout: Rollout, reason: str, to: str) -> Advised:
 
 
 async def _observed(
-    rollout: Rollout, begun: tuple[datetime, ...], predictions: PredictionReader, step: timedelta, now: datetime
+    rollout: Rollout, begun: tuple[datetime, ...], predictions: PredictionReader, rules: Rollouts, now: datetime
 ) -> Progress:
     """Both versions beside each other, period by period; none crosses from one stage, as `begun`, into the next."""
-    ends = (*begun[1:], now)
+    ends, step = (*begun[1:], now), rules.look_every
     windows = [
-        Window(start=start, end=start + (end - start) // step * step)
-        for start, end in zip(begun, ends, strict=True)
+        (stage, Window(start=start, end=start + (end - start) // step * step))
+        for stage, start, end in zip(rollout.action.stages, begun, ends, strict=False)
         if end - start >= step
     ]
-    model, slow_ms = rollout.action.model, rollout.action.slow_ms
-    tallies = await asyncio.gather(*(predictions.tallies(model, window, step, slow_ms=slow_ms) for window in windows))
+    looks = (
+        _shadowed(rollout.action, predictions, rules, window)
+        if stage.weight == 0
+        else _side_by_side(rollout.action, predictions, rules, window)
+        for stage, window in windows
+    )
+    found = await asyncio.gather(*looks)
+    return Progress(started=begun, periods=tuple(period for of_stage in found for period in of_stage))
+
+
+async def _side_by_side(
+    action: StartRollout, predictions: PredictionReader, rules: Rollouts, window: Window
+) -> tuple[Period, ...]:
+    metric, step = rules.guardrails.metric, rules.look_every
+    tallies = await predictions.tallies(
+        action.model,
+        window,
+        step,
+        slow_ms=action.slow_ms,
+        metric=metric.name if metric is not None else None,
+        cpu_hour=rules.cpu_hour,
+    )
     periods: dict[datetime, dict[str, Tally]] = {}
-    for tally in (each for of_stage in tallies for each in of_stage):
+    for tally in tallies:
         periods.setdefault(tally.start, {})[tally.version] = tally
-    return Progress(
-        started=begun,
-        periods=tuple(
-            Period(
-                window=Window(start=start, end=start + step),
-                canary=_counts(found.get(rollout.action.version)),
-                control=_counts(found.get(rollout.action.from_version)),
-            )
-            for start, found in sorted(periods.items())
-        ),
+    return tuple(
+        Period(
+            window=Window(start=start, end=start + step),
+            canary=_counts(found.get(action.version)),
+            control=_counts(found.get(action.from_version)),
+        )
+        for start, found in sorted(periods.items())
+    )
+
+
+async def _shadowed(action: StartRollout, predictions: PredictionReader, rules: Rollouts, window: Window) -> tuple[Period, ...]:
+    """Both on the requests that the challenger got a copy of."""
+    found = await predictions.mirrored(
+        action.model,
+        action.version,
+        action.from_version,
+        window,
+        rules.look_every,
+        slow_ms=action.slow_ms,
+        cpu_hour=rules.cpu_hour,
+    )
+    return tuple(
+        Period(
+            window=Window(start=each.start, end=each.start + rules.look_every),
+            canary=_counts(each.shadow),
+            control=_counts(each.served),
+            pairs=Discordant(
+                count=each.labelled, only_canary_wrong=each.only_shadow_wrong, only_control_wrong=each.only_served_wrong
+            ),
+        )
+        for each in found
     )
 
 
 def _counts(tally: Tally | None) -> Counts:
     if tally is None:
-        return Counts(failed=0, slow=0, labelled=0, wrong=0)
+        nothing = Values()
+        return Counts(failed=0, slow=0, labelled=0, wrong=0, loss=nothing, metric=nothing, cost=nothing)
     known = tally.wrong is not None
     return Counts(
         predictions=tally.count,
@@ -285,6 +367,9 @@ def _counts(tally: Tally | None) -> Counts:
         slow=tally.slow,
         labelled=tally.labelled if known else None,
         wrong=tally.wrong,
+        loss=tally.loss,
+        metric=tally.metric,
+        cost=tally.cost,
     )
 
 

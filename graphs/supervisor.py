@@ -158,7 +158,7 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
     proposal = state["proposal"]
     if under_way(state) and not isinstance(proposal.action, AbortRollout):
         order = await context.order(state["run_id"])
-        if order is not None and order.kind == "abort":
+        if order is not None and order.ends:
             return Command(goto="look")
     world = await read_state(proposal.action, context.tools.readers)
     mode, verdict = await context.mode(), state.get("verdict")

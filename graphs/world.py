@@ -29,7 +29,9 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             champion, traffic = await asyncio.gather(
                 readers.registry.alias(model, Alias.CHAMPION), readers.traffic.state(model)
             )
-            return WorldState(champion=champion, route_generation=traffic.token, weights=traffic.weights)
+            shadowed = isinstance(action, StartRollout) and action.stages[0].weight == 0
+            mirrors = readers.traffic.mirrors if shadowed else None
+            return WorldState(champion=champion, route_generation=traffic.token, weights=traffic.weights, mirrors=mirrors)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)
             return WorldState(workers=capacity.workers)

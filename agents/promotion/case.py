@@ -1,5 +1,7 @@
 """What is known when somebody, or a training of ours, wants a version to serve."""
 
+from typing import Literal
+
 from agents.alerts import Alert
 from agents.evidence import Missing
 from agents.requests import Request
@@ -20,4 +22,6 @@ class PromotionCase(Frozen):
     """Who asked for it, where somebody did."""
     slow_ms: float | None = None
     """The champion's p99 lately; None where there is too little traffic to tell."""
+    answers: Literal["classes", "numbers"] = "classes"
+    """What the candidate gives, by its `serving.json`."""
     missing: tuple[Missing, ...] = ()

@@ -61,6 +61,6 @@ def _roll_out(finding: Finding, case: PromotionCase, policies: Policies, why: st
         version=case.candidate,
         stages=rules.stages,
         slow_ms=slow_ms,
-        judging=rules.judging,
+        judging=rules.judging_of(case.answers),
     )
     return rollout, why

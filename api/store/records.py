@@ -351,7 +351,7 @@ class RolloutRecord(Base):
     reason: Mapped[str] = mapped_column(Text)
     """Why it stands as it does."""
     ordered: Mapped[str | None] = mapped_column(String(16))
-    """What a person wants: pause or abort; None: it goes on by itself."""
+    """What a person wants: pause or abort; what a look found while people were asked: worse. None: it goes on by itself."""
     ordered_by: Mapped[str | None] = mapped_column(String(200))
     order_reason: Mapped[str | None] = mapped_column(Text)
     began_at: Mapped[datetime]

@@ -3,15 +3,16 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, or_, select, update
 
 from api.store import ids, paging
 from api.store.paging import Page
-from api.store.records import RolloutRecord
+from api.store.records import ApprovalRecord, RolloutRecord
 from api.store.sessions import ReadSession, Transaction
 from api.store.statements import insert
 from api.store.text import storable
 
+Ordered = Literal["pause", "abort", "worse"]
 Status = Literal["running", "paused", "promoted", "taken_back", "continued", "left"]
 
 
@@ -87,15 +88,19 @@ async def keep(transaction: Transaction, row: dict[str, Any], *, at: datetime) -
 
 
 async def order(
-    transaction: Transaction, rollout_id: str, kind: Literal["pause", "abort"] | None, *, by: str, reason: str, at: datetime
+    transaction: Transaction, rollout_id: str, kind: Ordered | None, *, by: str, reason: str, at: datetime
 ) -> RolloutRecord | None:
-    """What a person wants of it; an abort stands. None: it is over, or to be ended already."""
+    """What a person wants of it, or what was found of it: what ends it stands, and of that a person's word.
+
+    None: it is over, or to be ended already.
+    """
+    standing = ("abort",) if kind == "abort" else ("abort", "worse")
     moved = await transaction.execute(
         update(RolloutRecord)
         .where(
             RolloutRecord.id == rollout_id,
             RolloutRecord.ended_at.is_(None),
-            RolloutRecord.ordered.is_distinct_from("abort"),
+            or_(RolloutRecord.ordered.is_(None), RolloutRecord.ordered.not_in(standing)),
         )
         .values(ordered=kind, ordered_by=by, order_reason=reason, updated_at=at)
         .returning(RolloutRecord.id)
@@ -103,6 +108,26 @@ async def order(
     if moved.first() is None:
         return None
     return await transaction.get(RolloutRecord, rollout_id, populate_existing=True)
+
+
+async def asked_about(session: ReadSession) -> list[RolloutRecord]:
+    """Open ones whose run waits for people, and that nothing ends already."""
+    asked = exists().where(ApprovalRecord.run_id == RolloutRecord.run_id, ApprovalRecord.status == "pending")
+    found = await session.scalars(
+        select(RolloutRecord)
+        .where(RolloutRecord.ended_at.is_(None), or_(RolloutRecord.ordered.is_(None), RolloutRecord.ordered == "pause"), asked)
+        .order_by(RolloutRecord.id)
+    )
+    return list(found)
+
+
+async def seen(transaction: Transaction, rollout_id: str, look: dict[str, Any], *, at: datetime) -> None:
+    """The latest look, at one whose run does not move."""
+    await transaction.execute(
+        update(RolloutRecord)
+        .where(RolloutRecord.id == rollout_id, RolloutRecord.ended_at.is_(None))
+        .values(look=look, updated_at=at)
+    )
 
 
 async def leave(transaction: Transaction, run_id: str, reason: str, *, at: datetime) -> None:

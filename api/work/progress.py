@@ -52,10 +52,13 @@ class Progress:
             run = await runs.get(transaction, run_id)
         return run if run is not None and run.event == event else None
 
+    async def get(self, run_id: str) -> RunRecord | None:
+        async with self._database.read() as session:
+            return await runs.get(session, run_id)
+
     async def over(self, run_id: str) -> RunRecord | None:
         """The run, when it has ended."""
-        async with self._database.read() as session:
-            run = await runs.get(session, run_id)
+        run = await self.get(run_id)
         return run if run is not None and run.status in _OVER else None
 
     async def alerts(self, run: RunRecord) -> tuple[Alert, ...]:
@@ -91,7 +94,7 @@ class Progress:
                 expires_at=datetime.fromisoformat(question["expires_at"]),
             )
             order = await rollouts.ordered(transaction, run.id)
-            if order is not None and order.kind == "abort":
+            if order is not None and order.ends:
                 # Given while the question was on its way.
                 await withdraw(transaction, run.id, by=order.by, reason=order.reason, at=self._clock.now())
             return asked

@@ -21,7 +21,13 @@ from tools.clock import Clock
 
 Wish = Literal["pause", "resume", "abort"]
 
-_DONE = {"pause": "rollout.paused", "resume": "rollout.resumed", "abort": "rollout.aborted"}
+_KINDS: dict[str, rollouts.Ordered] = {"pause": "pause", "abort": "abort", "worse": "worse"}
+_DONE = {
+    "pause": "rollout.paused",
+    "resume": "rollout.resumed",
+    "abort": "rollout.aborted",
+    "worse": "rollout.worse",
+}
 
 
 async def record(transaction: Transaction, run: RunRecord, values: RunState, clock: Clock) -> None:
@@ -53,7 +59,7 @@ async def ordered(session: ReadSession, run_id: str) -> Order | None:
     found = await rollouts.open_of_run(session, run_id)
     if found is None or found.ordered is None:
         return None
-    return Order("abort" if found.ordered == "abort" else "pause", found.ordered_by or "", found.order_reason or "")
+    return Order(_KINDS[found.ordered], found.ordered_by or "", found.order_reason or "")
 
 
 async def leave(transaction: Transaction, run: RunRecord, error: str, clock: Clock) -> None:
@@ -92,7 +98,7 @@ class Rollouts:
     async def order(
         self,
         rollout_id: str,
-        wish: Wish,
+        wish: Wish | Literal["worse"],
         *,
         by: str,
         reason: str,
@@ -118,8 +124,10 @@ class Rollouts:
                 told = f"is over ({known.status})" if known.ended_at is not None else "is being ended already"
                 raise Clash(f"{rollout_id} {told}")
             # One that moves at this moment reads the order before it changes anything, and at its next look.
-            if wish == "abort":
-                await withdraw(transaction, moved.run_id, by=by, reason=f"the rollout is ended: {reason}", at=now)
+            if wish in ("abort", "worse"):
+                # A rejection has room for so much.
+                why = f"the rollout is ended: {reason}"[:2_000]
+                await withdraw(transaction, moved.run_id, by=by, reason=why, at=now)
             await runs.wake(transaction, moved.run_id, f"order:{now:%Y%m%dT%H%M%S.%fZ}", at=now)
             data: dict[str, Any] = {"rollout": rollout_id, "by": by, "reason": reason}
             events.append(transaction, moved.incident_id, _DONE[wish], data, at=now, run_id=moved.run_id)

@@ -8,7 +8,7 @@ path: what was done is found done.
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import structlog
@@ -16,10 +16,12 @@ from langgraph.types import Command, Interrupt, StateSnapshot
 
 from agents import narrative
 from agents.proposals import Proposal
+from agents.rollouts import Decision
 from api.store.records import ApprovalRecord, RunRecord
 from api.work.progress import Progress
 from graphs.context import Context, Timeline
 from graphs.execution import announce
+from graphs.rolling import glance
 from graphs.state import RunState
 from tools.clock import Clock
 from tools.errors import TemporaryError
@@ -28,6 +30,12 @@ log = structlog.get_logger()
 
 _STEPS = 200
 """Upper bound of steps in one move; a verification that looks every quarter of an hour parks in between."""
+
+
+class Glance(NamedTuple):
+    rollout: str
+    """Key of the proposal that began it."""
+    decision: Decision
 
 
 class Runner:
@@ -49,6 +57,23 @@ class Runner:
         """
         async with self._moving.setdefault(run_id, asyncio.Lock()), self._progress.hold(run_id):
             await self._advance(run_id, event)
+
+    async def glance(self, run_id: str) -> Glance | None:
+        """What a look of now would find at the rollout about which this run asks people. None where there is none to look at.
+
+        The thread is read, never moved: what is found is for whoever may end the question. Raises TemporaryError when nothing
+        can be measured, or read.
+        """
+        run = await self._progress.get(run_id)
+        if run is None:
+            return None
+        snapshot: StateSnapshot = await self._graph.aget_state({"configurable": {"thread_id": run_id}})
+        asking = any(each.value["kind"] == "approval" for each in snapshot.interrupts)
+        rollout = snapshot.values.get("rollout") if asking else None
+        if rollout is None or rollout.over:
+            return None
+        decision = await glance(rollout, self._context_of(run))
+        return None if decision is None else Glance(rollout.key, decision)
 
     async def _advance(self, run_id: str, event: str) -> None:
         run = await self._progress.claim(run_id, event)

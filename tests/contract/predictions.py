@@ -21,7 +21,7 @@ from tests.contract.servers.clickhouse import PASSWORD, USER
 from tests.twins.predictions import TwinPredictions
 from tools.predictions.clickhouse import ClickHouseStore, open_store
 from tools.predictions.port import Loaded, PredictionStore
-from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord, Record
+from tools.predictions.records import FeatureValue, LabelRecord, PredictionRecord, Record, ShadowRecord, ValueRecord
 from tools.values import Window
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -80,6 +80,7 @@ def predicted(
     score: float | None = 0.75,
     latency_us: int = 2_000,
     error: str | None = None,
+    cpu_us: float | None = None,
     **features: FeatureValue,
 ) -> PredictionRecord:
     return PredictionRecord(
@@ -93,6 +94,7 @@ def predicted(
         prediction=prediction,
         score=score,
         error=error,
+        cpu_us=cpu_us,
     )
 
 
@@ -141,3 +143,33 @@ def filled(model: str, values: Iterable[FeatureValue], *, version: str = "1", mi
         predicted(f"{version}-{minutes}-{n}", model, version=version, minutes=minutes, x=value)
         for n, value in enumerate(values)
     ]
+
+
+def copied(
+    id: str,
+    model: str,
+    *,
+    version: str = "2",
+    minutes: float = 1,
+    prediction: str | None = "late",
+    score: float | None = 0.75,
+    latency_us: int = 2_000,
+    cpu_us: float | None = None,
+    error: str | None = None,
+) -> ShadowRecord:
+    """What a shadow answered to the copy of that prediction's request."""
+    return ShadowRecord(
+        id=f"{model}/{id}",
+        model=model,
+        version=version,
+        at=at(minutes),
+        latency_us=latency_us,
+        cpu_us=cpu_us,
+        prediction=prediction,
+        score=score,
+        error=error,
+    )
+
+
+def worth(id: str, model: str, name: str, value: float, *, minutes: float = 2) -> ValueRecord:
+    return ValueRecord(id=f"{model}/{id}", model=model, at=at(minutes), name=name, value=value)

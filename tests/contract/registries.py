@@ -62,7 +62,7 @@ class MlflowWorld:
     ) -> str:
         root = self.files(format)
         for name, content in (beside or {}).items():
-            path = root / "extra_files" / name
+            path = root / name if name == FILE else root / "extra_files" / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
         published = self.outside.publish(model, root, tags=tags)

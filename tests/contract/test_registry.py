@@ -15,7 +15,7 @@ from tests.twins.clock import SteppedClock
 from tools.errors import Conflict, PermanentError
 from tools.registry.evaluations import Compared, Evaluation, Facts
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, Registry, RegistryReader
-from tools.registry.serving_spec import FILE
+from tools.registry.serving_spec import FILE, NumericFeature, ServingSpec
 from tools.tables import stored
 from tools.tables.port import ColumnProfile, Distributions
 from tools.values import Window
@@ -229,6 +229,16 @@ async def test_what_a_version_was_trained_on_is_read_from_beside_it(registry: Re
         await registry.reference(model, broken)
     with pytest.raises(PermanentError):
         await registry.reference(model, "77")
+
+
+async def test_how_a_version_is_served_is_read_without_its_model(registry: Registry, world: World, model: str) -> None:
+    spec = ServingSpec(features=(NumericFeature(name="distance"),), task="regression")
+    told = world.publish(model, beside={"serving.json": spec.model_dump_json().encode()})
+    odd = world.publish(model, beside={"serving.json": b"[]"})
+    assert await registry.serving(model, told) == spec
+    assert await registry.serving(model, odd) is None
+    with pytest.raises(PermanentError):
+        await registry.serving(model, "77")
 
 
 async def test_an_evaluation_is_read_from_the_run_of_the_candidate(registry: Registry, world: World, model: str) -> None:

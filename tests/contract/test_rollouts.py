@@ -141,3 +141,22 @@ async def test_on_another_state_than_expected_nothing_is_done(moving: Moving) ->
 async def test_a_model_that_is_not_served_is_named(moving: Moving) -> None:
     with pytest.raises(PermanentError, match="nobody"):
         await moving.traffic.state("nobody")
+
+
+SHADOWED = PLAN.model_copy(update={"steps": (0, 10, 100), "mirror": 40})
+
+
+async def test_a_shadow_has_no_share_until_the_next_step(moving: Moving) -> None:
+    if not moving.traffic.mirrors:
+        with pytest.raises(PermanentError, match="copies no requests"):
+            await begun(moving, SHADOWED)
+        assert await weights(moving) == {"1": 100}
+        return
+    before = await moving.traffic.state(MODEL)
+    made = await begun(moving, SHADOWED)
+    assert (await weights(moving), made.token != before.token) == ({"1": 100}, True)
+    assert SHADOWED.shadow(0) == {"2": 40}
+    await shifted(moving, 1, SHADOWED)
+    assert (await weights(moving), SHADOWED.shadow(1)) == ({"1": 90, "2": 10}, {})
+    await aborted(moving)
+    assert await weights(moving) == {"1": 100}

@@ -132,3 +132,18 @@ async def test_a_gateway_that_is_down_is_a_temporary_error() -> None:
         for serving in (twin, nobody):
             with pytest.raises(TemporaryError):
                 await serving.ping()
+
+
+async def test_a_shadow_is_part_of_the_route_and_of_its_key(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    made = await serving.set_weights(MODEL, {"1": 100}, shadow={"2": 50}, expected_generation=1, key="b")
+    assert made == Route(model=MODEL, generation=2, weights={"1": 100}, shadow={"2": 50})
+    assert await serving.route(MODEL) == made
+    assert await serving.set_weights(MODEL, {"1": 100}, shadow={"2": 50}, expected_generation=1, key="b") == made
+    with pytest.raises(Conflict):
+        await serving.set_weights(MODEL, {"1": 100}, expected_generation=1, key="b")
+    with pytest.raises(PermanentError):
+        await serving.set_weights(MODEL, {"1": 100}, shadow={BROKEN: 100}, expected_generation=2, key="c")
+    with pytest.raises(PermanentError):
+        await serving.set_weights(MODEL, {"1": 50, "2": 50}, shadow={"2": 100}, expected_generation=2, key="d")
+    assert (await serving.set_weights(MODEL, {"1": 100}, expected_generation=2, key="e")).shadow == {}

@@ -14,7 +14,7 @@ from gateway.app import App
 from gateway.assembly import assembled
 from gateway.settings import Settings
 from tests.gateway.model_files import body
-from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.predictions.records import LabelRecord, PredictionRecord, ShadowRecord
 from tools.registry.port import RegistryReader
 
 _LIMIT_S = 20.0
@@ -38,8 +38,21 @@ class Gateway:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["model_version"])
 
-    async def route(self, weights: dict[str, int], *, generation: int, key: str = "", model: str = "late") -> httpx.Response:
-        change = {"weights": weights, "expected_generation": generation, "key": key or f"to-{generation + 1}"}
+    async def route(
+        self,
+        weights: dict[str, int],
+        *,
+        generation: int,
+        key: str = "",
+        model: str = "late",
+        shadow: dict[str, int] | None = None,
+    ) -> httpx.Response:
+        change: dict[str, Any] = {
+            "weights": weights,
+            "expected_generation": generation,
+            "key": key or f"to-{generation + 1}",
+            **({"shadow": shadow} if shadow is not None else {}),
+        }
         return await self.client.put(f"/admin/routes/{model}", json=change)
 
     async def metric(self, name: str, **labels: str) -> float:
@@ -97,5 +110,13 @@ def labels(home: Path) -> list[LabelRecord]:
     return [
         msgspec.json.decode(line, type=LabelRecord)
         for path in sorted((home / "segments").glob("labels-*.ndjson"))
+        for line in path.read_bytes().splitlines()
+    ]
+
+
+def shadows(home: Path) -> list[ShadowRecord]:
+    return [
+        msgspec.json.decode(line, type=ShadowRecord)
+        for path in sorted((home / "segments").glob("shadows-*.ndjson"))
         for line in path.read_bytes().splitlines()
     ]

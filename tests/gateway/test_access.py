@@ -52,7 +52,7 @@ async def test_labels_are_logged_for_the_loader(start: Start) -> None:
     ("body", "complaint"),
     [
         ({}, "labels"),
-        ({"labels": [{"id": "x"}]}, "$.labels[0]"),
+        ({"labels": [{"id": "x"}]}, "labels[0]: send a label, metrics, or both"),
         ({"labels": [{"id": "", "label": "late"}]}, "labels[0].id"),
         ({"labels": [{"id": "x" * 65, "label": "late"}]}, "labels[0].id"),
         ({"labels": [{"id": "x", "label": None}]}, "$.labels[0].label"),

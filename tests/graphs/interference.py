@@ -61,10 +61,18 @@ class DisturbedServing(TwinServing):
         self.calls: Counter[str] = Counter()
         self.disturb = Disturbances()
 
-    async def set_weights(self, model: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+    async def set_weights(
+        self,
+        model: str,
+        weights: dict[str, int],
+        *,
+        expected_generation: int,
+        key: str,
+        shadow: dict[str, int] | None = None,
+    ) -> Route:
         await self.disturb.begin("set_weights")
         self.calls[key] += 1
-        route = await super().set_weights(model, weights, expected_generation=expected_generation, key=key)
+        route = await super().set_weights(model, weights, expected_generation=expected_generation, key=key, shadow=shadow)
         await self.disturb.end("set_weights")
         return route
 

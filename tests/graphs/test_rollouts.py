@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agents.actions import AbortRollout, NoAction, Promote, Scale, StartRollout
+from agents.actions import AbortRollout, NoAction, Promote, Risk, Rollback, Scale, StartRollout
 from agents.guard import Bar, may_decide
 from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
@@ -18,6 +18,7 @@ from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
 from tests.twins.serving import TwinServing
 from tools.errors import PermanentError, TemporaryError
+from tools.predictions.records import PredictionRecord
 from tools.registry.port import Alias
 from tools.rollouts.gateway import GatewayTraffic
 from tools.rollouts.port import Standing
@@ -694,3 +695,103 @@ async def wake_with_traffic(platform: Platform, accuracy: dict[str, float]) -> d
     await platform.routed(STEP, accuracy=accuracy)
     ended: dict[str, Any] = await platform.wake()
     return ended
+
+
+# With all the traffic.
+
+
+async def promoted(**values: Any) -> Platform:
+    """Version 2 has become champion, as what it answered so far asked for."""
+    platform = await begun(**values)
+    ended = await roll(platform, {"1": 0.9, "2": 0.92})
+    assert (ended["rollout"].over, await platform.champion()) == (True, "2")
+    return platform
+
+
+async def verified(platform: Platform, accuracy: float) -> dict[str, Any]:
+    """Looks at the new champion, until something else happens than waiting for the next."""
+    for _ in range(100):
+        await platform.routed(STEP, accuracy={"2": accuracy})
+        ended: dict[str, Any] = await platform.wake()
+        if "outcome" in ended or not await waits(platform):
+            return ended
+        if await platform.weights() != {"2": 100}:
+            return ended
+    raise AssertionError("it goes on for ever")
+
+
+async def test_what_turns_bad_as_champion_is_proposed_to_be_taken_back() -> None:
+    platform = await promoted()
+    await verified(platform, 0.5)
+    proposal = await platform.proposal()
+    assert proposal.action == Rollback(model=MODEL, from_version="2", to_version="1")
+    assert proposal.undo_of == "run-1/2"
+    assert await platform.weights() == {"2": 100}
+    await platform.decide(by=("alice", "bob"))
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_what_turns_bad_as_champion_is_taken_back_where_policy_lets_a_rollback_act() -> None:
+    approval = POLICIES.approval.model_copy(update={"automatic": frozenset({Risk.LOW, Risk.MEDIUM, Risk.HIGH})})
+    platform = await promoted(policies=POLICIES.model_copy(update={"approval": approval}))
+    platform.mode = Mode.ACT
+    await verified(platform, 0.5)
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def failing(platform: Platform, version: str, minutes: int = 10) -> None:
+    """Everything that the version is asked fails."""
+    start = platform.clock.now()
+    platform.clock.pass_(timedelta(minutes=minutes))
+    platform.predictions.add(
+        PredictionRecord(
+            id=f"failed-{place}",
+            model=MODEL,
+            version=version,
+            at=int((start.timestamp() + place * 2) * 1e6),
+            entity="",
+            latency_us=1_000,
+            features={},
+            error="out of memory",
+        )
+        for place in range(minutes * 30)
+    )
+
+
+async def test_what_fails_with_all_the_traffic_never_becomes_champion() -> None:
+    platform = await begun()
+    while await platform.weights() != {"2": 100}:
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        await platform.wake()
+    await failing(platform, "2")
+    ended = await platform.wake()
+    assert "With all the traffic the canary fails" in ended["recommendation"].reason
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_without_an_answer_with_all_the_traffic_people_are_asked_before_it_is_champion() -> None:
+    platform = await begun()
+    while await platform.weights() != {"2": 100}:
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        await platform.wake()
+    while await waits(platform):
+        assert await platform.champion() == "1"
+        await platform.wake()
+    assert isinstance((await platform.proposal()).action, Promote)
+    assert await platform.champion() == "1"
+
+
+async def test_without_any_traffic_nobodys_yes_to_go_on_makes_it_champion_by_itself() -> None:
+    platform = await begun()
+    for stages in ((0.5, 1.0), (1.0,)):
+        while await waits(platform):
+            await platform.wake()
+        action = (await platform.proposal()).action
+        assert isinstance(action, StartRollout)
+        assert tuple(stage.weight for stage in action.stages) == stages
+        await platform.decide(by=("alice", "bob"))
+    assert await platform.weights() == {"2": 100}
+    while await waits(platform):
+        assert await platform.champion() == "1"
+        await platform.wake()
+    assert isinstance((await platform.proposal()).action, Promote)

@@ -21,15 +21,17 @@ from tools.predictions.kinds import FeatureKind, fitting, kinds
 from tools.predictions.port import (
     FeatureProfile,
     Loaded,
+    Mirrored,
     Outcome,
     Period,
     Sampled,
     Slice,
     Tally,
+    Values,
     VersionWindow,
     Volume,
 )
-from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.predictions.records import LabelRecord, PredictionRecord, Record, ShadowRecord, ValueRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
 from tools.tables.port import Distributions
 from tools.values import LeftOut, Window
@@ -43,6 +45,9 @@ class TwinPredictions:
         self._predictions: defaultdict[str, list[PredictionRecord]] = defaultdict(list)
         self._labels: defaultdict[str, dict[str, LabelRecord]] = defaultdict(dict)
         self._kinds: defaultdict[str, dict[str, FeatureKind]] = defaultdict(dict)
+        self._shadows: defaultdict[str, list[ShadowRecord]] = defaultdict(list)
+        self._values: defaultdict[str, dict[tuple[str, str], tuple[int, float]]] = defaultdict(dict)
+        """By metric and prediction: when it came, and the value."""
         self._segments: set[str] = set()
         self._down = False
         self.too_slow: set[str] = set()
@@ -52,13 +57,19 @@ class TwinPredictions:
 
     # What a test does to it from outside.
 
-    def add(self, records: Iterable[PredictionRecord | LabelRecord]) -> None:
+    def add(self, records: Iterable[Record]) -> None:
         for record in records:
             seen = self._kinds[record.model]
             if isinstance(record, PredictionRecord):
                 for name, kind in kinds([record]).items():
                     seen.setdefault(name, kind)
                 self._predictions[record.model].append(record)
+            elif isinstance(record, ShadowRecord):
+                self._shadows[record.model].append(record)
+            elif isinstance(record, ValueRecord):
+                came = self._values[record.model].get((record.name, record.id))
+                if came is None or record.at >= came[0]:
+                    self._values[record.model][record.name, record.id] = (record.at, record.value)
             else:
                 known = self._labels[record.model].get(record.id)
                 if known is None or record.at >= known.at:
@@ -89,8 +100,8 @@ class TwinPredictions:
             batch = segments.read(segment, 0 if batch is None else batch.end)
             segments.set_aside(segment, batch)
             if segment.name not in self._segments:
-                self.add([*batch.predictions, *batch.labels])
-            records += len(batch.predictions) + len(batch.labels)
+                self.add([*batch.predictions, *batch.labels, *batch.shadows, *batch.values])
+            records += batch.records
             rejected += len(batch.rejected)
         self._segments.add(segment.name)
         return Loaded(records=records, rejected=rejected)
@@ -114,7 +125,16 @@ class TwinPredictions:
             for slot in range(ceil(window.length / step))
         )
 
-    async def tallies(self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None) -> tuple[Tally, ...]:
+    async def tallies(
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        slow_ms: float | None = None,
+        metric: str | None = None,
+        cpu_hour: float = 3600.0,
+    ) -> tuple[Tally, ...]:
         found: defaultdict[tuple[int, str], list[PredictionRecord]] = defaultdict(list)
         for row in self._rows(model, window):
             found[(row.at - _micros(window.start)) // (step // _MICROSECOND), row.version].append(row)
@@ -131,6 +151,67 @@ class TwinPredictions:
                     slow=None if slow_ms is None else sum(row.latency_us > 1000 * slow_ms for row in rows),
                     labelled=len(labels),
                     wrong=sum(row.prediction != label.label for row, label in labels) if classified else None,
+                    loss=None
+                    if any(row.prediction is not None for row, _ in labels)
+                    else _values(_miss(row, label) for row, label in labels),
+                    cost=_costs(rows, cpu_hour),
+                    metric=None
+                    if metric is None
+                    else _values(self._values[model].get((metric, row.id), (0, None))[1] for row in rows if row.error is None),
+                )
+            )
+        return tuple(told)
+
+    async def mirrored(
+        self,
+        model: str,
+        version: str,
+        beside: str,
+        window: Window,
+        step: timedelta,
+        *,
+        slow_ms: float | None = None,
+        cpu_hour: float = 3600.0,
+    ) -> tuple[Mirrored, ...]:
+        copies = {row.id: row for row in self._shadows[model] if row.version == version}
+        found: defaultdict[int, list[tuple[ShadowRecord, PredictionRecord]]] = defaultdict(list)
+        for row in self._rows(model, window, beside):
+            if row.id in copies:
+                found[(row.at - _micros(window.start)) // (step // _MICROSECOND)].append((copies[row.id], row))
+        told = []
+        for slot, pairs in sorted(found.items()):
+            start, labels = window.start + slot * step, self._labels[model]
+            both = [
+                (copy, row, labels[row.id])
+                for copy, row in pairs
+                if copy.error is None and row.error is None and row.id in labels
+            ]
+            classes = [each for each in both if each[0].prediction is not None and each[1].prediction is not None]
+            misses = [each for each in both if each[0].prediction is None and each[1].prediction is None]
+            wrong = [(copy.prediction != label.label, row.prediction != label.label) for copy, row, label in classes]
+            sides = [
+                Tally(
+                    start=start,
+                    version=name,
+                    count=len(pairs),
+                    errors=sum(row.error is not None for row in rows),
+                    slow=None if slow_ms is None else sum(row.latency_us > 1000 * slow_ms for row in rows),
+                    labelled=len(classes),
+                    wrong=None,
+                    loss=None if classes else _values(_miss(each[side], each[2]) for each in misses),
+                    cost=_costs(rows, cpu_hour),
+                )
+                for side, name in enumerate((version, beside))
+                for rows in [[pair[side] for pair in pairs]]
+            ]
+            told.append(
+                Mirrored(
+                    start=start,
+                    shadow=sides[0],
+                    served=sides[1],
+                    labelled=len(classes),
+                    only_shadow_wrong=wrong.count((True, False)),
+                    only_served_wrong=wrong.count((False, True)),
                 )
             )
         return tuple(told)
@@ -303,10 +384,20 @@ def _about(left_out: Iterable[LeftOut], feature: str) -> list[LeftOut]:
     return [each for each in left_out if feature in each.features]
 
 
-def _miss(row: PredictionRecord, label: LabelRecord) -> float | None:
+def _miss(row: PredictionRecord | ShadowRecord, label: LabelRecord) -> float | None:
     number = _number(label.label)
     miss = abs(row.score - number) if row.score is not None and number is not None else None
     return miss if miss is not None and isfinite(miss) else None
+
+
+def _values(given: Iterable[float | None]) -> Values:
+    known = [value for value in given if value is not None]
+    return Values(count=len(known), total=sum(known), squares=sum(value * value for value in known))
+
+
+def _costs(rows: Iterable[PredictionRecord | ShadowRecord], cpu_hour: float) -> Values | None:
+    costs = _values(None if row.cpu_us is None else row.cpu_us * cpu_hour / 3.6e9 for row in rows)
+    return costs if costs.count else None
 
 
 def _twentieth(score: float | None) -> int | None:

@@ -18,7 +18,7 @@ from tools.registry.evaluations import Evaluation
 from tools.registry.history import Entry
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
-from tools.registry.serving_spec import FILE
+from tools.registry.serving_spec import FILE, ServingSpec
 from tools.tables import stored
 from tools.tables.port import Distributions
 
@@ -167,6 +167,14 @@ class TwinRegistry:
         await self.version(model, version)
         text = self._files[model, version].get(stored.FILE)
         return stored.read(text) if text is not None else None
+
+    async def serving(self, model: str, version: str) -> ServingSpec | None:
+        await self.version(model, version)
+        text = self._files[model, version].get(FILE)
+        try:
+            return ServingSpec.model_validate_json(text) if text is not None else None
+        except ValidationError:
+            return None
 
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
         await self.version(model, version)

@@ -13,6 +13,7 @@ class SlowTraffic:
         self.asked = GatewayTraffic(serving)
         self.in_force: dict[str, dict[str, int]] = {}
         self.failure = ""
+        self.mirrors = True
         self.patient = True
         """Whether ends are waited for; else they are in force at once."""
 

@@ -51,21 +51,32 @@ class TwinServing:
         await self.route(model)
         return Capacity(workers=self._workers.get(model, 1), limit=LIMIT, utilisation=self.utilisation)
 
-    async def set_weights(self, model: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+    async def set_weights(
+        self,
+        model: str,
+        weights: dict[str, int],
+        *,
+        expected_generation: int,
+        key: str,
+        shadow: dict[str, int] | None = None,
+    ) -> Route:
         self._answer()
+        shadow = shadow or {}
         if not weights or sum(weights.values()) != 100 or min(weights.values()) < 0:
             raise PermanentError("weights: they do not add up to 100")
         if change := self._changes.get((model, key)):
-            if change[0] != weights:
-                raise Conflict("key: it has already set other weights")
+            if change[0] != weights or change[1].shadow != shadow:
+                raise Conflict("key: it has already set other weights, or another shadow")
             return change[1]
         generation = self._routes[model].generation if model in self._routes else 0
         if generation != expected_generation:
             raise Conflict(f"expected_generation: the route of {model} is at generation {generation}")
-        for version, weight in weights.items():
+        if any(weights.get(version) for version in shadow):
+            raise PermanentError("shadow: it answers itself")
+        for version, weight in (*weights.items(), *shadow.items()):
             if weight and (model, version) in self._unservable:
                 raise PermanentError(f"{model} {version} cannot be loaded")
-        route = Route(model=model, generation=generation + 1, weights=dict(weights))
+        route = Route(model=model, generation=generation + 1, weights=dict(weights), shadow=dict(shadow))
         self._routes[model] = route
         self._changes[model, key] = (dict(weights), route)
         return route

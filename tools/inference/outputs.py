@@ -19,6 +19,14 @@ class Outputs:
 
     predictions: list[str] | None
     scores: list[float]
+    batch_s: float | None = None
+    """Processor time of the batch that they were computed in; None where it is not known."""
+    batch_rows: int = 1
+
+    @property
+    def cpu_us(self) -> float | None:
+        """A row's part of it, in microseconds."""
+        return None if self.batch_s is None else round(1_000_000 * self.batch_s / self.batch_rows, 1)
 
     def part(self, start: int, stop: int) -> "Outputs":
         predictions = self.predictions[start:stop] if self.predictions is not None else None

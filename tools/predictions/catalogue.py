@@ -13,7 +13,7 @@ from typing import Any
 from tools.clickhouse.connection import NoTable
 from tools.predictions.connection import Connection, translated
 from tools.predictions.kinds import FeatureKind
-from tools.predictions.schema import CATALOGUE, TYPES, column, create, labels_table, predictions_table
+from tools.predictions.schema import CATALOGUE, TYPES, apart, column, create, extend, labels_table, predictions_table
 
 _FRESH_S = 1.0
 _MOST_FEATURES = 1_000
@@ -33,6 +33,9 @@ class Catalogue:
         self._shared = connection.shared
         self._seen: dict[str, tuple[float, tuple[Feature, ...] | None]] = {}
         self._created = False
+        self._whole: set[str] = set()
+        """Models whose table has all columns of this release."""
+        self._apart: set[str] = set()
         self._admitting = threading.Lock()
 
     def models(self) -> tuple[str, ...]:
@@ -59,6 +62,17 @@ class Catalogue:
                 self._seen[model] = (time.monotonic(), known)
             return known
 
+    def admit_apart(self, model: str) -> None:
+        """See to it that there is a place for what shadows answer and predictions were worth."""
+        with self._admitting:
+            if model in self._apart:
+                return
+            client = self._connection.client()
+            with translated():
+                for statement in apart(model):
+                    client.command(statement)
+            self._apart.add(model)
+
     def _extended(self, model: str, kinds: Mapping[str, FeatureKind], known: tuple[Feature, ...] | None) -> tuple[Feature, ...]:
         if known is None:
             self._create(model)
@@ -80,6 +94,10 @@ class Catalogue:
             rows = self._rows(query, {"model": model})
         except NoTable:
             return None
+        if rows and model not in self._whole:
+            with translated():
+                self._connection.client().command(extend(model))
+            self._whole.add(model)
         found = sorted(rows, key=lambda row: (row[3], row[0]))
         return tuple(Feature(name, kind, column) for name, kind, column, _ in found[1:]) if found else None
 
@@ -96,8 +114,9 @@ class Catalogue:
                 for statement in CATALOGUE:
                     client.command(statement)
                 self._created = True
-            for statement in create(model):
+            for statement in (*create(model), extend(model)):
                 client.command(statement)
+            self._whole.add(model)
             client.command(
                 "INSERT INTO oppen_model_tables VALUES ({model:String}, {predictions:String}, {labels:String})",
                 parameters={"model": model, "predictions": predictions_table(model), "labels": labels_table(model)},

@@ -13,6 +13,7 @@ from tools.predictions.engine import Engine
 from tools.predictions.port import (
     FeatureProfile,
     Loaded,
+    Mirrored,
     Outcome,
     Period,
     Sampled,
@@ -102,8 +103,30 @@ class ClickHouseStore:
     async def volume(self, model: str, window: Window, step: timedelta) -> tuple[Volume, ...]:
         return await self._engine.call(Engine.volume, model, window, step)
 
-    async def tallies(self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None) -> tuple[Tally, ...]:
-        return await self._engine.call(Engine.tallies, model, window, step, slow_ms)
+    async def tallies(
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        slow_ms: float | None = None,
+        metric: str | None = None,
+        cpu_hour: float = 3600.0,
+    ) -> tuple[Tally, ...]:
+        return await self._engine.call(Engine.tallies, model, window, step, slow_ms, metric, cpu_hour)
+
+    async def mirrored(
+        self,
+        model: str,
+        version: str,
+        beside: str,
+        window: Window,
+        step: timedelta,
+        *,
+        slow_ms: float | None = None,
+        cpu_hour: float = 3600.0,
+    ) -> tuple[Mirrored, ...]:
+        return await self._engine.call(Engine.mirrored, model, version, beside, window, step, slow_ms, cpu_hour)
 
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import loading, outcomes, sampling, segments
+from tools.predictions import loading, outcomes, sampling, segments, tallies
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import FeatureProfile, Outcome, Period, Sampled, Slice, Tally, VersionWindow, Volume
+from tools.predictions.port import FeatureProfile, Mirrored, Outcome, Period, Sampled, Slice, Tally, VersionWindow, Volume
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.tables.port import Distributions
@@ -53,8 +53,7 @@ class Engine:
         batch = segments.read(segment, start)
         segments.set_aside(segment, batch)
         loading.insert(self._connection.client(), self._catalogue, segment, batch)
-        records = len(batch.predictions) + len(batch.labels)
-        return Step(records, len(batch.rejected), None if batch.last else batch.end)
+        return Step(batch.records, len(batch.rejected), None if batch.last else batch.end)
 
     def versions(self, model: str, window: Window) -> tuple[VersionWindow, ...]:
         query = self._query(model, (window,))
@@ -65,8 +64,26 @@ class Engine:
             return outcomes.silence(window, step)
         return outcomes.volumes(self._query(model, (window,)), [step])[0]
 
-    def tallies(self, model: str, window: Window, step: timedelta, slow_ms: float | None) -> tuple[Tally, ...]:
-        return outcomes.tallies(self._query(model, (window,)), step, slow_ms) if self._knows(model) else ()
+    def tallies(
+        self, model: str, window: Window, step: timedelta, slow_ms: float | None, metric: str | None, cpu_hour: float
+    ) -> tuple[Tally, ...]:
+        if not self._knows(model):
+            return ()
+        return tallies.tallies(self._query(model, (window,)), step, slow_ms, metric, cpu_hour)
+
+    def mirrored(
+        self,
+        model: str,
+        version: str,
+        beside: str,
+        window: Window,
+        step: timedelta,
+        slow_ms: float | None,
+        cpu_hour: float,
+    ) -> tuple[Mirrored, ...]:
+        if not self._knows(model):
+            return ()
+        return tallies.mirrored(self._query(model, (window,)), version, beside, step, slow_ms, cpu_hour)
 
     def feature_profiles(
         self, model: str, windows: tuple[Window, ...], version: str | None, like: Sequence[FeatureProfile]

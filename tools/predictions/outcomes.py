@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tools.predictions.catalogue import Feature
-from tools.predictions.port import Outcome, Slice, Tally, VersionWindow, Volume
+from tools.predictions.port import Outcome, Slice, VersionWindow, Volume
 from tools.predictions.statements import Query
 from tools.values import Window
 
@@ -144,36 +144,6 @@ def volumes(query: Query, steps: Sequence[timedelta]) -> list[tuple[Volume, ...]
         )
         for place, (window, step) in enumerate(zip(query.windows, steps, strict=True))
     ]
-
-
-def tallies(query: Query, step: timedelta, slow_ms: float | None) -> tuple[Tally, ...]:
-    """Of the query's one window."""
-    slot = "intDiv(toUnixTimestamp64Micro(at) - {start0:Int64}, {step:Int64})"
-    answered = f"""
-    SELECT {slot} AS slot, version, count(), countIf(error IS NOT NULL), countIf(latency_us > {{slow:Float64}})
-    FROM {query.predictions(("at", "version", "error", "latency_us"))} GROUP BY slot, version ORDER BY slot, version
-    """
-    labelled = f"""
-    SELECT {slot} AS slot, version, count(), count(prediction), countIf(label != prediction)
-    FROM {query.labelled(("at", "version", "prediction"))} GROUP BY slot, version
-    """
-    given = {"step": step // _MICROSECOND, "slow": 1000 * slow_ms if slow_ms is not None else 0.0}
-    right = {(place, version): (n, classified, wrong) for place, version, n, classified, wrong in query.rows(labelled, given)}
-    found = []
-    for place, version, count, errors, slow in query.rows(answered, given):
-        n, classified, wrong = right.get((place, version), (0, 0, 0))
-        found.append(
-            Tally(
-                start=query.windows[0].start + place * step,
-                version=version,
-                count=count,
-                errors=errors,
-                slow=slow if slow_ms is not None else None,
-                labelled=n,
-                wrong=wrong if classified == n else None,
-            )
-        )
-    return tuple(found)
 
 
 def silence(window: Window, step: timedelta) -> tuple[Volume, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -94,6 +94,18 @@ class Volume(Frozen):
     errors: int
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
+class Values(Frozen):
+    """Of a measure in a period: enough for means and variances."""
+
+    count: Count = 0
+    total: float = 0.0
+    squares: Annotated[float, Field(ge=0)] = 0.0
+    """Sum of the squares."""
+
+
 class Tally(Frozen):
     """What one version answered in one step of time."""
 
@@ -107,6 +119,25 @@ class Tally(Frozen):
     """Answers whose label has arrived by now."""
     wrong: int | None
     """Of the labelled; None unless it is a classification."""
+    loss: Values | None = None
+    """Absolute errors of the labelled; None of a classification."""
+    cost: Values | None = None
+    """Of those whose processor time is known, failed ones included; None where it is of none."""
+    metric: Values | None = None
+    """Of the answers for which the metric that was asked for has come by now; None: none was asked for."""
+
+
+class Mirrored(Frozen):
+    """What a shadow and the version that was served answered to the same requests in one step of time."""
+
+    start: Instant
+    shadow: Tally
+    """Without `wrong`: the two are told apart below."""
+    served: Tally
+    labelled: Count
+    """Requests that both answered with a class, whose label has arrived by now."""
+    only_shadow_wrong: Count
+    only_served_wrong: Count
 
 
 class Period(Frozen):
@@ -166,8 +197,36 @@ class PredictionReader(Protocol):
         """Requests per step, empty steps included."""
         ...
 
-    async def tallies(self, model: str, window: Window, step: timedelta, *, slow_ms: float | None = None) -> tuple[Tally, ...]:
-        """By step and version, in that order; a version that answered nothing in a step is left out."""
+    async def tallies(
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        slow_ms: float | None = None,
+        metric: str | None = None,
+        cpu_hour: float = 3600.0,
+    ) -> tuple[Tally, ...]:
+        """By step and version, in that order; a version that answered nothing in a step is left out.
+
+        `metric`: the name under which what predictions were worth is sent. `cpu_hour`: the price of a core's hour; by default
+        costs are processor seconds.
+        """
+        ...
+
+    async def mirrored(
+        self,
+        model: str,
+        version: str,
+        beside: str,
+        window: Window,
+        step: timedelta,
+        *,
+        slow_ms: float | None = None,
+        cpu_hour: float = 3600.0,
+    ) -> tuple[Mirrored, ...]:
+        """Of the requests that `beside` answered and `version` got a copy of: by step, those without any left out. Nothing else
+        here counts what a shadow answers."""
         ...
 
     async def feature_profiles(

@@ -23,6 +23,26 @@ class PredictionRecord(Struct, frozen=True, tag_field="kind", tag="prediction"):
     score: float | None = None
     """Probability of the positive class (binary), of the predicted class (multiclass), or the value (regression)."""
     error: str | None = None
+    cpu_us: float | None = None
+    """Processor time of its row in its batch, in microseconds; None where that is not known."""
+
+
+class ShadowRecord(Struct, frozen=True, tag_field="kind", tag="shadow"):
+    """How a version that got a copy of a request would have answered it. Never served, so never counted as traffic: it is kept
+    apart from predictions all the way."""
+
+    id: str
+    """The prediction's that was served; its label is for both."""
+    model: str
+    version: str
+    at: int
+    """The prediction's."""
+    latency_us: int
+    """What the request would have taken with it."""
+    cpu_us: float | None = None
+    prediction: str | None = None
+    score: float | None = None
+    error: str | None = None
 
 
 class LabelRecord(Struct, frozen=True, tag_field="kind", tag="label"):
@@ -34,4 +54,15 @@ class LabelRecord(Struct, frozen=True, tag_field="kind", tag="label"):
     """The true class, or the true value as a decimal."""
 
 
-Record = PredictionRecord | LabelRecord
+class ValueRecord(Struct, frozen=True, tag_field="kind", tag="value"):
+    """What a prediction was worth, in one of the business's own measures."""
+
+    id: str
+    """The prediction's."""
+    model: str
+    at: int
+    name: str
+    value: float
+
+
+Record = PredictionRecord | LabelRecord | ShadowRecord | ValueRecord

@@ -23,6 +23,8 @@ CATALOGUE = (
 )
 
 TYPES: dict[FeatureKind, str] = {"numeric": "Nullable(Float64)", "categorical": "LowCardinality(Nullable(String))"}
+ADDED = ("cpu_us Nullable(Float64)",)
+"""Columns of predictions that older tables lack."""
 _PREFIXES: dict[FeatureKind, str] = {"numeric": "n", "categorical": "c"}
 
 _TOKENS = 1_000
@@ -46,13 +48,21 @@ def labels_table(model: str) -> str:
     return f"labels_{_name(model)}"
 
 
+def shadows_table(model: str) -> str:
+    return f"shadows_{_name(model)}"
+
+
+def values_table(model: str) -> str:
+    return f"values_{_name(model)}"
+
+
 def create(model: str) -> tuple[str, str]:
     """Every insert is on disk before it is answered: the segment it came from is deleted next."""
     predictions = f"""
     CREATE TABLE IF NOT EXISTS {predictions_table(model)} (
         id String, version LowCardinality(String), at DateTime64(6, 'UTC'), entity String, latency_us UInt64,
         prediction LowCardinality(Nullable(String)), score Nullable(Float64), error Nullable(String),
-        misfits Array(LowCardinality(String)), source LowCardinality(String)
+        misfits Array(LowCardinality(String)), source LowCardinality(String), {", ".join(ADDED)}
     ) ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY (version, at)
     SETTINGS non_replicated_deduplication_window = {_TOKENS}, fsync_after_insert = 1, fsync_part_directory = 1
     """
@@ -62,6 +72,33 @@ def create(model: str) -> tuple[str, str]:
     SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
     """
     return predictions, labels
+
+
+def extend(model: str) -> str:
+    """The columns that have come since tables were first made; repeating it changes nothing."""
+    return f"ALTER TABLE {predictions_table(model)} {', '.join(f'ADD COLUMN IF NOT EXISTS {each}' for each in ADDED)}"
+
+
+def apart(model: str) -> tuple[str, str]:
+    """Tables that are made when there is something for them: answers of shadows, and what predictions were worth.
+
+    They are tables of their own so that what nobody was served is in no count of traffic, whoever counts.
+    """
+    shadows = f"""
+    CREATE TABLE IF NOT EXISTS {shadows_table(model)} (
+        id String, version LowCardinality(String), at DateTime64(6, 'UTC'), latency_us UInt64, cpu_us Nullable(Float64),
+        prediction LowCardinality(Nullable(String)), score Nullable(Float64), error Nullable(String),
+        source LowCardinality(String)
+    ) ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY (version, at)
+    SETTINGS non_replicated_deduplication_window = {_TOKENS}, fsync_after_insert = 1, fsync_part_directory = 1
+    """
+    values = f"""
+    CREATE TABLE IF NOT EXISTS {values_table(model)} (
+        id String, name LowCardinality(String), at DateTime64(6, 'UTC'), value Float64
+    ) ENGINE = ReplacingMergeTree(at) PARTITION BY toYYYYMM(at) ORDER BY (name, id)
+    SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+    """
+    return shadows, values
 
 
 def _name(model: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from tools.errors import PermanentError
-from tools.predictions.records import LabelRecord, PredictionRecord, Record
+from tools.predictions.records import LabelRecord, PredictionRecord, Record, ShadowRecord, ValueRecord
 
 _BATCH_BYTES = 4 * 1024 * 1024
 """About a tenth of a second of loading, during which queries wait; some ten thousand records."""
@@ -27,8 +27,14 @@ class Batch:
     last: bool
     predictions: list[PredictionRecord] = field(default_factory=list)
     labels: list[LabelRecord] = field(default_factory=list)
+    shadows: list[ShadowRecord] = field(default_factory=list)
+    values: list[ValueRecord] = field(default_factory=list)
     rejected: list[tuple[str, bytes]] = field(default_factory=list)
     """Reason and line."""
+
+    @property
+    def records(self) -> int:
+        return len(self.predictions) + len(self.labels) + len(self.shadows) + len(self.values)
 
 
 def read(segment: Path, start: int) -> Batch:
@@ -68,7 +74,11 @@ def _sort(line: bytes, batch: Batch) -> None:
         batch.rejected.append((f"at: {record.at} is not between 2000 and 2100", line))
     elif isinstance(record, LabelRecord):
         batch.labels.append(record)
+    elif isinstance(record, ValueRecord):
+        batch.values.append(record)
     elif not 0 <= record.latency_us <= _LONGEST_LATENCY:
         batch.rejected.append((f"latency_us: {record.latency_us} is no latency", line))
+    elif isinstance(record, ShadowRecord):
+        batch.shadows.append(record)
     else:
         batch.predictions.append(record)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tools.predictions.connection import translated
-from tools.predictions.schema import labels_table, predictions_table
+from tools.predictions.schema import labels_table, predictions_table, shadows_table, values_table
 from tools.values import Window
 
 _EARLY = timedelta(days=1)
@@ -51,6 +51,31 @@ class Query:
     def answered(self, columns: Sequence[str]) -> str:
         """The same with those whose label has not come: theirs is empty, and `labelled_at` is the epoch."""
         return self._joined(columns, "LEFT")
+
+    def valued(self, columns: Sequence[str]) -> str:
+        """Answered predictions with the newest value of `{metric:String}` that has come for each, as a table with these
+        columns, `w` and `value`."""
+        return f"""(
+            SELECT {", ".join(f"p.{name} AS {name}" for name in (*columns, "w"))}, v.value AS value
+            FROM (SELECT * FROM {self.predictions(("id", "error", *columns))} WHERE error IS NULL) AS p
+            INNER JOIN (
+                SELECT id, value FROM {values_table(self.model)} FINAL
+                WHERE name = {{metric:String}} AND at >= fromUnixTimestamp64Micro({{labelled_from:Int64}}, 'UTC')
+            ) AS v ON p.id = v.id
+        )"""
+
+    def beside_shadows(self) -> str:
+        """FROM what `{served:String}` answered as `p` and `{shadow:String}` to the copies of it as `s`, with `label` and
+        `labelled_at` as in `answered`."""
+        columns = "id, at, latency_us, cpu_us, prediction, score, error"
+        return f"""(
+            SELECT {columns} FROM {predictions_table(self.model)} WHERE {self._within} AND version = {{served:String}}
+        ) AS p INNER JOIN (
+            SELECT {columns} FROM {shadows_table(self.model)} WHERE {self._within} AND version = {{shadow:String}}
+        ) AS s ON p.id = s.id LEFT JOIN (
+            SELECT id, label, at AS labelled_at FROM {labels_table(self.model)} FINAL
+            WHERE at >= fromUnixTimestamp64Micro({{labelled_from:Int64}}, 'UTC')
+        ) AS l ON p.id = l.id"""
 
     def _joined(self, columns: Sequence[str], how: str) -> str:
         return f"""(

@@ -22,6 +22,7 @@ from tools.registry.history import SqlHistory
 from tools.registry.library import embedded_database
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange, ModelFiles, ModelVersion, TrainingRun
+from tools.registry.serving_spec import ServingSpec
 from tools.registry.tracking import Tracking
 from tools.tables.port import Distributions
 
@@ -99,6 +100,9 @@ class MlflowReader:
 
     async def reference(self, model: str, version: str) -> Distributions | None:
         return await self._child.call(Tracking.reference, model, version)
+
+    async def serving(self, model: str, version: str) -> ServingSpec | None:
+        return await self._child.call(Tracking.serving, model, version)
 
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
         return await self._child.call(Tracking.evaluation, model, version, champion)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from tools.registry.evaluations import Evaluation
+from tools.registry.serving_spec import ServingSpec
 from tools.tables.port import Distributions
 from tools.values import Frozen, Instant
 
@@ -95,6 +96,10 @@ class RegistryReader(Protocol):
 
     async def reference(self, model: str, version: str) -> Distributions | None:
         """How the data it was trained on is distributed; None where its training left nothing about that."""
+        ...
+
+    async def serving(self, model: str, version: str) -> ServingSpec | None:
+        """How it is served; None where its training left no `serving.json`, or none that can be read."""
         ...
 
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:

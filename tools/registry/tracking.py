@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.registry import artifacts, evaluations
+from tools.registry import artifacts, evaluations, serving_spec
 from tools.registry.evaluations import Evaluation
 from tools.registry.library import embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
+from tools.registry.serving_spec import ServingSpec
 from tools.tables import stored
 from tools.tables.port import Distributions
 
@@ -112,6 +113,16 @@ class Tracking:
                 text = artifacts.note(self._repository(found), stored.FILE)
                 self._references[key] = stored.read(text) if text is not None else None
         return self._references[key]
+
+    def serving(self, model: str, version: str) -> ServingSpec | None:
+        artifacts.safe_name("model", model)
+        with translated():
+            found = self._client.get_model_version(model, _number(version))
+            text = artifacts.note(self._repository(found), serving_spec.FILE)
+        try:
+            return ServingSpec.model_validate_json(text) if text is not None else None
+        except ValidationError:
+            return None
 
     def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
         """Not remembered: it may be made anew."""

@@ -32,6 +32,8 @@ _AS_IT_WAS = "as it was"
 
 
 class FlaggerTraffic:
+    mirrors = False
+
     def __init__(self, cluster: Cluster, settings: Settings, key: str) -> None:
         """`key`: that each Canary's own password is made of, see `canaries.webhooks`."""
         self._cluster = cluster
@@ -77,6 +79,9 @@ class FlaggerTraffic:
             return False
 
     async def begin(self, plan: Plan, *, expected: int, key: str) -> Standing:
+        if plan.steps[0] == 0:
+            raise PermanentError("stages: Flagger copies no requests to a version that reads its name from a ConfigMap")
+
         async def attempt(found: Found) -> Standing:
             if found.canary is None:
                 await self._create(found, plan, expected, key)

@@ -5,6 +5,8 @@ from tools.serving.port import Route, Serving
 
 
 class GatewayTraffic:
+    mirrors = True
+
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
 
@@ -15,10 +17,10 @@ class GatewayTraffic:
         return _standing(await self._serving.route(model))
 
     async def begin(self, plan: Plan, *, expected: int, key: str) -> Standing:
-        return await self.restore(plan.model, plan.weights(0), expected=expected, key=key)
+        return await self._set(plan.model, plan.weights(0), plan.shadow(0), expected, key)
 
     async def shift(self, plan: Plan, step: int, *, expected: int, key: str) -> Standing:
-        return await self.restore(plan.model, plan.weights(step), expected=expected, key=key)
+        return await self._set(plan.model, plan.weights(step), plan.shadow(step), expected, key)
 
     async def give(self, model: str, version: str, *, expected: int, key: str) -> Standing:
         return await self.restore(model, {version: 100}, expected=expected, key=key)
@@ -27,7 +29,11 @@ class GatewayTraffic:
         return await self.restore(model, {to_version: 100}, expected=expected, key=key)
 
     async def restore(self, model: str, weights: dict[str, int], *, expected: int, key: str) -> Standing:
-        return _standing(await self._serving.set_weights(model, weights, expected_generation=expected, key=key))
+        return await self._set(model, weights, {}, expected, key)
+
+    async def _set(self, model: str, weights: dict[str, int], shadow: dict[str, int], expected: int, key: str) -> Standing:
+        route = await self._serving.set_weights(model, weights, expected_generation=expected, key=key, shadow=shadow)
+        return _standing(route)
 
 
 def _standing(route: Route) -> Standing:

@@ -41,8 +41,10 @@ class Plan(Frozen):
     model: str
     version: str
     from_version: str
-    steps: tuple[Percent, ...]
-    """The challenger's shares, rising to 100."""
+    steps: tuple[Annotated[int, Field(ge=0, le=100)], ...]
+    """The challenger's shares, rising to 100; 0: it is a shadow."""
+    mirror: Percent = 100
+    """Of a shadow: how many of the requests it gets copies of."""
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -54,9 +56,17 @@ class Plan(Frozen):
         share = self.steps[step]
         return {version: part for version, part in ((self.version, share), (self.from_version, 100 - share)) if part}
 
+    def shadow(self, step: int) -> dict[str, int]:
+        return {self.version: self.mirror} if self.steps[step] == 0 else {}
+
 
 @runtime_checkable
 class TrafficReader(Protocol):
+    @property
+    def mirrors(self) -> bool:
+        """Whether a challenger may be a shadow. Where it may not, a plan that begins with one is a PermanentError."""
+        ...
+
     async def ping(self) -> None: ...
 
     async def state(self, model: str) -> Standing:

@@ -72,9 +72,19 @@ class GatewayServing:
         """Raises PermanentError when the model is not served."""
         return _read(_CAPACITY, await self._call("GET", _path("scale", model)))
 
-    async def set_weights(self, model: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
+    async def set_weights(
+        self,
+        model: str,
+        weights: dict[str, int],
+        *,
+        expected_generation: int,
+        key: str,
+        shadow: dict[str, int] | None = None,
+    ) -> Route:
         """Raises PermanentError when a version cannot be served; the route then stays as it was."""
-        change = {"weights": weights, "expected_generation": expected_generation, "key": key}
+        change: dict[str, Any] = {"weights": weights, "expected_generation": expected_generation, "key": key}
+        if shadow:  # a gateway that knows of none takes the others as before
+            change["shadow"] = shadow
         return _read(_ROUTE, await self._call("PUT", _path("routes", model), change, _LOADING))
 
     async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:

@@ -1,6 +1,8 @@
 """What the platform asks of the serving layer: which versions get which share of the traffic, and with how many workers."""
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from tools.values import Frozen
 
@@ -11,6 +13,16 @@ class Route(Frozen):
     model: str
     generation: int
     weights: dict[str, int]
+    shadow: dict[str, int] = Field(default_factory=dict)
+    """A version that gets copies of so many percent of the requests, and whose answers are discarded."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A route without a shadow is written as it was before there were any: whoever reads it may be older."""
+        written: dict[str, Any] = dump(self)
+        if not self.shadow:
+            written.pop("shadow", None)
+        return written
 
 
 class ServedVersion(Frozen):
@@ -44,9 +56,19 @@ class ServingReader(Protocol):
 
 @runtime_checkable
 class Serving(ServingReader, Protocol):
-    async def set_weights(self, model: str, weights: dict[str, int], *, expected_generation: int, key: str) -> Route:
-        """Load and warm what is new, then switch. Repeating a `key` returns the route it made; Conflict when the
-        generation has moved on by somebody else."""
+    async def set_weights(
+        self,
+        model: str,
+        weights: dict[str, int],
+        *,
+        expected_generation: int,
+        key: str,
+        shadow: dict[str, int] | None = None,
+    ) -> Route:
+        """Load and warm what is new, then switch; a version that is no `shadow` here gets no copies any more.
+
+        Repeating a `key` returns the route it made; Conflict when the generation has moved on by somebody else.
+        """
         ...
 
     async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:

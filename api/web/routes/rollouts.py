@@ -40,7 +40,8 @@ class RolloutView(View):
     look: dict[str, Any] | None
     """The latest one: `choice`, `reason`, what was `judged`, `at`; null before the first."""
     reason: str
-    ordered: Literal["pause", "abort"] | None
+    ordered: Literal["pause", "abort", "worse"] | None
+    """`worse`: found by a look while people were asked whether it goes on; it is being taken back."""
     ordered_by: str | None
     order_reason: str | None
     proposal_id: str

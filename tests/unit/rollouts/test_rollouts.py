@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agents.policies import PolicyError, parse_policies
-from agents.promotion_rules import Guardrails, Rollouts, Stage
+from agents.promotion_rules import Guardrails, Metric, Rollouts, Stage
 from agents.rollout_facts import Counts, Discordant, Period, Progress, Values
 from agents.rollouts import Choice, Decision, decide
 from agents.sequential.answers import Answer
@@ -169,9 +169,38 @@ def test_each_stage_has_to_pass_anew_and_the_last_comparison_leads_to_all_traffi
     begun = Progress(started=(START, START + HOUR), periods=made)
     assert decide(ACCURACY, begun, START + 3 * HOUR).choice is Choice.ADVANCE
     full = Progress(started=(START, START + HOUR, START + 3 * HOUR), periods=made)
+    # Nobody has seen it answer with all of it.
     assert decide(ACCURACY, full, START + 3 * HOUR).choice is Choice.EXTEND
-    full = Progress(started=full.started, periods=made + periods(steady(1, 1_000, 30, 0, 0), START + 3 * HOUR))
-    assert decide(ACCURACY, full, START + 3 * HOUR + MINUTE).choice is Choice.COMPLETE
+    assert decide(ACCURACY, full, START + 7 * HOUR).choice is Choice.ASK
+    answered = full.model_copy(update={"periods": made + periods(steady(1, 1_000, 30, 0, 0), START + 3 * HOUR)})
+    assert decide(ACCURACY, answered, START + 3 * HOUR + MINUTE).choice is Choice.COMPLETE
+
+
+def with_all_traffic(failed: int, minutes: int = 3) -> Decision:
+    """Of 1,000 a minute, after a stage without a failure to speak of."""
+    before = periods(steady(60, 100, 0, 900, 2), made_of=failing)
+    alone = periods(steady(minutes, 1_000, failed, 0, 0), START + HOUR, made_of=failing)
+    rules = ERRORS.model_copy(update={"stages": (Stage(weight=0.1, hold=HOUR), Stage(weight=1))})
+    return decide(rules, Progress(started=(START, START + HOUR), periods=before + alone), START + HOUR + minutes * MINUTE)
+
+
+def test_what_fails_with_all_the_traffic_is_taken_back_and_not_promoted() -> None:
+    found = with_all_traffic(100)
+    assert found.choice is Choice.ROLLBACK
+    assert "10.0% of the canary, 0.2% of the control" in found.reason
+    assert with_all_traffic(3).choice is Choice.COMPLETE
+
+
+@pytest.mark.parametrize("begins", [Stage(weight=0, hold=HOUR), Stage(weight=0.1, hold=HOUR)])
+@given(minutes=st.integers(1, 2_000), control=st.sampled_from([0, 1_000]))
+@settings(max_examples=20, deadline=None)
+def test_without_an_answer_in_the_last_stage_nothing_is_ever_complete(begins: Stage, minutes: int, control: int) -> None:
+    for stages in ((Stage(weight=1),), (begins, Stage(weight=1)), (begins, Stage(weight=1, hold=HOUR))):
+        rules = ERRORS.model_copy(update={"stages": stages})
+        started = tuple(START + place * HOUR for place in range(len(stages)))
+        made = periods(steady(60, 1_000, 0, control, 0), made_of=failing) if len(stages) > 1 else ()
+        found = decide(rules, Progress(started=started, periods=made), started[-1] + minutes * MINUTE)
+        assert found.choice is not Choice.COMPLETE
 
 
 def test_all_traffic_may_be_watched_for_a_while_and_then_has_to_have_come() -> None:
@@ -198,6 +227,44 @@ def test_a_shadow_is_compared_on_the_requests_that_both_answered() -> None:
     assert shadowed(1, 1).choice is Choice.ADVANCE
     assert shadowed(4, 1).choice is Choice.ROLLBACK
     assert "answered by both" in shadowed(1, 1).judged[0].note
+
+
+def test_what_a_shadow_answers_is_worth_nothing_to_the_business() -> None:
+    guards = Guardrails(errors=None, latency=None, metric=Metric(name="revenue", margin=0.05))
+    rules = ACCURACY.model_copy(update={"guardrails": guards, "stages": (Stage(weight=0, hold=HOUR), *Rollouts().stages)})
+    pairs = Discordant(count=100, only_canary_wrong=1, only_control_wrong=1)
+    made = tuple(each.model_copy(update={"pairs": pairs}) for each in periods(steady(60, 100, 4, 100, 4)))
+    found = decide(rules, Progress(started=(START,), periods=made), START + HOUR)
+    assert (found.choice, [each.guard for each in found.judged]) == (Choice.ADVANCE, ["accuracy"])
+    then = decide(rules, Progress(started=(START, START + HOUR), periods=made), START + 2 * HOUR)
+    assert [each.guard for each in then.judged] == ["accuracy", "metric"]
+    alone = Guardrails(errors=None, accuracy=None, latency=None, metric=Metric(name="revenue", margin=0.05))
+    with pytest.raises(ValidationError, match="business metric alone"):
+        Rollouts(stages=(Stage(weight=0, hold=HOUR), *Rollouts().stages), guardrails=alone)
+
+
+def lossy(canary: float, control: float, labelled: int = 1_800) -> tuple[Period, ...]:
+    return tuple(
+        Period(
+            window=each.window,
+            canary=Counts(predictions=200, failed=0, loss=valued("loss", canary, 200)),
+            control=Counts(predictions=1_800, failed=0, loss=valued("loss", control, labelled)),
+        )
+        for each in periods(steady(60, 200, 6, 1_800, 72))
+    )
+
+
+@pytest.mark.parametrize(
+    ("canary", "labelled", "choice"),
+    [(11.0, 1_800, Choice.ROLLBACK), (9.9, 1_800, Choice.ADVANCE), (10.4, 1_800, Choice.EXTEND), (9.0, 600, Choice.EXTEND)],
+)
+def test_a_model_that_answers_with_numbers_is_judged_by_its_loss(canary: float, labelled: int, choice: Choice) -> None:
+    rules = ACCURACY.model_copy(update={"guardrails": ACCURACY.judging_of("numbers").guardrails})
+    assert set(rules.guardrails.judged) == {"loss"}
+    found = decide(rules, Progress(started=(START,), periods=lossy(canary, 10.0, labelled)), START + HOUR)
+    assert found.choice is choice
+    assert "labels for" in found.judged[0].note
+    assert not Guardrails(accuracy=None, answers="numbers").judged.keys() & {"accuracy", "loss"}
 
 
 def test_a_shadow_spends_its_part_of_the_level_and_leaves_the_rest() -> None:
@@ -247,7 +314,8 @@ def paid(name: str, canary: float, control: float) -> tuple[Period, ...]:
 def test_means_are_guarded_in_the_direction_in_which_they_are_worse(
     name: str, better: Any, canary: float, choice: Choice
 ) -> None:
-    guards = Guardrails(errors=None, latency=None, metric_better=better).model_copy(update={name: 0.05})
+    margin = Metric(name="revenue", better=better, margin=0.05) if name == "metric" else 0.05
+    guards = Guardrails(errors=None, latency=None).model_copy(update={name: margin})
     rules = ACCURACY.model_copy(update={"guardrails": guards})
     found = decide(rules, Progress(started=(START,), periods=paid(name, canary, 10.0)), START + HOUR)
     assert found.choice is choice
