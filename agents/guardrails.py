@@ -7,12 +7,12 @@ from datetime import datetime
 
 from agents.promotion_rules import Guard, Rollouts
 from agents.rollout_facts import Counts, Discordant, Period, Values
-from agents.sequential import allocation, limits, means, pairs, shares
-from agents.sequential.answers import Answer, Terms, of_means, of_pairs, of_shares
+from agents.sequential import allocation, means, pairs, shares
+from agents.sequential.answers import ALL_TRAFFIC, LATE, Answer, Terms, of_means, of_pairs, of_shares
 from agents.sequential.means import Moments
 from agents.sequential.pairs import Pairs
 from agents.sequential.shares import Shares
-from agents.wording import counted, number, share, span
+from agents.wording import counted, moment, number, share, span
 from tools.values import Frozen
 
 
@@ -62,6 +62,8 @@ class Look:
             wrong_passes=rules.wrong_passes,
             least=rules.min_samples,
             stages=len(rules.compared),
+            late=LATE,
+            kept=ALL_TRAFFIC,
         )
         match guard:
             case "errors":
@@ -93,33 +95,6 @@ class Look:
             if 0 < rule.weight < 1:
                 phases.append((units, {"canary": rule.weight, "control": 1 - rule.weight}))
         return allocation.p_value(phases)
-
-    def failing(self, margin: float) -> Judged | None:
-        """Of a canary that has all the traffic: its failures against those of the control while there was one, and the margin
-        on top, because that was at another time. None where the control was not measured."""
-        here = [each.canary for each in self.here if each.canary.failed is not None]
-        before = [
-            each.control for each in self.periods if each.window.start < self.started[-1] and each.control.failed is not None
-        ]
-        counts = [[sum(each.predictions for each in side), sum(each.failed or 0 for each in side)] for side in (here, before)]
-        (answered, failed), (control, control_failed) = counts
-        if not control or not answered:
-            return None
-        known = control_failed / control
-        certain = limits.exceeds(
-            failed, answered, known + margin, margin, self.rules.wrong_rollbacks / len(self.rules.guardrails.judged)
-        )
-        return Judged(
-            guard="errors",
-            answer=Answer.WORSE if certain and answered >= self.rules.min_samples else Answer.INCONCLUSIVE,
-            canary=failed / answered,
-            control=known,
-            canary_samples=answered,
-            control_samples=control,
-            difference=failed / answered - known,
-            margin=margin,
-            note="with all the traffic; of the control, before it had",
-        )
 
     def unclear(self, judged: Sequence[Judged]) -> str:
         answered = sum(each.canary.predictions for each in self.here)
@@ -183,6 +158,11 @@ class Look:
         every = Shares.of(*([(each[side][what] or 0) / self.rules.design_effect for each in known] for side, what in _ORDER))
         starts = [sum(each.window.start < begun for each in periods) for begun in self.started]
         answers = of_shares(every, terms, starts)
+        stretch = ""
+        if answers.stretch is not None:
+            place, end = answers.stretch
+            parts = [[sum(each[side][what] or 0 for each in known[place:end]) for what in (0, 1)] for side in (0, 1)]
+            stretch = _stretch(periods[place:end], self.now, [bad / count for count, bad in parts if count])
         sizes = [sum(each[side][0] for each in known[first:]) for side in (0, 1)]
         if not all(sizes):
             if answers.last is not Answer.WORSE:
@@ -190,10 +170,12 @@ class Look:
                 return Judged(guard=guard, answer=Answer.INCONCLUSIVE, margin=terms.margin, note=note)
             # Late labels may show of an earlier stage what nobody knew when it passed.
             first, sizes = 0, [sum(each[side][0] for each in known) for side in (0, 1)]
-        low, high = shares.interval(every.since(first), self.rules.wrong_passes, terms.margin)
+        stages = [max(0, start - first) for start in starts if start >= first] if first == 0 else (0,)
+        low, high = shares.interval(every.since(first), self.rules.wrong_passes, terms.margin, stages)
         bad = [sum(each[side][1] or 0 for each in known[first:]) for side in (0, 1)]
         values = [b / n for b, n in zip(bad, sizes, strict=True)]
-        return self._told(guard, answers.last, every.since(first).difference[-1], terms, sizes, values, low, high)
+        told = self._told(guard, answers.last, every.since(first).difference[-1], terms, sizes, values, low, high)
+        return told.model_copy(update={"note": stretch}) if stretch else told
 
     def _wanting(self, here: Sequence[tuple[tuple[int, int | None], tuple[int, int | None]]], sizes: Sequence[int]) -> str:
         if not any(each[0][0] for each in here):
@@ -216,7 +198,11 @@ class Look:
         apart = [sum(getattr(each, f"only_{side}_wrong") for each in found) / size for side in ("canary", "control")]
         answers = of_pairs(counts, terms)
         told = self._told("accuracy", answers.last, answers.difference[-1], terms, [size, size], apart, low, high)
-        return told.model_copy(update={"note": f"{counted(size, 'request')} answered by both; where only one was wrong"})
+        note = f"{counted(size, 'request')} answered by both; where only one was wrong"
+        if answers.stretch is not None:
+            place, end = answers.stretch
+            note += f"; worse for {counted(end - place, 'period')}"
+        return told.model_copy(update={"note": note})
 
     def _told(
         self,
@@ -286,6 +272,13 @@ def _coverage(periods: Sequence[Period], known: Callable[[Counts], int]) -> tupl
         return None
     canary, control = (sum(map(known, counts)) / of for counts, of in zip(sides, answered, strict=True))
     return canary, control
+
+
+def _stretch(of: Sequence[Period], now: datetime, values: Sequence[float]) -> str:
+    """Of the canary and the control: what they were while the canary was worse than its mean shows."""
+    begun, ended = of[0].window.start, of[-1].window.end
+    when = f"in the {span(now - begun)} since {moment(begun)}" if ended == now else f"from {moment(begun)} to {moment(ended)}"
+    return f"{when} {' and '.join(map(share, values))}"
 
 
 def _finite(value: float) -> float | None:

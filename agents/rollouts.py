@@ -8,6 +8,7 @@ and is handed to people after that. Nothing passes without traffic, nor without 
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from agents import full_traffic
 from agents.guardrails import Judged, Look
 from agents.promotion_rules import LABELLED, Rollouts
 from agents.rollout_facts import Progress
@@ -79,26 +80,34 @@ def decide(rules: Rollouts, progress: Progress, now: datetime) -> Decision:
 
 
 def _full(look: Look, due: datetime, asks_at: datetime) -> Decision:
-    """The canary has everything: there is nothing to compare it with, only that it answers, and that it does not fail.
-
-    Also where the stage holds for no time: a version that has never been seen to answer with all the traffic, because there was
-    none, is not made champion by itself.
-    """
+    """The canary has everything. What is still learnt of the stages before counts as it did, and what it does now is held
+    against what the control was like then; a hold of nothing spares it neither, nor that it has to have answered by now."""
     stage, begun, rules = len(look.started) - 1, look.started[-1], look.rules
     answered = sum(each.canary.predictions for each in look.here)
-
-    margin = rules.guardrails.errors
-    failing = look.failing(margin) if margin is not None else None
+    before = {each.guard: each for each in full_traffic.earlier(look)}
+    judgements = [full_traffic.judge(look, guard, margin) for guard, margin in rules.guardrails.judged.items()]
+    alone = {each.guard: each for each in judgements if each is not None}
+    over = [each for each in before.values() if each.answer is Answer.WORSE]
+    judged = tuple({**before, **alone, **{each.guard: each for each in over}}.values())
 
     def decided(choice: Choice, reason: str) -> Decision:
-        judged = (failing,) if failing is not None else ()
         return Decision(choice=choice, reason=reason, stage=stage, judged=judged, asks_at=asks_at, at=look.now)
 
-    if failing is not None and failing.answer is Answer.WORSE:
-        return decided(Choice.ROLLBACK, f"With all the traffic the canary fails, beyond chance: {failing}.")
+    if over:
+        return decided(
+            Choice.ROLLBACK, f"In the stages before, the canary was worse, beyond chance: {'; '.join(map(str, over))}."
+        )
+    if worse := [each for each in alone.values() if each.answer is Answer.WORSE]:
+        return decided(
+            Choice.ROLLBACK, f"The canary is worse than the control was, beyond chance: {'; '.join(map(str, worse))}."
+        )
     if look.now < due:
         return decided(Choice.HOLD, f"{span(look.now - begun)} of {span(due - begun)} have passed.")
-    if answered >= rules.min_samples:
+    against = [each for each in alone.values() if full_traffic.in_the_way(each)]
+    if answered < rules.min_samples:
+        reason = f"{answered:,} of {rules.min_samples:,} predictions have come since it has all the traffic."
+    elif against:
+        reason = f"With all the traffic it is not clear that it holds: {'; '.join(map(str, against))}."
+    else:
         return decided(Choice.COMPLETE, "All stages passed.")
-    reason = f"{answered:,} of {rules.min_samples:,} predictions have come since it has all the traffic."
     return decided(Choice.EXTEND if look.now < asks_at else Choice.ASK, reason)

@@ -13,6 +13,9 @@ tenth of them. Each request is a coin of its version, so a minute is two binomia
 - Argo's rule: more failed measurements than `failureLimit` (3 in its examples) of the same; and four failed ones in a row.
 
 The limit of the last two is half way between the model as it is and as it must not become; others are tried beside it.
+
+Then canaries that turn bad late in a stage, judged by the failures of the default policy (a half point, beside two other
+guardrails): whether that is found before they get more, and how soon.
 """
 
 import argparse
@@ -21,7 +24,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from statistics import NormalDist
@@ -33,7 +36,7 @@ from numpy.typing import NDArray
 from agents.promotion_rules import Guardrails, Rollouts
 from agents.rollout_facts import Counts, Period, Progress
 from agents.rollouts import Choice, decide
-from agents.sequential.answers import Terms, of_shares, worse_shares
+from agents.sequential.answers import ALL_TRAFFIC, LATE, Terms, of_shares, worse_shares
 from agents.sequential.shares import Shares
 from simulations.checks import Checks
 from simulations.stage import Stage as Screen
@@ -72,7 +75,31 @@ TERMS = Terms(
     wrong_passes=RULES.wrong_passes,
     least=RULES.min_samples,
     stages=len(RULES.compared),
+    late=LATE,
+    kept=ALL_TRAFFIC,
 )
+
+DEFAULT = Rollouts()
+FAILED = 0.005
+FAILURES = replace(
+    TERMS,
+    margin=DEFAULT.guardrails.errors or FAILED,
+    wrong_rollbacks=DEFAULT.wrong_rollbacks / len(DEFAULT.guardrails.judged),
+)
+TURNS = {
+    "first_stage_10_minutes_3_percent": (50, 0.03),
+    "first_stage_3_minutes_10_percent": (57, 0.1),
+    "20_minutes_3_percent": (160, 0.03),
+    "10_minutes_5_percent": (170, 0.05),
+    "5_minutes_10_percent": (175, 0.1),
+    "2_minutes_30_percent": (178, 0.3),
+    "last_minute_30_percent": (179, 0.3),
+}
+"""From which minute of the rollout on, and which share of the canary's requests fail then, where half a percent failed before.
+The first stage, with a tenth of them, ends at 60 minutes, the second, with half, at 180."""
+LEAST_LATE_FOUND = 0.9
+"""By the time the stage is up: what is not found by then may only not go on."""
+MOST_LATE_ADVANCED = 0.01
 
 Ints = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max
@@ -261,6 +288,48 @@ def ended(passes: Ints, back: Ints, longest: int) -> tuple[NDArray[Any], Ints]:
     return kind, np.minimum(minute, longest)
 
 
+@dataclass(frozen=True)
+class Turned:
+    """Shares of the rollouts whose canary turns bad at the end of a stage."""
+
+    rolled_back_before: float
+    """Wrongly, before it has turned."""
+    found: float
+    """Rolled back by the look at which the stage's time is up, of those that were still going on."""
+    advanced: float
+    median_minutes: float | None
+    """From its turn until it is found; None where half of them never are, in half an hour beyond the stage."""
+
+
+def run_turned(rng: np.random.Generator, rollouts: int, turn: int, rate: float) -> Turned:
+    holds = [round(stage.hold / DEFAULT.look_every) for stage in DEFAULT.compared]
+    ends = holds[0] if turn < holds[0] else sum(holds)
+    minutes = ends + 30
+    here = np.arange(minutes)
+    later = here >= holds[0]
+    weight = np.where(later & (ends > holds[0]), DEFAULT.compared[1].weight, DEFAULT.compared[0].weight)
+    starts = (0, holds[0]) if ends > holds[0] else (0,)
+    found, advanced = [], []
+    for first in range(0, rollouts, AT_ONCE):
+        shape = (min(AT_ONCE, rollouts - first), minutes)
+        canary = rng.binomial(PER_MINUTE, np.broadcast_to(weight, shape))
+        failed = rng.binomial(canary, np.where(here >= turn, rate, FAILED))
+        streams = Shares.of(canary, failed, PER_MINUTE - canary, rng.binomial(PER_MINUTE - canary, FAILED))
+        answers = of_shares(streams, FAILURES, starts)
+        found.append(first_true(answers.worse))
+        advanced.append(answers.not_worse[:, ends - starts[-1] - 1])
+    minute = np.concatenate(found)
+    going_on = minute > turn
+    took = np.where(minute[going_on] == NEVER, math.inf, minute[going_on] - turn)
+    median = float(np.median(took))
+    return Turned(
+        rolled_back_before=float(1 - going_on.mean()),
+        found=float((took <= ends - turn).mean()),
+        advanced=float((np.concatenate(advanced)[going_on] & (took > ends - turn)).mean()),
+        median_minutes=median if math.isfinite(median) else None,
+    )
+
+
 def without_traffic(per_minute_of_control: int) -> tuple[int, str]:
     """One rollout whose canary gets none, looked at each minute: (how often it went on, the last word)."""
     begin, minute = datetime(2026, 3, 2, tzinfo=UTC), RULES.look_every
@@ -317,6 +386,14 @@ def measure(screen: Screen, rollouts: int) -> tuple[Checks, dict[str, Any]]:
     passed = stages["worse"]["promoted_on_schedule"] + stages["worse"]["promoted_late"]
     checks.at_most("drops_promoted", passed, 0.001, "of the drops")
 
+    turned = {name: run_turned(rng, rollouts // 10, *how) for name, how in TURNS.items()}
+    for name, each in turned.items():
+        screen.say(
+            f"late, {name}: {each.found:.1%} found in time, in {each.median_minutes} minutes; {each.advanced:.1%} went on"
+        )
+    checks.at_least("late_found", min(each.found for each in turned.values()), LEAST_LATE_FOUND, "of those that turn bad late")
+    checks.at_most("late_advanced", max(each.advanced for each in turned.values()), MOST_LATE_ADVANCED, "of them")
+
     by_traffic = {
         str(per_minute): {
             name: vars(run_stages(rng, accuracy, rollouts // 10, per_minute))
@@ -335,6 +412,7 @@ def measure(screen: Screen, rollouts: int) -> tuple[Checks, dict[str, Any]]:
         "wrong_rollbacks": wrong,
         "drop": {name: vars(each) for name, each in found.items()},
         "stages": stages,
+        "turned_bad_late": {name: vars(each) for name, each in turned.items()},
         "stages_by_requests_per_minute": by_traffic,
     }
     return checks, details

@@ -38,10 +38,19 @@ class Moments:
     @property
     def variance(self) -> Numbers:
         """Of the mean, after each period; infinite below two values."""
-        count = np.cumsum(self.count, axis=-1)
+        return Moments(*(np.cumsum(each, axis=-1) for each in (self.count, self.total, self.squares))).own_variance
+
+    @property
+    def own_variance(self) -> Numbers:
+        """Of the mean of each period by itself."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            spread = (np.cumsum(self.squares, axis=-1) - count * self.mean**2) / (count - 1)
-            return np.where(count > 1, np.maximum(spread, 0.0) / count, np.inf)
+            spread = (self.squares - self.total**2 / self.count) / (self.count - 1)
+            return np.where(self.count > 1, np.maximum(spread, 0.0) / self.count, np.inf)
+
+    @property
+    def to_the_last(self) -> "Moments":
+        """All that came from each period to the last, in one."""
+        return Moments(*(np.cumsum(each[..., ::-1], axis=-1)[..., ::-1] for each in vars(self).values()))
 
 
 def log_capital(canary: Moments, control: Moments, null: Any, side: Side, scale: Any) -> Numbers:
@@ -50,14 +59,28 @@ def log_capital(canary: Moments, control: Moments, null: Any, side: Side, scale:
     `scale`: the size of the difference that is sought beyond the null, in the values' unit. No capital is won before both sides
     have varied: without any variance nothing is asymptotic.
     """
-    variance = canary.variance + control.variance
+    return _grown(canary.mean - control.mean - null, canary.variance + control.variance, side, scale)
+
+
+def _grown(apart: Numbers, variance: Numbers, side: Side, scale: Any) -> Numbers:
     usable = np.isfinite(variance) & (variance > 0)
     information = np.where(usable, 1 / np.where(usable, variance, 1.0), 0.0)
-    apart = np.where(usable, side.sign * (canary.mean - control.mean - null), 0.0)
+    apart = np.where(usable, side.sign * apart, 0.0)
     precision = 1 / np.square(as_numbers(scale))
     standard = apart * information / np.sqrt(information + precision)
     grown = math.log(2) + 0.5 * np.log(precision / (information + precision)) + _log_half(standard)
     return np.where(usable, grown, 0.0)
+
+
+def since_each(canary: Moments, control: Moments, scale: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """After the last period, of what came since each: (capital as above, against no difference above; difference; values of the
+    side that has fewer). `scale` is of the last period."""
+    ours, theirs = canary.to_the_last, control.to_the_last
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = np.nan_to_num(ours.total / ours.count - theirs.total / theirs.count, nan=-np.inf)
+    fewer = np.minimum(ours.count, theirs.count)
+    made = _grown(apart, ours.own_variance + theirs.own_variance, Side.ABOVE, as_numbers(scale)[..., None])
+    return made, apart, fewer
 
 
 def interval(canary: Moments, control: Moments, level: float, scale: float) -> tuple[float, float]:

@@ -46,11 +46,16 @@ class Pairs:
 
 def log_capital(pairs: Pairs, null: float, side: Side) -> Numbers:
     """After each period, against "the mean difference is not on `side` of `null`"; -1 < null < 1."""
+    return log_mean(*bets(pairs, null, side))
+
+
+def bets(pairs: Pairs, null: float, side: Side) -> tuple[Numbers, Numbers]:
+    """(logarithm of what each bet has made by the end of each period, weights of the bets)."""
     stake = side.sign * _STAKES / (1 + side.sign * null)
     up, down = (np.cumsum(each, axis=-1)[..., None] for each in (pairs.only_canary, pairs.only_control))
     same = np.cumsum(pairs.count, axis=-1)[..., None] - up - down
     grown = up * np.log1p(stake * (1 - null)) + down * np.log1p(stake * (-1 - null)) + same * np.log1p(-stake * null)
-    return log_mean(grown, np.full(len(_STAKES), 1 / len(_STAKES)))
+    return grown, np.full(len(_STAKES), 1 / len(_STAKES))
 
 
 def interval(pairs: Pairs, level: float) -> tuple[float, float]:

@@ -11,12 +11,14 @@ chance which version a request goes to, and outcomes are independent. Where one 
 to the same version, count clients.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from agents.sequential import onsets
 from agents.sequential.capital import Numbers, Side, as_numbers, invert, log_mean
 
 SIZES = (1 / 8, 1 / 4, 1 / 2, 2**-0.5, 1.0, 2**0.5, 2.0, 2**1.5, 4.0, 8.0, 16.0)
@@ -25,6 +27,10 @@ the null is of little account, what is further away shows by itself."""
 LARGE = SIZES[4:]
 """From the margin on."""
 _SURE = 1e-9
+_PERIODS = 256
+"""More of them are folded together for an interval, which is computed for many nulls."""
+_UNFOLDED = 0.9
+"""Share of an interval's level that is spent on the first so many periods."""
 _OF_THE_CONTROL = 0.02
 """A canary that is so many times better than the control cannot be told from a perfect one."""
 
@@ -55,14 +61,34 @@ class Shares:
     def difference(self) -> Numbers:
         """Share of the canary less that of the control, over the periods where both had traffic: after each period.
 
-        Each period weighs as much as it tells, `canary * control / (canary + control)`: a change of the weights in the middle
-        does not mix a bad hour of both into a difference between them (Mantel and Haenszel, 1959). NaN before there is one.
+        A change of the weights in the middle does not mix a bad hour of both into a difference between them (Mantel and
+        Haenszel, 1959). NaN before there is one.
         """
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.cumsum(self.apart, axis=-1) / np.cumsum(self.telling, axis=-1))
+
+    @property
+    def telling(self) -> Numbers:
+        """How much each period tells of the difference: nothing where either had no traffic."""
         both = self.canary + self.control
-        with np.errstate(invalid="ignore", divide="ignore"):
-            weight = np.where(both > 0, self.canary * self.control / both, 0.0)
-            apart = np.where(weight > 0, self.canary_bad / self.canary - self.control_bad / self.control, 0.0)
-            return np.asarray(np.cumsum(weight * apart, axis=-1) / np.cumsum(weight, axis=-1))
+        return np.asarray(self.canary * self.control / np.where(both > 0, both, 1.0))
+
+    @property
+    def apart(self) -> Numbers:
+        """Each period's difference, times how much it tells."""
+        both = self.canary + self.control
+        return np.asarray((self.canary_bad * self.control - self.control_bad * self.canary) / np.where(both > 0, both, 1.0))
+
+    def folded(self, size: int, starts: Sequence[int] = (0,)) -> "Shares":
+        """With so many periods as one, of the same stage (`starts`); those at a stage's end that do not fill one are left
+        out."""
+        ends = [*starts[1:], self.canary.shape[-1]]
+        whole = [
+            np.arange(start, start + (end - start) // size * size).reshape(-1, size)
+            for start, end in zip(starts, ends, strict=True)
+        ]
+        places = np.concatenate(whole)
+        return Shares(*(each[..., places].sum(axis=-1) for each in vars(self).values()))
 
 
 def log_capital(
@@ -71,34 +97,41 @@ def log_capital(
     side: Side,
     margin: float,
     starts: Sequence[int] = (0,),
-    weights: Sequence[float] = (1.0,),
+    parts: Sequence[float] = (1.0,),
     sizes: Sequence[float] = SIZES,
+    late: float = 0.0,
 ) -> Numbers:
     """After each period, against "the difference is not on `side` of `null`".
 
     Differences are sought at `sizes`, in units of `margin`. `starts`: one process begins at each of these periods, with its
-    part of `weights`; those of weights without a start yet are kept. A canary that becomes bad when it gets half of the traffic
-    is found by the second process, however good the first has become.
+    part of `parts`; those of parts without a start yet are kept. A canary that becomes bad when it gets half of the traffic
+    is found by the second process, however good the first has become. `late`: the part of those that begin with any period.
     """
-    if len(starts) > len(weights) or not margin > 0:
-        raise ValueError("a start needs its weight, and a margin is larger than nothing")
-    grown = np.cumsum(_bets(shares, null, side, margin * as_numbers(sizes)), axis=-2)
-    prior = _prior(as_numbers(sizes))
-    processes = []
-    for start in starts:
-        before = grown[..., start - 1 : start, :] if start else 0.0
-        process = log_mean(grown - before, prior)
-        process[..., :start] = 0.0
-        processes.append(process)
-    processes += [np.zeros_like(processes[0])] * (len(weights) - len(starts))
-    return log_mean(np.stack(processes, axis=-1), as_numbers(weights))
+    grown, prior = bets(shares, null, side, margin, sizes)
+    if late == 0 and list(starts) == [0] and list(parts) == [1.0]:
+        return log_mean(grown, prior)
+    return onsets.log_capital(grown, prior, onsets.beginnings(grown.shape[-2], starts, parts, late))
 
 
-def interval(shares: Shares, level: float, margin: float) -> tuple[float, float]:
-    """Of one rollout: confidence sequence of the difference at `1 - level`, as it is after the last period."""
+def bets(shares: Shares, null: float, side: Side, margin: float, sizes: Sequence[float]) -> tuple[Numbers, Numbers]:
+    """(logarithm of what each bet has made by the end of each period, weights of the bets)."""
+    if not margin > 0:
+        raise ValueError("a margin is larger than nothing")
+    return np.cumsum(_bets(shares, null, side, margin * as_numbers(sizes)), axis=-2), weights(sizes)
+
+
+def interval(shares: Shares, level: float, margin: float, starts: Sequence[int] = (0,)) -> tuple[float, float]:
+    """Of one rollout: confidence sequence of the difference at `1 - level`, as it is after the last period.
+
+    Whenever there are twice as many periods, twice as many are taken as one: a sequence of its own with half of the level that
+    the one before had, so that all of them together keep it. `starts`: of stages, which are not folded into each other.
+    """
     estimate = shares.difference[..., -1]
     if not np.isfinite(estimate):
         return -1.0, 1.0
+    halved = max(0, math.ceil(math.log2(shares.canary.shape[-1] / _PERIODS)))
+    level *= _UNFOLDED if halved == 0 else (1 - _UNFOLDED) / 2**halved
+    shares = shares.folded(2**halved, starts) if halved else shares
 
     def against(side: Side, null: float) -> float:
         return float(log_capital(shares, null, side, margin)[..., -1])
@@ -108,9 +141,10 @@ def interval(shares: Shares, level: float, margin: float) -> tuple[float, float]
     return low, high
 
 
-def _prior(sizes: Numbers) -> Numbers:
-    weights = np.minimum(sizes, 1 / sizes)
-    return np.asarray(weights / weights.sum())
+def weights(sizes: Sequence[float]) -> Numbers:
+    """Of bets on these differences, in margins."""
+    some = np.minimum(sizes, 1 / as_numbers(sizes))
+    return np.asarray(some / some.sum())
 
 
 def _bets(shares: Shares, null: float, side: Side, beyond: Numbers) -> Numbers:

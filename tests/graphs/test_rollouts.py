@@ -118,6 +118,30 @@ async def test_a_challenger_that_is_worse_is_taken_back_at_the_first_stage() -> 
     assert ended["outcome"] == Outcome.UNDONE
 
 
+async def test_a_challenger_that_fails_with_all_the_traffic_is_taken_back_and_not_promoted() -> None:
+    platform = await begun()
+    while await platform.weights() != {"2": 100}:
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        await platform.wake()
+    await platform.routed(STEP, accuracy={"2": 0.2})
+    ended = await platform.wake()
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert "worse than the control was" in ended["recommendation"].reason
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_with_all_of_no_traffic_it_is_not_promoted_by_itself() -> None:
+    platform = await begun()
+    while await platform.weights() != {"2": 100}:
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.92})
+        await platform.wake()
+    while await waits(platform):
+        await platform.wake()
+    assert isinstance((await platform.proposal()).action, Promote)
+    assert (await platform.waits_for("approval"))["quorum"] >= 1
+    assert await platform.champion() == "1"
+
+
 async def test_without_traffic_a_person_is_asked_and_a_no_takes_it_back() -> None:
     platform = await begun()
     for _ in range(200):

@@ -172,7 +172,7 @@ def test_each_stage_has_to_pass_anew_and_the_last_comparison_leads_to_all_traffi
     # Nobody has seen it answer with all of it.
     assert decide(ACCURACY, full, START + 3 * HOUR).choice is Choice.EXTEND
     assert decide(ACCURACY, full, START + 7 * HOUR).choice is Choice.ASK
-    answered = full.model_copy(update={"periods": made + periods(steady(1, 1_000, 0, 0, 0), START + 3 * HOUR)})
+    answered = full.model_copy(update={"periods": made + periods(steady(1, 1_000, 30, 0, 0), START + 3 * HOUR)})
     assert decide(ACCURACY, answered, START + 3 * HOUR + MINUTE).choice is Choice.COMPLETE
 
 
