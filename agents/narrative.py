@@ -22,7 +22,9 @@ from agents.actions import (
     Retrain,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
     WorldState,
 )
 from agents.alerts import Alert
@@ -72,6 +74,12 @@ def title(action: Catalogue) -> str:
             return plain(f"End the rollout of version {new} of {model}: all traffic back to version {old}", 300)
         case Promote(model=model, from_version=old, version=new):
             return plain(f"Make version {new} champion of {model} in place of version {old}", 300)
+        case StartExperiment(model=model, from_version=old, plan=plan):
+            arms = ", ".join(f"version {each.version} ({each.weight} %)" for each in plan.treatments)
+            return plain(f"Try {arms} of {model} beside version {old} for {plan.goal.name}", 300)
+        case StopExperiment(model=model, versions=versions, to_version=old):
+            tried = ", ".join(versions)
+            return plain(f"End the experiment with version {tried} of {model}: all traffic back to version {old}", 300)
         case QuarantineData(model=model, window_start=start, window_end=end, features=features):
             return plain(f"Quarantine {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
         case ReleaseData(model=model, window_start=start, window_end=end, features=features):

@@ -14,7 +14,9 @@ from agents.actions import (
     Retrain,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
     WorldState,
 )
 from tools.quarantines.port import ids
@@ -25,7 +27,14 @@ from tools.toolbox import Readers
 async def read_state(action: Catalogue, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
-        case Rollback(model=model) | StartRollout(model=model) | AbortRollout(model=model) | Promote(model=model):
+        case (
+            Rollback(model=model)
+            | StartRollout(model=model)
+            | AbortRollout(model=model)
+            | Promote(model=model)
+            | StartExperiment(model=model)
+            | StopExperiment(model=model)
+        ):
             champion, traffic = await asyncio.gather(
                 readers.registry.alias(model, Alias.CHAMPION), readers.traffic.state(model)
             )

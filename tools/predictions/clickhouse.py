@@ -11,6 +11,7 @@ from tools.errors import PermanentError
 from tools.offload import ChildProcess
 from tools.predictions.engine import Engine
 from tools.predictions.port import (
+    Exposures,
     FeatureProfile,
     Loaded,
     Mirrored,
@@ -127,6 +128,11 @@ class ClickHouseStore:
         cpu_hour: float = 3600.0,
     ) -> tuple[Mirrored, ...]:
         return await self._engine.call(Engine.mirrored, model, version, beside, window, step, slow_ms, cpu_hour)
+
+    async def exposures(
+        self, model: str, window: Window, step: timedelta, *, versions: Sequence[str], slow_ms: float | None = None
+    ) -> Exposures:
+        return await self._engine.call(Engine.exposures, model, window, step, tuple(versions), slow_ms)
 
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import loading, outcomes, sampling, segments, tallies
+from tools.predictions import exposures, loading, outcomes, sampling, segments, tallies
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
-from tools.predictions.port import FeatureProfile, Mirrored, Outcome, Period, Sampled, Slice, Tally, VersionWindow, Volume
+from tools.predictions.port import (
+    Exposures,
+    FeatureProfile,
+    Mirrored,
+    Outcome,
+    Period,
+    Sampled,
+    Slice,
+    Tally,
+    VersionWindow,
+    Volume,
+)
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
 from tools.tables.port import Distributions
@@ -84,6 +95,13 @@ class Engine:
         if not self._knows(model):
             return ()
         return tallies.mirrored(self._query(model, (window,)), version, beside, step, slow_ms, cpu_hour)
+
+    def exposures(
+        self, model: str, window: Window, step: timedelta, versions: tuple[str, ...], slow_ms: float | None
+    ) -> Exposures:
+        if not self._knows(model):
+            return Exposures()
+        return exposures.exposures(self._query(model, (window,)), versions, step, slow_ms)
 
     def feature_profiles(
         self, model: str, windows: tuple[Window, ...], version: str | None, like: Sequence[FeatureProfile]

@@ -140,6 +140,43 @@ class Mirrored(Frozen):
     only_served_wrong: Count
 
 
+class Sums(Frozen):
+    """Of one value per entity: enough for means and variances."""
+
+    count: int
+    total: float
+    squares: float
+    """Sum of the squares."""
+
+
+class Exposed(Frozen):
+    """Entities that were answered for the first time in one step of time, by one version, and by no other arm later.
+
+    What is counted is of that first answer.
+    """
+
+    start: Instant
+    version: str
+    entities: int
+    failed: int
+    slow: int | None
+    """Slower than the limit that was asked with; None: none was."""
+    labelled: int
+    """Answers with a class whose label has arrived by now."""
+    wrong: int
+    """Of the labelled."""
+    latency_ms: Sums
+
+
+class Exposures(Frozen):
+    steps: tuple[Exposed, ...] = ()
+    """By step and version, in that order; without those in which nobody came."""
+    mixed: int = 0
+    """Entities that more than one of the versions has answered; they are in no step."""
+    anonymous: int = 0
+    """Answers to requests without an entity; they are in no step either."""
+
+
 class Period(Frozen):
     """One stretch of a model's traffic."""
 
@@ -227,6 +264,12 @@ class PredictionReader(Protocol):
     ) -> tuple[Mirrored, ...]:
         """Of the requests that `beside` answered and `version` got a copy of: by step, those without any left out. Nothing else
         here counts what a shadow answers."""
+        ...
+
+    async def exposures(
+        self, model: str, window: Window, step: timedelta, *, versions: Sequence[str], slow_ms: float | None = None
+    ) -> Exposures:
+        """Entities by the step and the version that first answered them within the window; other versions are not looked at."""
         ...
 
     async def feature_profiles(
