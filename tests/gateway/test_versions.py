@@ -145,7 +145,7 @@ async def test_the_same_key_twice_at_once_is_one_change(gateway: Gateway) -> Non
     first, second = await asyncio.gather(
         gateway.route({"2": 100}, generation=1, key="a"), gateway.route({"2": 100}, generation=1, key="a")
     )
-    assert first.json() == second.json() == {"model": "late", "generation": 2, "weights": {"2": 100}}
+    assert first.json() == second.json() == {"model": "late", "generation": 2, "weights": {"2": 100}, "salt": ""}
 
 
 @pytest.mark.parametrize(
