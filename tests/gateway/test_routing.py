@@ -117,7 +117,7 @@ def test_a_salt_fits_the_hash(salt: str | None, complaint: str | None) -> None:
 def test_a_slot_does_not_change_between_releases() -> None:
     """Customers would change versions with an update of the gateway."""
     assert [slot("late", entity) for entity in ("", "a", "N14228")] == [52, 39, 50]
-    assert [slot("late", entity, "run_a/1") for entity in ("", "a", "N14228")] == SALTED
+    assert [slot("late", entity, "run_a/1") for entity in ("", "a", "N14228")] == [44, 23, 49]
 
 
 @pytest.mark.parametrize(
