@@ -108,7 +108,9 @@ def test_who_was_together_in_one_experiment_is_spread_over_the_arms_of_the_next(
         assert abs(again.count(version) / len(again) - 0.5) < 5 * 0.5 / math.sqrt(len(again))
 
 
-@pytest.mark.parametrize(("salt", "complaint"), [(None, None), ("x" * 64, None), ("x" * 65, "64 bytes"), ("ö" * 33, "64 bytes")])
+@pytest.mark.parametrize(
+    ("salt", "complaint"), [(None, None), ("x" * 64, None), ("x" * 65, "64 bytes"), ("ö" * 33, "64 bytes")]
+)
 def test_a_salt_fits_the_hash(salt: str | None, complaint: str | None) -> None:
     assert (complaint or "") in (check_salt(salt) or "")
     assert (check_salt(salt) is None) == (complaint is None)

@@ -362,7 +362,7 @@ async def test_a_winner_may_be_rolled_out_instead() -> None:
     platform = await begun()
     await go_on(platform, {"1": 0.4, "2": 0.1})
     stages = POLICIES.rollouts.stages[1:]
-    rollout = StartRollout(model=MODEL, from_version="1", version="2", stages=stages, judging=POLICIES.rollouts.judging)
+    rollout = StartRollout(model=MODEL, from_version="1", version="2", stages=stages)
     await platform.decide(Edit(action=rollout), by="alice")
     ended = await platform.decide(by=("bob", "dora"))
     assert (ended["experiment"].over, ended["rollout"].stage) == (True, 0)
