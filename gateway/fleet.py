@@ -82,9 +82,7 @@ class Fleet:
             )
         model = self._add(StoredRoute(name))
         try:
-            return await model.set_weights(
-                weights, shadow=shadow, expected_generation=expected_generation, key=key, salt=salt
-            )
+            return await model.set_weights(weights, shadow=shadow, expected_generation=expected_generation, key=key, salt=salt)
         finally:
             if not model.route.weights:
                 del self._models[name]
