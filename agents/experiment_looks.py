@@ -52,10 +52,10 @@ def take(action: StartExperiment, found: Exposures, window: Window, now: datetim
 
 def observed(action: StartExperiment, found: Exposures, window: Window) -> Observed:
     plan, step = action.plan, action.rules.look_every
-    labelled_until = window.end - plan.outcomes_after
+    due_until = window.end - plan.outcomes_after
     periods: dict[datetime, dict[str, Exposed]] = {}
     for each in found.steps:
-        periods.setdefault(each.start, {})[each.version] = _exposed(action, each, labelled=each.start + step <= labelled_until)
+        periods.setdefault(each.start, {})[each.version] = _exposed(action, each, due=each.start + step <= due_until)
     return Observed(
         goal=plan.goal,
         guardrails=plan.guardrails,
@@ -67,8 +67,8 @@ def observed(action: StartExperiment, found: Exposures, window: Window) -> Obser
     )
 
 
-def _exposed(action: StartExperiment, step: port.Exposed, *, labelled: bool) -> Exposed:
-    """`labelled`: whether its labels have had their time."""
+def _exposed(action: StartExperiment, step: port.Exposed, *, due: bool) -> Exposed:
+    """`due`: whether its labels and values have had their time."""
     hits: dict[str, int] = {}
     known: dict[str, int] = {}
     values: dict[str, Values] = {}
@@ -78,11 +78,19 @@ def _exposed(action: StartExperiment, step: port.Exposed, *, labelled: bool) -> 
                 hits["errors"] = step.failed
             case "slow" if step.slow is not None:
                 hits["slow"] = step.slow
-            case "wrong" if labelled:
+            case "wrong" if due:
                 hits["wrong"], known["wrong"] = step.wrong, step.labelled
             case "latency_ms":
                 sums = step.latency_ms
                 values["latency_ms"] = Values(count=sums.count, total=sums.total, squares=sums.squares)
+            case "slow" | "wrong":
+                pass
+            case name if due and goal.kind == "share":
+                hits[name] = step.positive.get(name, 0)
+            case name if due:
+                # Who has brought nothing has brought nought.
+                brought = step.values.get(name, Values())
+                values[name] = Values(count=step.entities, total=brought.total, squares=brought.squares)
             case _:
                 pass
     return Exposed(units=step.entities, hits=hits, known=known, values=values)

@@ -2,7 +2,8 @@
 
 A goal's name says what is measured of an entity. `errors`, `slow` and `wrong` are of its *first* answer in the experiment:
 fixed by then, so nothing that a version does to how often somebody comes back moves the comparison. `latency_ms` is the mean of
-those answers' times.
+those answers' times. Any other name is one of the business's own measures, as clients post them with `feedback`: what an entity
+has brought in `outcomes_after` from its first answer on (`mean`), or whether it has brought anything (`share`).
 """
 
 from datetime import timedelta
@@ -18,7 +19,7 @@ SHARES = ("errors", "slow", "wrong")
 MEANS = ("latency_ms",)
 """Goals of the kind `mean`."""
 MEASURED = (*SHARES, *MEANS)
-"""All of them are better when they are lower."""
+"""All of them are better when they are lower; what else a goal is called is a measure of the business."""
 MOST_ARMS = 5
 """With the control; more treatments share one level, and none of them gets anywhere."""
 
@@ -37,7 +38,8 @@ class Plan(Frozen):
     slow_ms: Annotated[float, Field(gt=0)] | None = None
     """An answer that takes longer is slow; needed where `slow` is looked at."""
     outcomes_after: Duration = timedelta(0)
-    """Labels of entities that were first seen more recently are not looked at: early ones are not like the others."""
+    """Labels of entities that were first seen more recently are not looked at: early ones are not like the others. Also how
+    long an entity's values are counted."""
     shortest: Duration | None = None
     """No winner before; None: what policy says."""
     longest: Duration | None = None
@@ -46,6 +48,11 @@ class Plan(Frozen):
     @property
     def goals(self) -> tuple[Goal, ...]:
         return (self.goal, *self.guardrails)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Measures of the business that are looked at."""
+        return tuple(each.name for each in self.goals if each.name not in MEASURED)
 
     @property
     def control_weight(self) -> int:
@@ -69,6 +76,8 @@ class Plan(Frozen):
                 raise ValueError(f"{place}.{flaw}")
         if self.slow_ms is None and "slow" in names:
             raise ValueError("slow_ms: say from which time on an answer is slow")
+        if self.metrics and not self.outcomes_after:
+            raise ValueError(f"outcomes_after: say for how long {self.metrics[0]} is counted from an entity's first answer on")
         if self.shortest is not None and self.longest is not None and self.longest < self.shortest:
             raise ValueError("longest: an experiment lasts at least as long as its shortest")
         return self
@@ -76,9 +85,9 @@ class Plan(Frozen):
 
 def goal_flaw(goal: Goal) -> str | None:
     """Why it cannot be measured, beginning with the field; None where it can."""
-    kind: Literal["share", "mean"] | None = "share" if goal.name in SHARES else "mean" if goal.name in MEANS else None
-    if kind is None:
-        return f"name: nothing measures {goal.name!r}; there are {', '.join(MEASURED)}"
+    if goal.name not in MEASURED:
+        return None
+    kind: Literal["share", "mean"] = "share" if goal.name in SHARES else "mean"
     if goal.kind != kind:
         return f"kind: {goal.name} is a {kind}"
     if goal.better != "lower":

@@ -11,8 +11,9 @@ experiments = typer.Typer(no_args_is_help=True, help="Versions beside each other
 
 Reason = Annotated[str, typer.Option(help="Why; it is on record.")]
 _PAGE = 200
-_BETTER = {"errors": "share", "slow": "share", "wrong": "share", "latency_ms": "mean"}
-"""What can be measured, and its kind; all of it is better when it is lower."""
+_KINDS = {"errors": "share", "slow": "share", "wrong": "share", "latency_ms": "mean"}
+"""What the gateway measures, and its kind; all of it is better when it is lower."""
+_FORM = "NAME:MARGIN, such as wrong:0.02, or of a measure of the business revenue:0.05:higher:mean"
 
 
 @experiments.command("list")
@@ -40,7 +41,7 @@ def show_experiment(experiment_id: str, url: Url = URL, key: Key = "", as_json: 
 def start_experiment(
     model: str,
     arms: Annotated[list[str], typer.Option("--arm", help="VERSION=PERCENT, once for each; one is the champion.")],
-    goal: Annotated[str, typer.Option(help="NAME:MARGIN of errors, slow, wrong or latency_ms, e.g. wrong:0.02.")],
+    goal: Annotated[str, typer.Option(help="NAME:MARGIN of errors, slow, wrong, latency_ms; or NAME:MARGIN:higher:mean.")],
     reason: Reason,
     guardrails: Annotated[list[str] | None, typer.Option("--guardrail", help="NAME:MARGIN, once for each.")] = None,
     slow_ms: Annotated[float | None, typer.Option(help="An answer that takes longer is slow.")] = None,
@@ -80,12 +81,14 @@ def _arm(text: str) -> dict[str, Any]:
 
 
 def _goal(text: str) -> dict[str, Any]:
-    name, _, margin = text.partition(":")
+    name, margin, better, kind = (*text.split(":"), "", "", "")[:4]
+    better = better or ("lower" if name in _KINDS else "higher")
+    kind = kind or _KINDS.get(name, "mean")
     try:
         size = float(margin)
     except ValueError:
-        raise WrongUse(f"{text}: write NAME:MARGIN, such as wrong:0.02") from None
-    return {"name": name, "kind": _BETTER.get(name, "share"), "better": "lower", "margin": size}
+        raise WrongUse(f"{text}: write {_FORM}") from None
+    return {"name": name, "kind": kind, "better": better, "margin": size}
 
 
 def _experiment(found: dict[str, Any]) -> str:

@@ -82,7 +82,13 @@ async def _look(state: RunState, context: Context) -> Command[Any]:
         return untouched
     try:
         found = await context.tools.predictions.exposures(
-            action.model, window, action.rules.look_every, versions=tuple(action.weights), slow_ms=action.plan.slow_ms
+            action.model,
+            window,
+            action.rules.look_every,
+            versions=tuple(action.weights),
+            slow_ms=action.plan.slow_ms,
+            metrics=action.plan.metrics,
+            within=action.plan.outcomes_after,
         )
     except TemporaryError as error:
         return await _unseen(state, experiment, str(error), context, observing=observing)

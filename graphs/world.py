@@ -40,7 +40,11 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             )
             shadowed = isinstance(action, StartRollout) and action.stages[0].weight == 0
             mirrors = readers.traffic.mirrors if shadowed else None
-            return WorldState(champion=champion, route_generation=traffic.token, weights=traffic.weights, mirrors=mirrors)
+            weights = traffic.weights
+            if isinstance(action, StartExperiment):
+                # A shadow is a change of the traffic under way as well, though it answers nobody.
+                weights = {**(await readers.serving.route(model)).shadow, **weights}
+            return WorldState(champion=champion, route_generation=traffic.token, weights=weights, mirrors=mirrors)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)
             return WorldState(workers=capacity.workers)

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contract.predictions import HOUR, START, Loads, at, fresh_model, labelled, predicted
+from tests.contract.predictions import HOUR, START, Loads, at, fresh_model, labelled, predicted, worth
 from tools.predictions.clickhouse import ClickHouseStore
 from tools.predictions.engine import Engine
-from tools.predictions.port import Exposed, Exposures, PredictionStore, Sums
+from tools.predictions.port import Exposed, Exposures, PredictionStore, Values
 from tools.predictions.schema import predictions_table
 from tools.values import Window
 
@@ -41,7 +41,7 @@ async def test_an_entity_counts_once_by_its_first_answer(store: PredictionStore,
             slow=0,
             labelled=0,
             wrong=0,
-            latency_ms=Sums(count=1, total=3, squares=9),
+            latency_ms=Values(count=1, total=3, squares=9),
         ),
         Exposed(
             start=START + STEP,
@@ -51,7 +51,7 @@ async def test_an_entity_counts_once_by_its_first_answer(store: PredictionStore,
             slow=1,
             labelled=0,
             wrong=0,
-            latency_ms=Sums(count=1, total=9, squares=81),
+            latency_ms=Values(count=1, total=9, squares=81),
         ),
     )
 
@@ -102,6 +102,36 @@ async def test_right_and_wrong_go_by_the_newest_label_of_the_first_answer(
     )
     (step,) = (await counted(store, model)).steps
     assert (step.entities, step.labelled, step.wrong) == (4, 2, 1)
+
+
+async def test_what_an_entity_brings_counts_for_a_while_from_its_first_answer_on(
+    store: PredictionStore, loads: Loads, model: str
+) -> None:
+    await loads(
+        predicted("a", model, entity="ann", minutes=1),
+        predicted("b", model, entity="ann", minutes=10),
+        predicted("late", model, entity="ann", minutes=25),
+        predicted("c", model, entity="bob", minutes=2),
+        predicted("d", model, entity="cat", minutes=2),
+        predicted("e", model, entity="dan", minutes=3),
+        predicted("f", model, entity="dan", version="2", minutes=4),
+    )
+    asked = {"versions": ARMS, "metrics": ("revenue", "returns"), "within": timedelta(minutes=20)}
+    (step,) = (await store.exposures(model, HOUR, STEP, **asked)).steps  # type: ignore[arg-type]
+    assert step.values == {"revenue": Values(), "returns": Values()}
+    await loads(
+        worth("a", model, "revenue", 3.0, minutes=2),
+        worth("b", model, "revenue", 4.0, minutes=11),
+        worth("late", model, "revenue", 100.0, minutes=26),
+        worth("c", model, "revenue", 5.0, minutes=50),
+        worth("d", model, "revenue", 0.0, minutes=5),
+        worth("d", model, "returns", 1.0, minutes=5),
+        worth("f", model, "revenue", 9.0, minutes=5),
+    )
+    (step,) = (await store.exposures(model, HOUR, STEP, **asked)).steps  # type: ignore[arg-type]
+    assert (step.entities, step.version) == (3, "1")
+    assert step.values == {"revenue": Values(count=2, total=7, squares=49), "returns": Values(count=1, total=1, squares=1)}
+    assert step.positive == {"revenue": 1, "returns": 1}
 
 
 async def test_what_came_before_the_window_is_not_looked_at(store: PredictionStore, loads: Loads, model: str) -> None:

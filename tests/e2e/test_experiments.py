@@ -91,7 +91,7 @@ REFUSED: tuple[tuple[dict[str, Any], set[str]], ...] = (
     (changed(arms=arms(("1", 50), ("2", 30), ("2", 20))), {"arms[2].version"}),
     (changed(arms=arms(("1", 99))), {"arms"}),
     (changed(arms=arms(("1", 100), ("2", 0))), {"arms[0].weight", "arms[1].weight"}),
-    (changed(goal={**WRONG, "name": "smiles"}), {"goal.name"}),
+    (changed(goal={**WRONG, "name": "smiles"}), {"outcomes_after"}),
     (changed(goal={**WRONG, "better": "higher"}), {"goal.better"}),
     (changed(goal={**WRONG, "kind": "mean"}), {"goal.kind"}),
     (changed(goal={**WRONG, "margin": 0}), {"goal.margin"}),
@@ -101,7 +101,7 @@ REFUSED: tuple[tuple[dict[str, Any], set[str]], ...] = (
     (changed(longest=14), {"longest"}),
     (changed(reason=""), {"reason"}),
     (changed(colour="blue"), {"colour"}),
-    (changed(arms=arms(("1", 50), ("2", 40)), goal={**WRONG, "name": "smiles"}), {"arms", "goal.name"}),
+    (changed(arms=arms(("1", 50), ("2", 40)), goal={**WRONG, "name": "smiles"}), {"arms", "outcomes_after"}),
 )
 
 

@@ -28,7 +28,6 @@ from tools.predictions.port import (
     Period,
     Sampled,
     Slice,
-    Sums,
     Tally,
     Values,
     VersionWindow,
@@ -220,7 +219,15 @@ class TwinPredictions:
         return tuple(told)
 
     async def exposures(
-        self, model: str, window: Window, step: timedelta, *, versions: Sequence[str], slow_ms: float | None = None
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        versions: Sequence[str],
+        slow_ms: float | None = None,
+        metrics: Sequence[str] = (),
+        within: timedelta = timedelta(0),
     ) -> Exposures:
         rows = [row for row in self._rows(model, window) if row.version in versions]
         entities: defaultdict[str, list[PredictionRecord]] = defaultdict(list)
@@ -239,6 +246,10 @@ class TwinPredictions:
         for (slot, version), firsts in sorted(found.items()):
             labels = [(row, label) for row, label in self._labelled(model, firsts) if row.prediction is not None]
             times = [row.latency_us / 1000 for row in firsts]
+            worth = {
+                name: [sum(own) for row in firsts if (own := self._brought(model, entities[row.entity], row, name, within))]
+                for name in metrics
+            }
             told.append(
                 Exposed(
                     start=window.start + slot * step,
@@ -248,10 +259,19 @@ class TwinPredictions:
                     slow=None if slow_ms is None else sum(row.latency_us > 1000 * slow_ms for row in firsts),
                     labelled=len(labels),
                     wrong=sum(row.prediction != label.label for row, label in labels),
-                    latency_ms=Sums(count=len(times), total=sum(times), squares=sum(each * each for each in times)),
+                    latency_ms=_values(times),
+                    values={name: _values(brought) for name, brought in worth.items()},
+                    positive={name: sum(each > 0 for each in brought) for name, brought in worth.items()},
                 )
             )
         return Exposures(steps=tuple(told), mixed=mixed, anonymous=sum(not row.entity for row in rows))
+
+    def _brought(
+        self, model: str, rows: list[PredictionRecord], first: PredictionRecord, name: str, within: timedelta
+    ) -> list[float]:
+        until = first.at + within // _MICROSECOND
+        told = [(row.at, *self._values[model].get((name, row.id), (until, 0.0))) for row in rows]
+        return [value for made, at, value in told if max(made, at) < until]
 
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()

@@ -96,12 +96,8 @@ class Engine:
             return ()
         return tallies.mirrored(self._query(model, (window,)), version, beside, step, slow_ms, cpu_hour)
 
-    def exposures(
-        self, model: str, window: Window, step: timedelta, versions: tuple[str, ...], slow_ms: float | None
-    ) -> Exposures:
-        if not self._knows(model):
-            return Exposures()
-        return exposures.exposures(self._query(model, (window,)), versions, step, slow_ms)
+    def exposures(self, model: str, window: Window, asked: exposures.Asked) -> Exposures:
+        return exposures.exposures(self._query(model, (window,)), asked) if self._knows(model) else Exposures()
 
     def feature_profiles(
         self, model: str, windows: tuple[Window, ...], version: str | None, like: Sequence[FeatureProfile]

@@ -140,15 +140,6 @@ class Mirrored(Frozen):
     only_served_wrong: Count
 
 
-class Sums(Frozen):
-    """Of one value per entity: enough for means and variances."""
-
-    count: int
-    total: float
-    squares: float
-    """Sum of the squares."""
-
-
 class Exposed(Frozen):
     """Entities that were answered for the first time in one step of time, by one version, and by no other arm later.
 
@@ -165,7 +156,11 @@ class Exposed(Frozen):
     """Answers with a class whose label has arrived by now."""
     wrong: int
     """Of the labelled."""
-    latency_ms: Sums
+    latency_ms: Values
+    values: dict[str, Values] = Field(default_factory=dict)
+    """Of each measure that was asked for: what an entity's predictions were worth together; of those who brought anything."""
+    positive: dict[str, int] = Field(default_factory=dict)
+    """How many of them brought more than nothing."""
 
 
 class Exposures(Frozen):
@@ -267,9 +262,21 @@ class PredictionReader(Protocol):
         ...
 
     async def exposures(
-        self, model: str, window: Window, step: timedelta, *, versions: Sequence[str], slow_ms: float | None = None
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        versions: Sequence[str],
+        slow_ms: float | None = None,
+        metrics: Sequence[str] = (),
+        within: timedelta = timedelta(0),
     ) -> Exposures:
-        """Entities by the step and the version that first answered them within the window; other versions are not looked at."""
+        """Entities by the step and the version that first answered them within the window; other versions are not looked at.
+
+        `metrics`: the business's own measures, summed over an entity's predictions. Of predictions that were made, and values
+        that were told, `within` so long after its first answer: once that time is over nothing changes any more.
+        """
         ...
 
     async def feature_profiles(

@@ -72,8 +72,8 @@ class Serving(ServingReader, Protocol):
         """Load and warm what is new, then switch; a version that is no `shadow` here gets no copies any more.
 
         Repeating a `key` returns the route it made; Conflict when the generation has moved on by somebody else. `salt`:
-        entities are assigned by a hash with it from now on. None: as before while traffic is split, and by none once one version
-        has all of it.
+        entities are assigned by a hash with it from now on. None: as before while traffic is split, and by none once one
+        version has all of it.
         """
         ...
 

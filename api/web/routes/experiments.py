@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.experiment_facts import Goal
-from agents.experiment_plans import MOST_ARMS, Plan, Treatment, goal_flaw
+from agents.experiment_plans import MEASURED, MOST_ARMS, Plan, Treatment, goal_flaw
 from api.problems import Clash, FieldError, Invalid, NotFound
 from api.store import experiments
 from api.store.records import ExperimentRecord
@@ -51,7 +51,8 @@ class ExperimentBody(BaseModel):
     slow_ms: Annotated[float | None, Field(gt=0)] = None
     """An answer that takes longer is slow; needed where `slow` is looked at."""
     outcomes_after: Duration | None = None
-    """Labels of entities that were first seen more recently are not looked at (ISO 8601, or such as `36h`)."""
+    """Labels of entities that were first seen more recently are not looked at, and values of an entity are counted for so long
+    (ISO 8601, or such as `36h`)."""
     shortest: Duration | None = None
     """No winner before; null: what policy says."""
     longest: Duration | None = None
@@ -217,6 +218,8 @@ def _plan(body: ExperimentBody, champion: str) -> Plan:
         named.add(goal.name)
     if "slow" in named and body.slow_ms is None:
         faults.append(("slow_ms", "say from which time on an answer is slow"))
+    if (metrics := sorted(named - set(MEASURED))) and not body.outcomes_after:
+        faults.append(("outcomes_after", f"say for how long {metrics[0]} is counted from an entity's first answer on"))
     if body.shortest is not None and body.longest is not None and body.longest < body.shortest:
         faults.append(("longest", "an experiment lasts at least as long as its shortest"))
     if faults:

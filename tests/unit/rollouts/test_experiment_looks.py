@@ -14,7 +14,7 @@ from agents.experiments import Call
 from agents.promotion_rules import Experiments
 from agents.proposals import fingerprint
 from tests.unit.rollouts.streams import START
-from tools.predictions.port import Exposed, Exposures, Sums
+from tools.predictions.port import Exposed, Exposures, Values
 from tools.values import Window
 
 HOUR = timedelta(hours=1)
@@ -32,7 +32,7 @@ def trying(**plan: Any) -> StartExperiment:
 
 def exposed(hour: int, version: str, entities: int = 500, **counts: Any) -> Exposed:
     given = {"failed": 0, "slow": None, "labelled": entities, "wrong": entities // 5}
-    sums = Sums(count=entities, total=40.0 * entities, squares=1_700.0 * entities)
+    sums = Values(count=entities, total=40.0 * entities, squares=1_700.0 * entities)
     return Exposed(start=START + hour * HOUR, version=version, entities=entities, latency_ms=sums, **{**given, **counts})
 
 
@@ -89,6 +89,32 @@ def test_slow_and_mean_latency_are_measured_too() -> None:
     assert look.outcome.arms[0].effect.difference == 0
 
 
+REVENUE = Goal(name="revenue", kind="mean", better="higher", margin=0.1)
+BOUGHT = Goal(name="orders", kind="share", better="higher", margin=0.05)
+
+
+def test_what_entities_bring_is_judged_once_their_time_is_over() -> None:
+    """Of 500 a hundred bring ten; with version 2 two hundred do."""
+
+    def brought(count: int) -> dict[str, Any]:
+        values = {"revenue": Values(count=count, total=10.0 * count, squares=100.0 * count), "orders": Values()}
+        return {"values": values, "positive": {"revenue": count, "orders": count}}
+
+    plan = {"goal": REVENUE, "guardrails": (BOUGHT,), "outcomes_after": 2 * HOUR}
+    assert trying(**plan).plan.metrics == ("revenue", "orders")
+    found = counted(6, one=brought(100), two=brought(200))
+    seen = observed(trying(**plan), found, until(6))
+    assert [sorted(each["2"].values) for each in seen.periods] == [["revenue"]] * 4 + [[]] * 2
+    assert seen.periods[0]["2"].values["revenue"].count == 500
+    assert seen.periods[0]["2"].hits == {"orders": 200}
+    look = take(trying(**plan), found, until(6), until(6).end)
+    assert look.outcome.call is Call.WINNER
+    effect = look.outcome.arms[0].effect
+    assert (effect.treatment, effect.control) == (4.0, 2.0)
+    harms = take(trying(**plan), counted(6, one=brought(200), two=brought(100)), until(6), until(6).end)
+    assert [each.name for each in harmful(harms)] == ["2"]
+
+
 def test_what_was_asked_for_stands_beside_what_policy_says() -> None:
     assert rules_of(trying()) == RULES
     assert rules_of(trying(longest=2 * HOUR)).shortest == 2 * HOUR
@@ -108,7 +134,7 @@ def test_only_whole_steps_are_looked_at() -> None:
         ({"treatments": (Treatment(version="2", weight=6), Treatment(version="2", weight=4))}, "in one arm only"),
         ({"guardrails": (WRONG,)}, "not at the goal again"),
         ({"guardrails": (SLOW,)}, "slow_ms: say from which time"),
-        ({"goal": WRONG.model_copy(update={"name": "smiles"})}, "goal.name: nothing measures 'smiles'"),
+        ({"goal": WRONG.model_copy(update={"name": "smiles"})}, "outcomes_after: say for how long smiles"),
         ({"guardrails": (ERRORS.model_copy(update={"better": "higher"}),)}, r"guardrails\[0\].better"),
         ({"goal": WRONG.model_copy(update={"kind": "mean"})}, "goal.kind: wrong is a share"),
         ({"shortest": 3 * HOUR, "longest": 2 * HOUR}, "longest"),
