@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from agents.promotion_rules import MOST_STAGES, Judging, Stage
+from agents.experiment_plans import Plan
+from agents.promotion_rules import MOST_STAGES, Experiments, Judging, Stage
 from tools.values import Frozen, Instant, LeftOut, Window
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -148,6 +149,48 @@ class Promote(Frozen):
     model: Name
     from_version: Name
     version: Name
+    beside: Annotated[tuple[Name, ...], Field(max_length=10)] = ()
+    """The other treatments of the experiment that it has won: their shares end with it."""
+
+
+class StartExperiment(Frozen):
+    """Split the entities of `model` over champion `from_version`, the control, and other versions, each staying with its arm.
+
+    Approving it approves the arms, by what it is judged, and that the control has all the traffic again however it ends; that
+    a winner becomes champion is asked by itself.
+    """
+
+    kind: Literal["start_experiment"] = "start_experiment"
+    model: Name
+    from_version: Name
+    plan: Plan
+    rules: Experiments
+    """Of policy when it was proposed: each look judges by them."""
+
+    @property
+    def weights(self) -> dict[str, int]:
+        return self.plan.weights(self.from_version)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Of the treatments."""
+        return tuple(each.version for each in self.plan.treatments)
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.from_version in self.versions:
+            raise ValueError("plan.treatments: the champion is the control already")
+        return self
+
+
+class StopExperiment(Frozen):
+    """End the experiment: champion `to_version`, the control, has all the traffic again."""
+
+    kind: Literal["stop_experiment"] = "stop_experiment"
+    model: Name
+    versions: Annotated[tuple[Name, ...], Field(min_length=1, max_length=10)]
+    """Of its treatments."""
+    to_version: Name
 
 
 class Notify(Frozen):
@@ -168,7 +211,18 @@ class NoAction(Frozen):
 
 
 Catalogue = (
-    Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote | QuarantineData | ReleaseData | Notify | NoAction
+    Rollback
+    | Scale
+    | Retrain
+    | StartRollout
+    | AbortRollout
+    | Promote
+    | StartExperiment
+    | StopExperiment
+    | QuarantineData
+    | ReleaseData
+    | Notify
+    | NoAction
 )
 Action = Annotated[Catalogue, Field(discriminator="kind")]
 ACTION: TypeAdapter[Catalogue] = TypeAdapter(Action)

@@ -29,14 +29,22 @@ class Exposed(Frozen):
     units: Count
     hits: dict[Name, Count] = Field(default_factory=dict)
     """By goal: how many of them, for goals that are shares."""
+    known: dict[Name, Count] = Field(default_factory=dict)
+    """By goal: of how many it is known, where that is not all of them, such as those whose label has come."""
     values: dict[Name, Values] = Field(default_factory=dict)
     """By goal, for means: one value per unit."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if over := [name for name, hits in self.hits.items() if hits > self.units]:
-            raise ValueError(f"hits.{over[0]}: there cannot be more than units")
+        if over := [name for name, known in self.known.items() if known > self.units]:
+            raise ValueError(f"known.{over[0]}: there cannot be more than units")
+        if over := [name for name, hits in self.hits.items() if hits > self.of(name)]:
+            raise ValueError(f"hits.{over[0]}: there cannot be more than units of which it is known")
         return self
+
+    def of(self, goal: str) -> int:
+        """Of how many units the goal is known."""
+        return self.known.get(goal, self.units)
 
 
 class Observed(Frozen):
@@ -46,6 +54,8 @@ class Observed(Frozen):
     weights: dict[Name, Annotated[float, Field(gt=0)]]
     """Of all arms, as assigned; the same all the time."""
     started: Instant
+    mixed: Count = 0
+    """Units that more than one arm has answered; they are in no arm."""
     periods: tuple[dict[Name, Exposed], ...]
     """In order, by arm; such as days. Late outcomes of a period (its units' conversions) are to be in it: hand in only periods
     whose outcomes have had their time."""

@@ -65,6 +65,8 @@ class Outcome(Frozen):
     reason: str
     mismatch: float
     """p-value of the split."""
+    leading: str = ""
+    """The arm that `call` is said of; empty for a mismatch."""
     arms: tuple[Arm, ...]
     at: Instant
 
@@ -78,9 +80,21 @@ def judge(rules: Experiments, observed: Observed, now: datetime) -> Outcome:
         got = ", ".join(f"{arm} {share(units[arm] / total)} of {share(observed.weights[arm] / weight)}" for arm in units)
         reason = f"The split is not as assigned (p = {mismatch:.2g}): {got}."
         return Outcome(call=Call.MISMATCH, reason=reason, mismatch=mismatch, arms=arms, at=now)
+    everybody = sum(units.values()) + observed.mixed
+    if everybody >= rules.min_units and observed.mixed > rules.max_mixed * everybody:
+        got = f"{observed.mixed} of {everybody} entities ({share(observed.mixed / everybody)}) were answered by two arms"
+        reason = f"The assignment does not hold: {got}, where {share(rules.max_mixed)} are let pass."
+        return Outcome(call=Call.MISMATCH, reason=reason, mismatch=mismatch, arms=arms, at=now)
     order = (Call.WINNER, Call.RUNNING, Call.INCONCLUSIVE, Call.LOSER, Call.HARMFUL)
     leading = min(arms, key=lambda each: (order.index(each.call), -_towards(observed.goal, each.effect)))
-    return Outcome(call=leading.call, reason=f"{leading.name}: {leading.reason}", mismatch=mismatch, arms=arms, at=now)
+    return Outcome(
+        call=leading.call,
+        reason=f"{leading.name}: {leading.reason}",
+        mismatch=mismatch,
+        leading=leading.name,
+        arms=arms,
+        at=now,
+    )
 
 
 def _towards(goal: Goal, effect: Effect) -> float:
@@ -120,7 +134,7 @@ def _goal(rules: Experiments, observed: Observed, goal: Goal, arm: str, level: f
         known = [(a, b) for a, b in both if goal.name in a.hits and goal.name in b.hits]
         counts = _shares(known, goal.name)
         units = int(counts.canary.sum()), int(counts.control.sum())
-        if not all(units):
+        if not all(units) or not _alike(known, goal.name, rules.max_coverage_gap):
             return Effect(goal=goal.name, units=units[0], control_units=units[1]), False, False
         low, high = shares.interval(counts, level, goal.margin)
         won, lost = (claimed(shares.log_capital(counts, 0.0, side, goal.margin), level / 2)[-1] for side in (up, down))
@@ -158,6 +172,8 @@ def _harmed(rules: Experiments, observed: Observed, goal: Goal, arm: str, level:
     if goal.kind == "share":
         known = [(a, b) for a, b in both if goal.name in a.hits and goal.name in b.hits]
         counts = _shares(known, goal.name)
+        if not _alike(known, goal.name, rules.max_coverage_gap):
+            return False
         if goal.better == "higher":
             counts = Shares(
                 counts.canary, counts.canary - counts.canary_bad, counts.control, counts.control - counts.control_bad
@@ -172,11 +188,17 @@ def _both(periods: tuple[dict[str, Exposed], ...], arm: str, control: str) -> li
     return [(each[arm], each[control]) for each in periods if arm in each and control in each]
 
 
+def _alike(known: list[tuple[Exposed, Exposed]], goal: str, gap: float) -> bool:
+    """Whether it is known of about the same share of either arm's units."""
+    covered = [sum(each[side].of(goal) for each in known) / max(1, sum(each[side].units for each in known)) for side in (0, 1)]
+    return abs(covered[0] - covered[1]) <= gap
+
+
 def _shares(known: list[tuple[Exposed, Exposed]], goal: str) -> Shares:
     return Shares.of(
-        [a.units for a, _ in known],
+        [a.of(goal) for a, _ in known],
         [a.hits[goal] for a, _ in known],
-        [b.units for _, b in known],
+        [b.of(goal) for _, b in known],
         [b.hits[goal] for _, b in known],
     )
 

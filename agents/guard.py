@@ -20,7 +20,9 @@ from agents.actions import (
     Risk,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
     WorldState,
 )
 from agents.policies import Mode, Policies
@@ -88,7 +90,7 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
         return Deny(reason=flaw)
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
     risk = max(proposal.impact.risk, weigh(action, proposal.finding, proposal.state, policies).risk, key=lambda each: each.rank)
-    if proposal.part_of is not None and isinstance(action, AbortRollout):
+    if proposal.part_of is not None and isinstance(action, AbortRollout | StopExperiment):
         # Also during a freeze: it ends a change instead of making one.
         return Auto(reason=f"it was approved with {proposal.part_of}")
     freezes = [freeze for freeze in policies.freezes if freeze.holds(action.model, now)]
@@ -167,6 +169,19 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
             return Flaw(f"action.{name}", said)
         case Promote(), StartRollout() as new if new.judging is not None:
             return Flaw("action.judging", "leave it out: a rollout that is made of a promotion is judged by the policies")
+        case Promote(beside=asked), Promote(beside=new) if asked != new:
+            return Flaw("action.beside", "an edit keeps beside as it was shown: the experiment's other arms end with it")
+        case StartRollout() | Promote(), StartRollout() | Promote():
+            return None
+        case StartExperiment() as asked, StartExperiment() as new if flaw := _kept(asked, new):
+            return flaw
+        case StartExperiment(), StartExperiment():
+            return None
+        case StartExperiment(), Rollback():
+            said = "a rollback is no form of an experiment: reject this, and ask for the rollback of the model by itself"
+            return Flaw("action.kind", said)
+        case _, StartExperiment():
+            return Flaw("action.kind", "no version gets traffic by an edit of something else: ask for the experiment by itself")
         case StartRollout() | Promote(), _:
             return None
         case _, (StartRollout(version=new) | Promote(version=new)):
@@ -175,12 +190,33 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
             return None
 
 
+def _kept(asked: StartExperiment, new: StartExperiment) -> Flaw | None:
+    """What an edit may change of an experiment are the sizes of its arms, and how long it may take."""
+    shown = asked.plan.model_copy(
+        update={"treatments": new.plan.treatments, "shortest": new.plan.shortest, "longest": new.plan.longest}
+    )
+    if (asked.from_version, asked.versions) != (new.from_version, new.versions):
+        return Flaw("action.plan.treatments", "an edit keeps the versions that were looked at: only their weights may change")
+    if shown != new.plan or asked.rules != new.rules:
+        return Flaw("action.plan", "an edit changes weights and durations only: for other goals or rules ask again")
+    return None
+
+
 def _ask_for(version: str) -> str:
     return f"ask for the promotion of version {version} by itself, so that it is evaluated and tried in stages"
 
 
 def _flaw(
-    action: Rollback | Scale | Retrain | StartRollout | AbortRollout | Promote | QuarantineData | ReleaseData,
+    action: Rollback
+    | Scale
+    | Retrain
+    | StartRollout
+    | AbortRollout
+    | Promote
+    | StartExperiment
+    | StopExperiment
+    | QuarantineData
+    | ReleaseData,
     state: WorldState,
     policies: Policies,
 ) -> str | None:
@@ -217,8 +253,21 @@ def _flaw(
                 )
             if isinstance(action, Promote) and not state.weights.get(new):
                 return f"version {new} has none of the traffic of {model}: it becomes champion by a rollout, so ask for that"
-            if others := sorted(version for version, weight in state.weights.items() if weight and version not in {old, new}):
+            ending = set(action.beside) if isinstance(action, Promote) else set()
+            if others := _others(state, {old, new, *ending}):
                 return f"version {others[0]} answers some of the traffic of {model} too: one rollout at a time"
+        case StartExperiment(model=model, from_version=old):
+            if state.champion != old:
+                return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
+            if state.route_generation is None:
+                return f"the route of {model} is not known, so it could not be put back"
+            if others := _others(state, {old}):
+                return f"version {others[0]} answers some of the traffic of {model} already: one change of it at a time"
+        case StopExperiment(model=model, to_version=old):
+            if state.champion != old:
+                return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
+            if state.route_generation is None:
+                return f"the route of {model} is not known"
         case AbortRollout(model=model, to_version=old):
             if state.champion != old:
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
@@ -235,6 +284,11 @@ def _flaw(
         case unknown:
             assert_never(unknown)
     return None
+
+
+def _others(state: WorldState, known: set[str]) -> list[str]:
+    """Who else answers requests."""
+    return sorted(version for version, weight in state.weights.items() if weight and version not in known)
 
 
 def _why_asked(mode: Mode, risk: Risk, *, frozen: bool) -> str:

@@ -22,14 +22,17 @@ from agents.actions import (
     Retrain,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
     WorldState,
 )
 from agents.alerts import Alert
 from agents.evidence import Evidence, Finding, Hypothesis
+from agents.experiment_facts import Goal
 from agents.proposals import Proposal, Receipt
 from agents.verification import Verification
-from agents.wording import counted, milliseconds, moment, points, share
+from agents.wording import counted, milliseconds, moment, points, share, span
 from tools.notify.port import Message
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -72,6 +75,12 @@ def title(action: Catalogue) -> str:
             return plain(f"End the rollout of version {new} of {model}: all traffic back to version {old}", 300)
         case Promote(model=model, from_version=old, version=new):
             return plain(f"Make version {new} champion of {model} in place of version {old}", 300)
+        case StartExperiment(model=model, from_version=old, plan=plan):
+            arms = ", ".join(f"version {each.version} ({each.weight} %)" for each in plan.treatments)
+            return plain(f"Try {arms} of {model} beside version {old} for {plan.goal.name}", 300)
+        case StopExperiment(model=model, versions=versions, to_version=old):
+            tried = ", ".join(versions)
+            return plain(f"End the experiment with version {tried} of {model}: all traffic back to version {old}", 300)
         case QuarantineData(model=model, window_start=start, window_end=end, features=features):
             return plain(f"Quarantine {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
         case ReleaseData(model=model, window_start=start, window_end=end, features=features):
@@ -117,6 +126,8 @@ def card(proposal: Proposal) -> str:
 
 def _judging(action: Catalogue) -> list[str]:
     """By what a canary stays or goes: approved with its rollout, so it is shown."""
+    if isinstance(action, StartExperiment):
+        return list(_trying(action))
     if not isinstance(action, StartRollout):
         return []
     if (rules := action.judging) is None:
@@ -129,6 +140,22 @@ def _judging(action: Catalogue) -> list[str]:
     slow = f"; slow is above {milliseconds(action.slow_ms)}" if action.slow_ms is not None else ""
     errors = f"wrongly taken back {share(rules.wrong_rollbacks)}, wrongly passed {share(rules.wrong_passes)} at most"
     return [f"- Taken back for: {', '.join(allowed)}{slow} ({errors})"]
+
+
+def _trying(action: StartExperiment) -> Iterator[str]:
+    """By what an experiment is decided, and ended."""
+    plan, rules = action.plan, action.rules
+    shortest, longest = plan.shortest or rules.shortest, plan.longest or rules.longest
+    yield f"- Decided by: {_goal(plan.goal)}, after {span(shortest)} at the soonest and {span(longest)} at the latest"
+    yield f"- Ended at once for: {'; '.join(map(_goal, plan.guardrails)) or 'nothing: it has no guardrails'}"
+    errors = f"a wrong winner {share(rules.wrong_winners)}, a wrong end over a guardrail {share(rules.wrong_stops)} at most"
+    slow = f"; slow is above {milliseconds(plan.slow_ms)}" if plan.slow_ms is not None else ""
+    yield f"- How sure: {errors}{slow}"
+
+
+def _goal(goal: Goal) -> str:
+    size = points(goal.margin) if goal.kind == "share" else share(goal.margin)
+    return f"{goal.name} ({goal.better} is better, {size} matter)"
 
 
 def _behind(proposal: Proposal) -> str:

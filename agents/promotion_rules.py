@@ -241,6 +241,17 @@ class Experiments(Frozen):
     """Level of the test of the split; a mismatch makes all else worthless, and with a good assignment it does not happen."""
     min_units: int = Field(default=200, ge=1)
     """In each arm, before anything is claimed."""
+    look_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=15)
+    """Looking often costs no certainty, only queries; what harms is found so much sooner. Also the length of the periods in
+    which arms are held beside each other."""
+    max_mixed: Share = 0.01
+    """Share of entities that two arms have answered; they are left out, and more of them are a fault in the assignment. A few
+    come of requests that were on their way when the experiment began, and of calls that name a version."""
+    max_coverage_gap: Share = 0.05
+    """Where the arms' shares of entities with a label are further apart, nothing is claimed by labels: then these depend on the
+    answer."""
+    blind: Duration = timedelta(hours=4)
+    """Looks that can measure nothing for so long end it: nobody would see harm."""
     longest: Duration = timedelta(days=28)
     """Without a winner by then it is inconclusive: four whole weeks."""
     shortest: Duration = timedelta(days=7)

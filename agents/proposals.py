@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agents.actions import Action, Retrain, Risk, StartRollout, WorldState
+from agents.actions import Action, Promote, Retrain, Risk, StartRollout, WorldState
 from agents.evidence import Finding
 from tools.values import Frozen, Instant
 
@@ -20,6 +20,7 @@ def fingerprint(action: Action, state: WorldState) -> str:
     later = {name for name in ("quarantined", "mirrors") if getattr(state, name) is None}
     empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
     empty |= {"judging"} if isinstance(action, StartRollout) and action.judging is None else set()
+    empty |= {"beside"} if isinstance(action, Promote) and not action.beside else set()
     content = {
         "action": _as_before(action.model_dump(mode="json", exclude=empty)),
         "state": state.model_dump(mode="json", exclude=later),

@@ -4,14 +4,16 @@ audited.
 Only the platform itself makes alerts of this source: its routes, for a person who may, and its schedules.
 """
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from agents.actions import Name
 from agents.alerts import Alert
+from agents.experiment_plans import Plan
 from tools.values import Frozen, Instant
 
 SOURCE = "trigger"
@@ -20,12 +22,13 @@ NAMES = {
     "promote": "PromotionRequested",
     "rollback": "RollbackRequested",
     "check": "CheckRequested",
+    "experiment": "ExperimentRequested",
 }
 """Kind -> the alert's name."""
 SCHEDULED = "schedule:"
 """What the name of an asker begins with that is no person."""
 
-Kind = Literal["retrain", "promote", "rollback", "check"]
+Kind = Literal["retrain", "promote", "rollback", "check", "experiment"]
 
 
 class Request(Frozen):
@@ -39,10 +42,13 @@ class Request(Frozen):
     window_start: Instant | None = None
     window_end: Instant | None = None
     """Of the data to train on; None: policy's."""
+    plan: Plan | None = None
+    """Of the experiment."""
 
     def comes_to(self, other: "Request") -> bool:
         """Whether the same would be done of it."""
-        ours, theirs = ((each.kind, each.version, each.window_start, each.window_end) for each in (self, other))
+        fields = ("kind", "version", "window_start", "window_end", "plan")
+        ours, theirs = (tuple(getattr(each, name) for name in fields) for each in (self, other))
         return ours == theirs
 
 
@@ -59,6 +65,7 @@ def to_alert(request: Request, key: str, at: datetime) -> Alert:
         annotations={
             "summary": f"{request.by} asks: {request.reason}"[:1_000],
             **{name: str(asked[name]) for name in ("reason", "window_start", "window_end") if name in asked},
+            **({"plan": json.dumps(asked["plan"], sort_keys=True)} if "plan" in asked else {}),
         },
         starts_at=at,
     )
@@ -86,10 +93,13 @@ def request_of(alerts: Iterable[Alert]) -> Request | None:
     if not asked:
         return None
     newest = max(asked, key=lambda alert: (alert.name != NAMES["check"], alert.starts_at))
-    notes = {name: newest.annotations[name] for name in ("reason", "window_start", "window_end") if name in newest.annotations}
+    names = ("reason", "window_start", "window_end")
+    notes: dict[str, Any] = {name: newest.annotations[name] for name in names if name in newest.annotations}
     try:
+        if "plan" in newest.annotations:
+            notes["plan"] = json.loads(newest.annotations["plan"])
         return Request.model_validate({**newest.labels, **notes})
-    except ValidationError:
+    except (ValidationError, json.JSONDecodeError):
         return None
 
 

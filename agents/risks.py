@@ -17,7 +17,9 @@ from agents.actions import (
     Risk,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
     WorldState,
 )
 from agents.evidence import Cause, Finding
@@ -33,6 +35,11 @@ def weigh(action: Catalogue, finding: Finding, state: WorldState, policies: Poli
     if isinstance(action, StartRollout):
         given = state.weights.get(action.version, 0) / 100
         if not as_careful(action.stages, policies.rollouts_of(action.model).stages, given):
+            return meant.model_copy(update={"risk": Risk.HIGH})
+    if isinstance(action, StartExperiment):
+        # A challenger begins with the first stage's share, and has to hold in it before it gets more.
+        at_first = policies.rollouts_of(action.model).stages[0].weight
+        if 100 - action.plan.control_weight > 100 * at_first:
             return meant.model_copy(update={"risk": Risk.HIGH})
     return meant
 
@@ -94,6 +101,25 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
                 expected_effect=f"version {new} is champion and answers every request",
                 undo=f"roll back to version {old}",
                 runbook="promote",
+            )
+        case StartExperiment(model=model, from_version=old, plan=plan):
+            arms = ", ".join(f"version {each.version} for {each.weight} %" for each in plan.treatments)
+            return Impact(
+                risk=Risk.MEDIUM,
+                blast_radius=f"the entities of {model}: {arms}, the rest stays with version {old}",
+                expected_effect=f"whether {plan.goal.name} is better with another version is known; version {old} has all the "
+                "traffic again as soon as one harms, and a winner is proposed as champion",
+                undo=f"give all traffic back to version {old}",
+                runbook="start-experiment",
+            )
+        case StopExperiment(model=model, versions=versions, to_version=old):
+            return Impact(
+                # The control has answered its share all along.
+                risk=Risk.LOW,
+                blast_radius=f"the share of the traffic of {model} that version {', '.join(versions)} answers",
+                expected_effect=f"version {old} answers all requests again",
+                undo="none: a new experiment is a new proposal",
+                runbook="stop-experiment",
             )
         case QuarantineData(model=model, window_start=start, window_end=end, features=features):
             return Impact(

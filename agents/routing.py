@@ -12,6 +12,7 @@ class Specialist(StrEnum):
     INCIDENT = "incident"
     DRIFT = "drift"
     PROMOTION = "promotion"
+    EXPERIMENT = "experiment"
 
 
 class HandOver(Frozen):
@@ -39,6 +40,7 @@ _DATA_MONITORS = frozenset({"drift", "data_quality", "skew"})
 
 RULES: tuple[Rule, ...] = (
     (_asked("promote"), Specialist.PROMOTION),
+    (_asked("experiment"), Specialist.EXPERIMENT),
     (_asked("retrain", "check"), Specialist.DRIFT),
     (_about_drift, Specialist.DRIFT),
 )

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from agents.alerts import Alert
 from agents.policies import Intake
+from agents.requests import NAMES, SOURCE
 from tools.values import Frozen
 
 MAX_NAME = 200
@@ -30,7 +31,12 @@ def version_of(alert: Alert, intake: Intake) -> str | None:
 
 
 def subject_of(alert: Alert, intake: Intake) -> Subject:
-    """The model; without one the component; without that the alert's own name, so that its repeats still meet."""
+    """The model; without one the component; without that the alert's own name, so that its repeats still meet.
+
+    An experiment, which lasts for weeks, is a subject of its own: what happens to the model meanwhile is looked into as ever.
+    """
+    if alert.source == SOURCE and alert.name == NAMES["experiment"]:
+        return Subject(kind="component", name=_fitting(f"experiment:{model_of(alert, intake)}"))
     if (model := model_of(alert, intake)) is not None:
         return Subject(kind="model", name=model)
     return Subject(kind="component", name=_named(alert, intake.component_labels) or _fitting(alert.name) or "unnamed")

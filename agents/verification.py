@@ -19,7 +19,9 @@ from agents.actions import (
     Retrain,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
 )
 from agents.incident.observations import Observations
 from agents.measures import Measure, certainly_wrong, lacking, listed, operations, quality, utilisation
@@ -57,8 +59,13 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
         case Promote() as promote:
             look = _Look(observations, policies, policies.slo_of(promote.model), now - receipt.finished_at, now)
             return _answers(promote.version, promote.from_version, look, must_improve=False)
+        case StopExperiment() as stop:
+            look = _Look(observations, policies, policies.slo_of(stop.model), now - receipt.finished_at, now)
+            return _answers(stop.to_version, stop.versions[0], look, must_improve=False)
         case StartRollout():
             raise TypeError("a rollout is looked at stage by stage, and what ends it is verified")
+        case StartExperiment():
+            raise TypeError("an experiment is looked at arm by arm, and what ends it is verified")
         case Scale() as scale:
             look = _Look(observations, policies, policies.slo_of(scale.model), now - receipt.finished_at, now)
             return _scaled(scale, look)

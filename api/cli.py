@@ -16,6 +16,7 @@ import typer
 
 from api.cli_data import data
 from api.cli_drift import drift
+from api.cli_experiments import experiments
 from api.cli_features import features
 from api.cli_lifecycle import jobs, models, rollouts
 from api.cli_lineage import lineage
@@ -37,6 +38,7 @@ for name, group in {
     "models": models,
     "jobs": jobs,
     "rollouts": rollouts,
+    "experiments": experiments,
     "audit": audit,
     "data": data,
     "drift": drift,

@@ -26,6 +26,7 @@ from api.work.chores import Chore
 from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
+from api.work.experiments import Experiments
 from api.work.features import JobProcess, Materializing
 from api.work.gates import Gates
 from api.work.intake import Intake
@@ -37,7 +38,7 @@ from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from api.work.schedules import Schedules
 from api.work.tidying import Tidying
-from graphs.context import Context, Timeline
+from graphs.context import Context, Order, Timeline
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
 from tools.features.port import Features
@@ -134,15 +135,18 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         approvals = Approvals(database, policy, clock)
         autonomy = Autonomy(database, policy, clock)
-        rollouts = Rollouts(database, clock)
+        rollouts, experiments = Rollouts(database, clock), Experiments(database, clock)
         toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
         # Entered here to be left after the engine has stopped: a run that still moves then needs its thread.
         checkpoints = await stack.enter_async_context(contextlib.AsyncExitStack())
 
         progress = Progress(database, approvals, clock)
 
+        async def ordered(run_id: str) -> Order | None:
+            return await rollouts.standing(run_id) or await experiments.standing(run_id)
+
         def context(timeline: Timeline) -> Context:
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, rollouts.standing, settings.address)
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, ordered, settings.address)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)
@@ -195,6 +199,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             approvals=approvals,
             autonomy=autonomy,
             rollouts=rollouts,
+            experiments=experiments,
             policies=policy,
             clock=clock,
             dispatch=dispatch,

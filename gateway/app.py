@@ -153,6 +153,7 @@ class App:
                         shadow=change.shadow,
                         expected_generation=change.expected_generation,
                         key=change.key,
+                        salt=change.salt,
                     )
                 )
             case ["scale", model], "GET":

@@ -62,7 +62,14 @@ class Fleet:
         return found
 
     async def set_weights(
-        self, name: str, weights: dict[str, int], *, shadow: dict[str, int], expected_generation: int, key: str
+        self,
+        name: str,
+        weights: dict[str, int],
+        *,
+        shadow: dict[str, int],
+        expected_generation: int,
+        key: str,
+        salt: str | None = None,
     ) -> Route:
         """Like `Model.set_weights`; a model that is new here starts at generation 0, and is forgotten if this fails."""
         for part in (name, *weights, *shadow):
@@ -71,11 +78,11 @@ class Fleet:
                 raise Refused(f"{part!r} cannot be the name of a model or version")
         if name in self._models:
             return await self._models[name].set_weights(
-                weights, shadow=shadow, expected_generation=expected_generation, key=key
+                weights, shadow=shadow, expected_generation=expected_generation, key=key, salt=salt
             )
         model = self._add(StoredRoute(name))
         try:
-            return await model.set_weights(weights, shadow=shadow, expected_generation=expected_generation, key=key)
+            return await model.set_weights(weights, shadow=shadow, expected_generation=expected_generation, key=key, salt=salt)
         finally:
             if not model.route.weights:
                 del self._models[name]

@@ -15,7 +15,7 @@ from gateway.compute import Workers
 from gateway.mirroring import Mirror, Mirrors
 from gateway.refusals import Clash, NotFound, NotReady, Refused, Unservable
 from gateway.routes import Change, RouteFiles, StoredRoute
-from gateway.routing import any_slot, assign, check_shadow, check_weights, slot
+from gateway.routing import any_slot, assign, check_salt, check_shadow, check_weights, slot
 from gateway.versions import Loader, Version
 from tools.errors import PermanentError, TemporaryError
 from tools.serving.port import Capacity, Route, ServedVersion
@@ -49,7 +49,13 @@ class Model:
     @property
     def route(self) -> Route:
         stored = self._stored
-        return Route(model=self.name, generation=stored.generation, weights=stored.weights, shadow=stored.shadow)
+        return Route(
+            model=self.name,
+            generation=stored.generation,
+            weights=stored.weights,
+            shadow=stored.shadow,
+            salt=stored.salt,
+        )
 
     @property
     def capacity(self) -> Capacity:
@@ -85,10 +91,11 @@ class Model:
 
     def pick(self, entity: str | None) -> Version:
         """Who answers this entity. Raises NotReady."""
-        slots = self._stored.slots
+        stored = self._stored
+        slots = stored.slots
         if not slots:
             raise NotReady(f"{self.name} has no route yet")
-        version = self._loaded(slots[slot(self.name, entity) if entity is not None else any_slot()])
+        version = self._loaded(slots[slot(self.name, entity, stored.salt) if entity is not None else any_slot()])
         version.require_ready()
         return version
 
@@ -116,14 +123,23 @@ class Model:
             raise problem
 
     async def set_weights(
-        self, weights: dict[str, int], *, shadow: dict[str, int], expected_generation: int, key: str
+        self,
+        weights: dict[str, int],
+        *,
+        shadow: dict[str, int],
+        expected_generation: int,
+        key: str,
+        salt: str | None = None,
     ) -> Route:
-        """Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was."""
-        if problem := check_weights(weights) or check_shadow(shadow, weights):
+        """`salt`: of the hash that assigns entities, as in `StoredRoute.changed`.
+
+        Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was.
+        """
+        if problem := check_weights(weights) or check_shadow(shadow, weights) or check_salt(salt):
             raise Refused(problem)
         async with self._change:
             if change := self._stored.changes.get(key):
-                return self._repeated(change, weights, shadow)
+                return self._repeated(change, weights, shadow, salt)
             if expected_generation != self._stored.generation:
                 raise Clash(
                     f"expected_generation: the route of {self.name} is at generation {self._stored.generation}, "
@@ -132,7 +148,7 @@ class Model:
             await self._load({version for version, weight in weights.items() if weight} | shadow.keys())
             if others := sorted(name for name in shadow if self._versions[name].upstream is not None):
                 raise Refused(f"shadow: {self.name} {others[0]} is a language model, whose calls are not copied")
-            stored = self._stored.changed(weights, shadow, assign(self._stored.slots, weights), key)
+            stored = self._stored.changed(weights, shadow, assign(self._stored.slots, weights), key, salt)
             await asyncio.to_thread(self._files.write, stored)
             self._stored = stored
             self._reflect()
@@ -199,10 +215,16 @@ class Model:
             raise NotReady(f"{self.name} {version} is not loaded yet")
         return found
 
-    def _repeated(self, change: Change, weights: dict[str, int], shadow: dict[str, int]) -> Route:
-        if (change.weights, change.shadow) != (weights, shadow):
-            raise Clash("key: it has already set other weights, or another shadow")
-        return Route(model=self.name, generation=change.generation, weights=change.weights, shadow=change.shadow)
+    def _repeated(self, change: Change, weights: dict[str, int], shadow: dict[str, int], salt: str | None) -> Route:
+        if (change.weights, change.shadow, change.salt) != (weights, shadow, salt):
+            raise Clash("key: it has already set other weights, or another shadow or salt")
+        return Route(
+            model=self.name,
+            generation=change.generation,
+            weights=change.weights,
+            shadow=change.shadow,
+            salt=salt or "",
+        )
 
     async def _load(self, wanted: set[str]) -> None:
         for name in sorted(wanted):

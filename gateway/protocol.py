@@ -80,6 +80,8 @@ class RouteChange(Struct, forbid_unknown_fields=True):
     key: str
     shadow: dict[str, int] = {}
     """A version that gets copies of so many percent of the requests, and whose answers are discarded."""
+    salt: str | None = None
+    """Of the hash that assigns entities to versions; None keeps what there is."""
 
 
 class ScaleChange(Struct, forbid_unknown_fields=True):

@@ -26,6 +26,8 @@ class Change(Struct, frozen=True):
     generation: int
     weights: dict[str, int]
     shadow: dict[str, int] = {}
+    salt: str | None = None
+    """As it was asked for."""
 
 
 class StoredRoute(Struct, frozen=True):
@@ -35,20 +37,26 @@ class StoredRoute(Struct, frozen=True):
     slots: Slots = ()
     shadow: dict[str, int] = {}
     """Percent of the requests that are copied to each version."""
+    salt: str = ""
     workers: int = 1
     changes: dict[str, Change] = {}
     """By key, oldest first."""
     scalings: dict[str, int] = {}
     """By key, oldest first: the workers it asked for."""
 
-    def changed(self, weights: dict[str, int], shadow: dict[str, int], slots: Slots, key: str) -> "StoredRoute":
-        change = Change(self.generation + 1, weights, shadow)
+    def changed(
+        self, weights: dict[str, int], shadow: dict[str, int], slots: Slots, key: str, salt: str | None = None
+    ) -> "StoredRoute":
+        """`salt`: None keeps the one there is while traffic is split; who has all of it needs none."""
+        change = Change(self.generation + 1, weights, shadow, salt)
+        kept = self.salt if len(set(slots)) > 1 else ""
         return msgspec.structs.replace(
             self,
             generation=change.generation,
             weights=weights,
             slots=slots,
             shadow=shadow,
+            salt=kept if salt is None else salt,
             changes=_remember(self.changes, key, change),
         )
 

@@ -1,8 +1,9 @@
 """The routing law: which version answers whom.
 
-A model's traffic is a hundred slots, each owned by one version. An entity's slot is a hash of model and entity, so it is the
-same in every process and after every restart. When weights change, a version that shrinks gives up its highest slots and a
-version that grows takes them; nobody else is touched. Hence the law (proved in `tests/gateway/test_routing.py`):
+A model's traffic is a hundred slots, each owned by one version. An entity's slot is a hash of model, entity and the route's
+salt, so it is the same in every process and after every restart. An experiment brings a salt of its own: who was together in
+an arm of yesterday's is spread over all of today's. When weights change, a version that shrinks gives up its highest slots and
+a version that grows takes them; nobody else is touched. Hence the law (proved in `tests/gateway/test_routing.py`):
 
 - a version owns as many slots as its weight says;
 - an entity leaves its version only if that version's weight fell: while a challenger only grows, its customers stay with it;
@@ -16,6 +17,8 @@ from collections import Counter
 from hashlib import blake2b
 
 SLOTS = 100
+MAX_SALT = 64
+"""Bytes: what the hash takes as its key."""
 
 Slots = tuple[str, ...]
 """`SLOTS` versions; empty when the model has no route yet."""
@@ -35,15 +38,25 @@ def assign(slots: Slots, weights: dict[str, int]) -> Slots:
     return tuple(version if version is not None else next(due) for version in fresh)
 
 
-def slot(model: str, entity: str) -> int:
-    """Stable and even over [0, SLOTS). The model is hashed too, so that two models do not try out on the same customers."""
-    digest = blake2b(f"{model}\0{entity}".encode(), digest_size=8).digest()
+def slot(model: str, entity: str, salt: str = "") -> int:
+    """Stable and even over [0, SLOTS). The model is hashed too, so that two models do not try out on the same customers.
+
+    `salt`: at most `MAX_SALT` bytes; the slots of two salts have nothing to do with each other.
+    """
+    digest = blake2b(f"{model}\0{entity}".encode(), digest_size=8, key=salt.encode()).digest()
     return int.from_bytes(digest, "big") % SLOTS
 
 
 def any_slot() -> int:
     """For requests that name no entity."""
     return random.randrange(SLOTS)
+
+
+def check_salt(salt: str | None) -> str | None:
+    """What is wrong with it, or None."""
+    if salt is not None and len(salt.encode()) > MAX_SALT:
+        return f"salt: at most {MAX_SALT} bytes are taken"
+    return None
 
 
 def check_weights(weights: dict[str, int]) -> str | None:

@@ -21,7 +21,9 @@ from agents.actions import (
     Retrain,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
     WorldState,
 )
 from agents.proposals import Proposal, Receipt
@@ -137,6 +139,11 @@ async def _perform(
             return None, None
         case Promote() as promote:
             return await moves.promote(promote, proposal, before, actor, context.tools), None
+        case StartExperiment() as start:
+            return await moves.split(start, proposal, before, context.tools)
+        case StopExperiment() as stop:
+            await moves.unite(stop, proposal, before, context.tools)
+            return None, None
         case QuarantineData(model=model, window=window, features=features) as quarantine:
             placed = await context.tools.quarantines.place(
                 model,

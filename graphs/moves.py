@@ -6,7 +6,16 @@ leaves requests on nothing. Interrupted between the two, the repetition finds th
 
 import structlog
 
-from agents.actions import AbortRollout, Action, Promote, Rollback, StartRollout, WorldState
+from agents.actions import (
+    AbortRollout,
+    Action,
+    Promote,
+    Rollback,
+    StartExperiment,
+    StartRollout,
+    StopExperiment,
+    WorldState,
+)
 from agents.proposals import Proposal
 from tools.errors import Conflict, PermanentError
 from tools.registry.port import Alias
@@ -55,6 +64,22 @@ async def shift(action: StartRollout, key: str, stage: int, generation: int, too
 
 
 async def abort(action: AbortRollout, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
+    if before.champion != action.to_version or before.route_generation is None:
+        raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
+    await tools.traffic.abort(action.model, action.to_version, expected=before.route_generation, key=f"{proposal.id}/route")
+
+
+async def split(action: StartExperiment, proposal: Proposal, before: WorldState, tools: Toolbox) -> tuple[Action, Standing]:
+    """The arms, and the route as that left it. The salt is the proposal's own: no two experiments part the same customers."""
+    if before.champion != action.from_version or before.route_generation is None:
+        raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
+    made = await tools.traffic.split(
+        action.model, action.weights, salt=proposal.id, expected=before.route_generation, key=f"{proposal.id}/arms"
+    )
+    return StopExperiment(model=action.model, versions=action.versions, to_version=action.from_version), made
+
+
+async def unite(action: StopExperiment, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
     if before.champion != action.to_version or before.route_generation is None:
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
     await tools.traffic.abort(action.model, action.to_version, expected=before.route_generation, key=f"{proposal.id}/route")

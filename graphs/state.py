@@ -5,9 +5,10 @@ from enum import StrEnum
 
 from typing_extensions import TypedDict
 
-from agents.actions import StartRollout
+from agents.actions import StartExperiment, StartRollout
 from agents.alerts import Alert
 from agents.evidence import Recommendation
+from agents.experiment_looks import Look
 from agents.guard import Ask, Auto, Deny
 from agents.proposals import Proposal, Receipt, Verdict
 from agents.rollouts import Decision
@@ -130,6 +131,35 @@ class Rolling(TypedDict):
     wake_at: datetime
 
 
+class Experiment(Frozen):
+    """How far one has come."""
+
+    key: str
+    """Of the proposal that began it."""
+    action: StartExperiment
+    started: Instant
+    """When the arms were in force: who comes from then on is exposed."""
+    generation: int
+    """Of the route, as we left it."""
+    look: Look | None = None
+    """The latest one."""
+    blind_since: Instant | None = None
+    """The first of the latest looks that could measure nothing."""
+    given_up: str = ""
+    """Why the control is to have the traffic again as soon as that is allowed."""
+    ending: str = ""
+    """What it is being ended for: what was called, or `stopped`, `given_up`, `unseen`, `left`."""
+    ended_by: str = ""
+    """Kind of the action that has ended it."""
+    over: bool = False
+    """What ended it has been carried out."""
+
+
+class Experimenting(TypedDict):
+    experiment: Experiment
+    wake_at: datetime
+
+
 class Ended(TypedDict):
     outcome: Outcome
     reason: str
@@ -151,6 +181,7 @@ class RunState(Started, total=False):
     verification: Verification | None
     wake_at: datetime
     rollout: Rollout | None
+    experiment: Experiment | None
     part_of: str | None
     candidate: str | None
     """The version that a job of this run has made, or that somebody wants promoted."""

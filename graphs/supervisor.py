@@ -24,13 +24,13 @@ from langgraph.types import Command, RetryPolicy
 
 from agents import guard
 from agents.actions import (
-    AbortRollout,
     NoAction,
     Notify,
     QuarantineData,
     ReleaseData,
     Retrain,
     Scale,
+    StartExperiment,
     StartRollout,
 )
 from agents.evidence import Cause, Recommendation
@@ -41,14 +41,14 @@ from agents.requests import asker_of, others_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
 from agents.verification import Status, verify
-from graphs import drift, incident, promotion
+from graphs import drift, experiment, experimenting, incident, promotion, rolling
 from graphs.approval import ask
 from graphs.context import Context
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
-from graphs.rolling import advance, begun, give_back, giving_up, look, under_way
 from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
 from graphs.training import attend, outrun
+from graphs.under_way import ENDS, give_back, giving_up, look, model_of, over, under_way
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
@@ -145,18 +145,22 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return Command(goto="wait", update=Acted(receipt=receipt, wake_at=done_at + policies.training_of(model).look_every))
         case StartRollout() as start:
             acted = Acted(receipt=receipt, wake_at=done_at + policies.rollouts_of(start.model).look_every)
-            return Command(goto="wait", update={**acted, "rollout": begun(proposal.id, start, receipt.after, done_at)})
-        case _:
+            fresh = rolling.begun(proposal.id, start, receipt.after, done_at)
+            return Command(goto="wait", update={**acted, **over(state, start), "rollout": fresh})
+        case StartExperiment() as tried:
+            acted = Acted(receipt=receipt, wake_at=done_at + tried.rules.look_every)
+            begun = experimenting.begun(proposal.id, tried, receipt.after, done_at)
+            return Command(goto="wait", update={**acted, "experiment": begun})
+        case changed:
             acted = Acted(receipt=receipt, wake_at=done_at + policies.verification.settle)
             # What is left changes the route for good: an abort, a promotion, a rollback.
-            over = {"rollout": rollout.model_copy(update={"over": True})} if (rollout := state.get("rollout")) else {}
-            return Command(goto="wait", update={**acted, **over})
+            return Command(goto="wait", update={**acted, **over(state, changed)})
 
 
 async def _another_way(state: RunState, context: Context) -> Command[Any] | None:
     """Where the run goes on instead, when what was decided does not hold any more."""
     proposal = state["proposal"]
-    if under_way(state) and not isinstance(proposal.action, AbortRollout):
+    if under_way(state) and not isinstance(proposal.action, ENDS):
         order = await context.order(state["run_id"])
         if order is not None and order.ends:
             return Command(goto="look")
@@ -200,10 +204,9 @@ async def _given_up(state: RunState, error: Exception, context: Context) -> Comm
     await context.ledger.fail(proposal.id, reason)
     if under_way(state) and isinstance(error, Conflict) and (moves := state.get("moves", 0)) < MAX_MOVES:
         return Command(goto="look", update={"moves": moves + 1})
-    if under_way(state) and not isinstance(proposal.action, AbortRollout):
+    if under_way(state) and not isinstance(proposal.action, ENDS):
         # Our half is back by now, which has counted the route on: had somebody else touched it, that were a Conflict.
-        model = state["rollout"].action.model  # type: ignore[union-attr]
-        route = None if isinstance(error, Conflict) else await context.tools.traffic.state(model)
+        route = None if isinstance(error, Conflict) else await context.tools.traffic.state(model_of(state))
         return Command(goto="give_back", update=giving_up(state, reason, route))
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
@@ -260,7 +263,7 @@ async def leave_it(state: RunState, error: NodeError) -> Command[Any]:
     reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
     if under_way(state) and isinstance(error.error, TemporaryError):
         return Command(goto="wait")
-    if under_way(state) and not isinstance(state["recommendation"].action, AbortRollout):
+    if under_way(state) and not isinstance(state["recommendation"].action, ENDS):
         return Command(goto="give_back", update=giving_up(state, reason))
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
@@ -288,7 +291,12 @@ def _ended(state: RunState) -> Ended:
 
 def _specialist(state: RunState) -> str:
     """The node's name. A checkpoint gives a StrEnum back as the plain text that it is."""
-    return Specialist(state["specialist"]).value
+    return _NODES.get(specialist := Specialist(state["specialist"]), specialist.value)
+
+
+_NODES = {Specialist.EXPERIMENT: "experiment_specialist"}
+"""A node may not be called what the state has already."""
+_SPECIALISTS = tuple(_NODES.get(each, each.value) for each in Specialist)
 
 
 def _after_judgement(state: RunState) -> str:
@@ -339,28 +347,28 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("incident", incident.build())
     graph.add_node("drift", drift.build())
     graph.add_node("promotion", promotion.build())
+    graph.add_node("experiment_specialist", experiment.build())
     graph.add_node("pass_on", pass_on, destinations=("incident", "drift", "propose"))
     graph.add_node("propose", propose, retry_policy=patient, error_handler=leave_it)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
-    graph.add_node(
-        "act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "promotion", "look", "give_back", "report")
-    )
+    graph.add_node("act", act, retry_policy=retry, destinations=(*_SPECIALISTS, "wait", "look", "give_back", "report"))
     graph.add_node("wait", wait)
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))
     graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
-    graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
+    graph.add_node("shift", rolling.advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
     graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose"))
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
     graph.add_node("report", report, retry_policy=retry)
 
     graph.add_edge(START, "triage")
-    graph.add_conditional_edges("triage", _specialist, ["incident", "drift", "promotion"])
+    graph.add_conditional_edges("triage", _specialist, list(_SPECIALISTS))
     graph.add_edge("incident", "pass_on")
     graph.add_edge("drift", "pass_on")
     graph.add_edge("promotion", "propose")
+    graph.add_edge("experiment_specialist", "propose")
     graph.add_edge("propose", "judge")
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "give_back", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "give_back", "report"])

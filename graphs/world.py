@@ -14,7 +14,9 @@ from agents.actions import (
     Retrain,
     Rollback,
     Scale,
+    StartExperiment,
     StartRollout,
+    StopExperiment,
     WorldState,
 )
 from tools.quarantines.port import ids
@@ -25,13 +27,24 @@ from tools.toolbox import Readers
 async def read_state(action: Catalogue, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
-        case Rollback(model=model) | StartRollout(model=model) | AbortRollout(model=model) | Promote(model=model):
+        case (
+            Rollback(model=model)
+            | StartRollout(model=model)
+            | AbortRollout(model=model)
+            | Promote(model=model)
+            | StartExperiment(model=model)
+            | StopExperiment(model=model)
+        ):
             champion, traffic = await asyncio.gather(
                 readers.registry.alias(model, Alias.CHAMPION), readers.traffic.state(model)
             )
             shadowed = isinstance(action, StartRollout) and action.stages[0].weight == 0
             mirrors = readers.traffic.mirrors if shadowed else None
-            return WorldState(champion=champion, route_generation=traffic.token, weights=traffic.weights, mirrors=mirrors)
+            weights = traffic.weights
+            if isinstance(action, StartExperiment):
+                # A shadow is a change of the traffic under way as well, though it answers nobody.
+                weights = {**(await readers.serving.route(model)).shadow, **weights}
+            return WorldState(champion=champion, route_generation=traffic.token, weights=weights, mirrors=mirrors)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)
             return WorldState(workers=capacity.workers)

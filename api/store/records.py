@@ -359,6 +359,50 @@ class RolloutRecord(Base):
     ended_at: Mapped[datetime | None]
 
 
+class ExperimentRecord(Base):
+    """Status: running; over: promoted, rolled_out (its winner, by a rollout), stopped (the control has the traffic), left
+    (somebody else took it in hand, or it could not be ended)."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (Index("experiments_proposal", "proposal_id", unique=True), Index("experiments_model", "model", "id"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    proposal_id: Mapped[str] = mapped_column(String(200))
+    """The proposal that began it."""
+    run_id: Mapped[str] = mapped_column(String(64))
+    incident_id: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(200))
+    control: Mapped[str] = mapped_column(String(200))
+    plan: Mapped[dict[str, Any]]
+    rules: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16))
+    ending: Mapped[str] = mapped_column(String(16))
+    """What it is, or was, ended for; empty while it goes on."""
+    look: Mapped[dict[str, Any] | None]
+    """`agents.experiment_looks.Look` as JSON, the latest; None before the first."""
+    reason: Mapped[str] = mapped_column(Text)
+    """Why it stands as it does."""
+    ordered: Mapped[str | None] = mapped_column(String(16))
+    """What a person wants: stop; None: it goes on by itself."""
+    ordered_by: Mapped[str | None] = mapped_column(String(200))
+    order_reason: Mapped[str | None] = mapped_column(Text)
+    began_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class ExperimentLookRecord(Base):
+    __tablename__ = "experiment_looks"
+    __table_args__ = (Index("experiment_looks_once", "proposal_id", "at", unique=True),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    proposal_id: Mapped[str] = mapped_column(String(200))
+    """That began the experiment."""
+    at: Mapped[datetime]
+    look: Mapped[dict[str, Any]]
+    """`agents.experiment_looks.Look` as JSON."""
+
+
 class IdempotencyRecord(Base):
     """The answer that was given to a write with an `Idempotency-Key`, by principal and route."""
 

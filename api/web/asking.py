@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from agents.requests import Kind, Request, joins, to_alert
 from agents.subjects import subject_of
 from api.problems import Clash, FieldError, Invalid, NotFound
-from api.store import alerts, ids, incidents, rollouts, runs
+from api.store import alerts, experiments, ids, incidents, rollouts, runs
 from api.store.records import RolloutRecord
 from api.store.sessions import Transaction
 from api.store.text import storable
@@ -50,6 +50,8 @@ async def ask(kind: Kind, fields: dict[str, Any], needs: Services, by: str, once
     request = Request(kind=kind, by=by, **fields)
     if kind == "rollback" and (rollout := await _under_way(needs, request.model)) is not None:
         return await _end(rollout, request, needs, once)
+    if kind in ("promote", "experiment"):
+        await _alone(request, needs)
     now = needs.clock.now()
     key = ids.new("trg", now)
     await _fits(request, key, needs)
@@ -69,6 +71,18 @@ async def _under_way(needs: Services, model: str) -> RolloutRecord | None:
     async with needs.database.read() as session:
         page = await rollouts.page(session, model=model, open_only=True, limit=1)
     return page.items[0] if page.items else None
+
+
+async def _alone(request: Request, needs: Services) -> None:
+    """Raises Clash when another change of the model's traffic is under way."""
+    async with needs.database.read() as session:
+        tried = await experiments.open_of_model(session, request.model)
+    if tried is not None:
+        said = f"{tried.id} of {tried.incident_id} is under way: stop it, or wait for its end, and ask again"
+        raise Clash(f"one change of {request.model} at a time; {said}")
+    if request.kind == "experiment" and (rollout := await _under_way(needs, request.model)) is not None:
+        said = f"{rollout.id} of {rollout.incident_id} is under way: abort it, or wait for its end, and ask again"
+        raise Clash(f"one change of {request.model} at a time; {said}")
 
 
 async def _end(rollout: RolloutRecord, request: Request, needs: Services, once: Once) -> TriggeredView | JSONResponse:

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 
 from api.problems import FieldError
+from api.web import experiment_examples
 from api.web.errors import MEDIA_TYPE
 from api.web.examples import EXAMPLES, TEXTS
 from api.web.examples_usage import USAGE
@@ -30,6 +31,7 @@ _TAGS = {
     "triggers": "What people ask for: a check, a training, a rollout.",
     "hooks": "What a controller of traffic asks before each step, and tells.",
     "rollouts": "Challengers beside their champions, stage by stage.",
+    "experiments": "Versions beside each other, each entity staying with its own: which is better, and whether one harms.",
     "jobs": "Trainings under way, and what became of them.",
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
     "drift": "How far a model's data has moved and why, and how right the model is.",
@@ -55,6 +57,7 @@ _DESCRIPTIONS = {
     501: "This installation lacks the library that this needs.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
+_EXAMPLES = {**EXAMPLES, **experiment_examples.EXAMPLES, **USAGE}
 _PAGE = "PageView_"
 """What FastAPI begins the name of a page's schema with."""
 _SENDER = {
@@ -109,7 +112,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         models.update(models["Problem"].pop("$defs"))
         for unused in ("HTTPValidationError", "ValidationError"):
             models.pop(unused, None)
-        for name, example in (*EXAMPLES.items(), *USAGE.items()):
+        for name, example in _EXAMPLES.items():
             models[name]["examples"] = [example]
         for path, operations in schema["paths"].items():
             for operation in operations.values():
@@ -146,7 +149,7 @@ def _illustrate(responses: dict[str, Any]) -> None:
             if media_type in TEXTS:
                 content["example"] = TEXTS[media_type]
             elif (name := content["schema"].get("$ref", "").rpartition("/")[2]).startswith(_PAGE):
-                content["example"] = {"items": [EXAMPLES[name.removeprefix(_PAGE).rstrip("_")]], "next_cursor": None}
+                content["example"] = {"items": [_EXAMPLES[name.removeprefix(_PAGE).rstrip("_")]], "next_cursor": None}
 
 
 def _problem(status: int) -> dict[str, Any]:

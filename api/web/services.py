@@ -12,6 +12,7 @@ from api.store.database import Database
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.chores import Chore
+from api.work.experiments import Experiments
 from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.reports import Reports
@@ -36,6 +37,7 @@ class Services:
     approvals: Approvals
     autonomy: Autonomy
     rollouts: Rollouts
+    experiments: Experiments
     policies: Callable[[], Policies]
     clock: Clock
     dispatch: Callable[[str], Awaitable[None]]

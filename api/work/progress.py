@@ -9,7 +9,7 @@ from agents.narrative import card
 from api.store import alerts, approvals, audit, events, incidents, runs
 from api.store.database import Database
 from api.store.records import ApprovalRecord, RunRecord
-from api.work import rollouts
+from api.work import experiments, rollouts
 from api.work.approvals import Approvals, withdraw
 from api.work.timeline import RunTimeline, tell
 from graphs.state import Outcome, RunState
@@ -80,6 +80,7 @@ class Progress:
         async with self._database.begin() as transaction:
             tell(transaction, run, values, self._clock.now())
             await rollouts.record(transaction, run, values, self._clock)
+            await experiments.record(transaction, run, values, self._clock)
             finding = proposal.finding
             await incidents.describe(
                 transaction, run.incident_id, at=self._clock.now(), cause=finding.cause.value, summary=finding.summary
@@ -93,7 +94,7 @@ class Progress:
                 quorum=question["quorum"],
                 expires_at=datetime.fromisoformat(question["expires_at"]),
             )
-            order = await rollouts.ordered(transaction, run.id)
+            order = await rollouts.ordered(transaction, run.id) or await experiments.ordered(transaction, run.id)
             if order is not None and order.ends:
                 # Given while the question was on its way.
                 await withdraw(transaction, run.id, by=order.by, reason=order.reason, at=self._clock.now())
@@ -104,6 +105,7 @@ class Progress:
         async with self._database.begin() as transaction:
             tell(transaction, run, values, now)
             await rollouts.record(transaction, run, values, self._clock)
+            await experiments.record(transaction, run, values, self._clock)
             if await runs.wait_until(transaction, run.id, interrupt_id, until, at=now):
                 await incidents.move(transaction, run.incident_id, "verifying", at=now)
 
@@ -114,6 +116,7 @@ class Progress:
         async with self._database.begin() as transaction:
             tell(transaction, run, values, now)
             await rollouts.record(transaction, run, values, self._clock)
+            await experiments.record(transaction, run, values, self._clock)
             if not await runs.end(transaction, run.id, "completed", at=now, outcome=outcome.value):
                 return
             finding = values["proposal"].finding if "proposal" in values else None
@@ -147,6 +150,7 @@ class Progress:
             # A question whose run is over would be answered for nobody.
             await approvals.supersede(transaction, run.id, at=now)
             await rollouts.leave(transaction, run, error, self._clock)
+            await experiments.leave(transaction, run, error, self._clock)
             await incidents.close(
                 transaction, run.incident_id, "escalated", at=now, summary=f"The investigation failed: {error}"
             )

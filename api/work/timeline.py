@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from agents.actions import CHANGES_NOTHING, StartRollout
+from agents.actions import CHANGES_NOTHING, StartExperiment, StartRollout
 from agents.guard import Ask, Auto, Deny
 from api.store import audit, events
 from api.store.database import Database
@@ -94,7 +94,8 @@ def _lines(values: RunState) -> Iterator[Told]:
     if (judgement := values.get("judgement")) is not None:
         yield Told("proposal.judged", f"{proposal.id}/judged", {"proposal": proposal.id, **_judged(judgement)}, audited=True)
     yield from _rollout(values)
-    if values.get("receipt") is not None and not isinstance(proposal.action, (*CHANGES_NOTHING, StartRollout)):
+    yield from _experiment(values)
+    if values.get("receipt") is not None and not isinstance(proposal.action, (*CHANGES_NOTHING, StartRollout, StartExperiment)):
         yield Told(
             "verification.begun",
             f"{proposal.id}/verifying",
@@ -119,6 +120,23 @@ def _rollout(values: RunState) -> Iterator[Told]:
     if (decision := rollout.decision) is not None:
         data = {"rollout": rollout.key, "stage": decision.stage, "choice": decision.choice.value, "reason": decision.reason}
         yield Told("rollout.decided", f"{rollout.key}/stage/{decision.stage}/{decision.choice.value}", data)
+
+
+def _experiment(values: RunState) -> Iterator[Told]:
+    """That it began, and each change of what is called of an arm; not each look."""
+    experiment = values.get("experiment")
+    if experiment is None:
+        return
+    told = {"experiment": experiment.key, "arms": experiment.action.weights, "since": experiment.started.isoformat()}
+    yield Told("experiment.begun", f"{experiment.key}/begun", told)
+    if (look := experiment.look) is not None:
+        calls = {name: call.value for name, call in look.calls.items()}
+        data = {"experiment": experiment.key, "call": look.outcome.call.value, "arms": calls, "reason": look.outcome.reason}
+        named = ",".join(f"{name}={call}" for name, call in sorted(calls.items()))
+        yield Told("experiment.called", f"{experiment.key}/{look.outcome.call.value}/{named}"[:300], data)
+    if experiment.ending:
+        ended = {"experiment": experiment.key, "ending": experiment.ending}
+        yield Told("experiment.ending", f"{experiment.key}/ending/{experiment.ending}", ended)
 
 
 def _judged(judgement: Auto | Ask | Deny) -> dict[str, Any]:

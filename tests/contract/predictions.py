@@ -81,6 +81,7 @@ def predicted(
     latency_us: int = 2_000,
     error: str | None = None,
     cpu_us: float | None = None,
+    entity: str = "c-1",
     **features: FeatureValue,
 ) -> PredictionRecord:
     return PredictionRecord(
@@ -88,7 +89,7 @@ def predicted(
         model=model,
         version=version,
         at=at(minutes),
-        entity="c-1",
+        entity=entity,
         latency_us=latency_us,
         features=features,
         prediction=prediction,

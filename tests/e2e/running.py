@@ -27,6 +27,7 @@ from api.web.auth import Role, new_key
 from api.web.services import Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
+from api.work.experiments import Experiments
 from api.work.intake import Intake
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
@@ -153,6 +154,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         approvals=Approvals(database, lambda: tree, clock),
         autonomy=Autonomy(database, lambda: tree, clock),
         rollouts=Rollouts(database, clock),
+        experiments=Experiments(database, clock),
         policies=lambda: tree,
         clock=clock,
         dispatch=Dispatches(),

@@ -1,5 +1,6 @@
 """The routing law."""
 
+import math
 from collections import Counter
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing import SLOTS, Slots, assign, check_weights, slot
+from gateway.routing import SLOTS, Slots, assign, check_salt, check_weights, slot
 
 VERSIONS = ("1", "2", "3", "4")
 
@@ -78,9 +79,47 @@ def test_slots_are_even_and_differ_between_models() -> None:
     assert 0.005 < sum(a == b for a, b in zip(one, other, strict=True)) / len(one) < 0.02
 
 
+SALTS = st.text(max_size=16)
+
+
+@given(st.text(max_size=40), SALTS)
+def test_a_salted_slot_is_the_same_every_time_and_in_range(entity: str, salt: str) -> None:
+    assert slot("late", entity, salt) == slot("late", entity, salt)
+    assert 0 <= slot("late", entity, salt) < SLOTS
+
+
+@pytest.mark.parametrize("salt", ["", "run_0198c0ffee00700080000000000000aa/1", "run_0198c0ffee00700080000000000000ab/1"])
+def test_arms_get_the_shares_of_their_weights(salt: str) -> None:
+    slots = assign(assign((), {"1": SLOTS}), {"1": 30, "2": 50, "3": 20})
+    count = 20_000
+    got = Counter(slots[slot("late", f"customer-{n}", salt)] for n in range(count))
+    for version, weight in (("1", 30), ("2", 50), ("3", 20)):
+        # Five standard errors.
+        assert abs(got[version] / count - weight / 100) < 5 * math.sqrt(weight * (100 - weight) / count) / 100
+
+
+def test_who_was_together_in_one_experiment_is_spread_over_the_arms_of_the_next() -> None:
+    """Yesterday's treatment must not be today's: what it did to its customers would be taken for the work of the new one."""
+    slots, count = assign((), {"1": 50, "2": 50}), 20_000
+    names = [f"customer-{n}" for n in range(count)]
+    arms = [[slots[slot("late", name, salt)] for name in names] for salt in ("run_a/1", "run_b/1")]
+    for version in ("1", "2"):
+        again = [now for before, now in zip(*arms, strict=True) if before == version]
+        assert abs(again.count(version) / len(again) - 0.5) < 5 * 0.5 / math.sqrt(len(again))
+
+
+@pytest.mark.parametrize(
+    ("salt", "complaint"), [(None, None), ("x" * 64, None), ("x" * 65, "64 bytes"), ("ö" * 33, "64 bytes")]
+)
+def test_a_salt_fits_the_hash(salt: str | None, complaint: str | None) -> None:
+    assert (complaint or "") in (check_salt(salt) or "")
+    assert (check_salt(salt) is None) == (complaint is None)
+
+
 def test_a_slot_does_not_change_between_releases() -> None:
     """Customers would change versions with an update of the gateway."""
     assert [slot("late", entity) for entity in ("", "a", "N14228")] == [52, 39, 50]
+    assert [slot("late", entity, "run_a/1") for entity in ("", "a", "N14228")] == [44, 23, 49]
 
 
 @pytest.mark.parametrize(

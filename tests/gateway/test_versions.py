@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.gateway.conftest import Start
@@ -47,6 +48,42 @@ async def test_rows_of_several_entities_are_each_answered_by_their_version(gatew
     for n, version in enumerate(alone):
         pinned = (await gateway.infer([float(n % 3)], version=version)).json()
         assert scores[n] == pytest.approx(pinned["outputs"][1]["data"][0], rel=1e-5)
+
+
+async def split(gateway: Gateway, generation: int, key: str, salt: str, weights: dict[str, int]) -> httpx.Response:
+    change = {"weights": weights, "expected_generation": generation, "key": key, "salt": salt}
+    return await gateway.client.put("/admin/routes/late", json=change)
+
+
+HALVES = {"1": 50, "2": 50}
+
+
+async def test_an_experiments_salt_says_who_goes_where_until_one_version_has_all(gateway: Gateway) -> None:
+    """The same entities, dealt anew: who was with version 2 is with either."""
+    assert (await split(gateway, 1, "a", "run_a/1", HALVES)).json()["salt"] == "run_a/1"
+    first = await versions_of(gateway, range(60))
+    assert first == await versions_of(gateway, range(60))
+    # Whoever changes the weights and says nothing of it leaves entities where they are.
+    await gateway.route({"1": 49, "2": 51}, generation=2)
+    moved = await versions_of(gateway, range(60))
+    assert sum(old != new for old, new in zip(first, moved, strict=True)) <= 4
+    assert (await split(gateway, 1, "a", "run_a/1", HALVES)).json()["generation"] == 2
+    assert (await split(gateway, 1, "a", "run_b/1", HALVES)).status_code == 409
+    await split(gateway, 3, "b", "run_b/1", HALVES)
+    second = await versions_of(gateway, range(60))
+    assert 15 < sum(old == new for old, new in zip(first, second, strict=True)) < 45
+    assert (await gateway.route({"1": 100}, generation=4)).json().get("salt") is None
+    refused = await split(gateway, 5, "c", "x" * 65, HALVES)
+    assert (refused.status_code, "64 bytes" in refused.json()["error"]) == (400, True)
+
+
+async def test_a_restart_keeps_who_is_in_which_arm(start: Start) -> None:
+    async with start() as gateway:
+        made = (await split(gateway, 1, "a", "run_a/1", HALVES)).json()
+        before = await versions_of(gateway, range(40))
+    async with start() as gateway:
+        assert (await gateway.client.get("/admin/routes/late")).json() == made
+        assert await versions_of(gateway, range(40)) == before
 
 
 async def test_a_restart_keeps_routes_workers_and_keys(start: Start) -> None:

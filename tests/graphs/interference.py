@@ -69,10 +69,13 @@ class DisturbedServing(TwinServing):
         expected_generation: int,
         key: str,
         shadow: dict[str, int] | None = None,
+        salt: str | None = None,
     ) -> Route:
         await self.disturb.begin("set_weights")
         self.calls[key] += 1
-        route = await super().set_weights(model, weights, expected_generation=expected_generation, key=key, shadow=shadow)
+        route = await super().set_weights(
+            model, weights, expected_generation=expected_generation, key=key, shadow=shadow, salt=salt
+        )
         await self.disturb.end("set_weights")
         return route
 

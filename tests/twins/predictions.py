@@ -20,6 +20,8 @@ from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
 from tools.predictions.port import (
+    Exposed,
+    Exposures,
     FeatureProfile,
     Loaded,
     Mirrored,
@@ -218,6 +220,61 @@ class TwinPredictions:
                 )
             )
         return tuple(told)
+
+    async def exposures(
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        versions: Sequence[str],
+        slow_ms: float | None = None,
+        metrics: Sequence[str] = (),
+        within: timedelta = timedelta(0),
+    ) -> Exposures:
+        rows = [row for row in self._rows(model, window) if row.version in versions]
+        entities: defaultdict[str, list[PredictionRecord]] = defaultdict(list)
+        for row in rows:
+            if row.entity:
+                entities[row.entity].append(row)
+        found: defaultdict[tuple[int, str], list[PredictionRecord]] = defaultdict(list)
+        mixed = 0
+        for seen in entities.values():
+            if len({row.version for row in seen}) > 1:
+                mixed += 1
+                continue
+            first = min(seen, key=lambda row: (row.at, row.id))
+            found[(first.at - _micros(window.start)) // (step // _MICROSECOND), first.version].append(first)
+        told = []
+        for (slot, version), firsts in sorted(found.items()):
+            labels = [(row, label) for row, label in self._labelled(model, firsts) if row.prediction is not None]
+            times = [row.latency_us / 1000 for row in firsts]
+            worth = {
+                name: [sum(own) for row in firsts if (own := self._brought(model, entities[row.entity], row, name, within))]
+                for name in metrics
+            }
+            told.append(
+                Exposed(
+                    start=window.start + slot * step,
+                    version=version,
+                    entities=len(firsts),
+                    failed=sum(row.error is not None for row in firsts),
+                    slow=None if slow_ms is None else sum(row.latency_us > 1000 * slow_ms for row in firsts),
+                    labelled=len(labels),
+                    wrong=sum(row.prediction != label.label for row, label in labels),
+                    latency_ms=_values(times),
+                    values={name: _values(brought) for name, brought in worth.items()},
+                    positive={name: sum(each > 0 for each in brought) for name, brought in worth.items()},
+                )
+            )
+        return Exposures(steps=tuple(told), mixed=mixed, anonymous=sum(not row.entity for row in rows))
+
+    def _brought(
+        self, model: str, rows: list[PredictionRecord], first: PredictionRecord, name: str, within: timedelta
+    ) -> list[float]:
+        until = first.at + within // _MICROSECOND
+        told = [(row.at, *self._values[model].get((name, row.id), (until, 0.0))) for row in rows]
+        return [value for made, at, value in told if max(made, at) < until]
 
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()

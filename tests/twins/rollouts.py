@@ -40,6 +40,9 @@ class SlowTraffic:
     async def shift(self, plan: Plan, step: int, *, expected: int, key: str) -> Standing:
         return self._seen(await self.asked.shift(plan, step, expected=expected, key=key))
 
+    async def split(self, model: str, weights: dict[str, int], *, salt: str, expected: int, key: str) -> Standing:
+        raise PermanentError(f"{model}: entities cannot be kept apart here")
+
     async def give(self, model: str, version: str, *, expected: int, key: str) -> Standing:
         return self._ended(await self.asked.give(model, version, expected=expected, key=key))
 

@@ -9,7 +9,7 @@ LIMIT = 8
 class TwinServing:
     def __init__(self) -> None:
         self._routes: dict[str, Route] = {}
-        self._changes: dict[tuple[str, str], tuple[dict[str, int], Route]] = {}
+        self._changes: dict[tuple[str, str], tuple[dict[str, int], str | None, Route]] = {}
         self._workers: dict[str, int] = {}
         self._scalings: dict[tuple[str, str], int] = {}
         self._unservable: set[tuple[str, str]] = set()
@@ -59,15 +59,16 @@ class TwinServing:
         expected_generation: int,
         key: str,
         shadow: dict[str, int] | None = None,
+        salt: str | None = None,
     ) -> Route:
         self._answer()
         shadow = shadow or {}
         if not weights or sum(weights.values()) != 100 or min(weights.values()) < 0:
             raise PermanentError("weights: they do not add up to 100")
         if change := self._changes.get((model, key)):
-            if change[0] != weights or change[1].shadow != shadow:
-                raise Conflict("key: it has already set other weights, or another shadow")
-            return change[1]
+            if change[:2] != (weights, salt) or change[2].shadow != shadow:
+                raise Conflict("key: it has already set other weights, or another shadow or salt")
+            return change[2]
         generation = self._routes[model].generation if model in self._routes else 0
         if generation != expected_generation:
             raise Conflict(f"expected_generation: the route of {model} is at generation {generation}")
@@ -76,9 +77,11 @@ class TwinServing:
         for version, weight in (*weights.items(), *shadow.items()):
             if weight and (model, version) in self._unservable:
                 raise PermanentError(f"{model} {version} cannot be loaded")
-        route = Route(model=model, generation=generation + 1, weights=dict(weights), shadow=dict(shadow))
+        kept = self._routes[model].salt if model in self._routes and sum(map(bool, weights.values())) > 1 else ""
+        own = kept if salt is None else salt
+        route = Route(model=model, generation=generation + 1, weights=dict(weights), shadow=dict(shadow), salt=own)
         self._routes[model] = route
-        self._changes[model, key] = (dict(weights), route)
+        self._changes[model, key] = (dict(weights), salt, route)
         return route
 
     async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:

@@ -9,8 +9,10 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from tools.clickhouse.connection import EMBEDDED, SERVERS
 from tools.errors import PermanentError
 from tools.offload import ChildProcess
+from tools.predictions import exposures
 from tools.predictions.engine import Engine
 from tools.predictions.port import (
+    Exposures,
     FeatureProfile,
     Loaded,
     Mirrored,
@@ -128,6 +130,20 @@ class ClickHouseStore:
         cpu_hour: float = 3600.0,
     ) -> tuple[Mirrored, ...]:
         return await self._engine.call(Engine.mirrored, model, version, beside, window, step, slow_ms, cpu_hour)
+
+    async def exposures(
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        versions: Sequence[str],
+        slow_ms: float | None = None,
+        metrics: Sequence[str] = (),
+        within: timedelta = timedelta(0),
+    ) -> Exposures:
+        asked = exposures.Asked(tuple(versions), step, slow_ms, tuple(metrics), within)
+        return await self._engine.call(Engine.exposures, model, window, asked)
 
     async def feature_profiles(
         self, model: str, window: Window, *, version: str | None = None, like: Sequence[FeatureProfile] = ()

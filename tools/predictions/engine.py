@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import loading, outcomes, sampling, segments, tallies, usage
+from tools.predictions import exposures, loading, outcomes, sampling, segments, tallies, usage
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
 from tools.predictions.port import (
+    Exposures,
     FeatureProfile,
     Mirrored,
     Outcome,
@@ -95,6 +96,9 @@ class Engine:
         if not self._knows(model):
             return ()
         return tallies.mirrored(self._query(model, (window,)), version, beside, step, slow_ms, cpu_hour)
+
+    def exposures(self, model: str, window: Window, asked: exposures.Asked) -> Exposures:
+        return exposures.exposures(self._query(model, (window,)), asked) if self._knows(model) else Exposures()
 
     def feature_profiles(
         self, model: str, windows: tuple[Window, ...], version: str | None, like: Sequence[FeatureProfile]

@@ -184,6 +184,38 @@ class TokenUsage(Frozen):
     """One per currency; empty where nothing has a price."""
 
 
+class Exposed(Frozen):
+    """Entities that were answered for the first time in one step of time, by one version, and by no other arm later.
+
+    What is counted is of that first answer.
+    """
+
+    start: Instant
+    version: str
+    entities: int
+    failed: int
+    slow: int | None
+    """Slower than the limit that was asked with; None: none was."""
+    labelled: int
+    """Answers with a class whose label has arrived by now."""
+    wrong: int
+    """Of the labelled."""
+    latency_ms: Values
+    values: dict[str, Values] = Field(default_factory=dict)
+    """Of each measure that was asked for: what an entity's predictions were worth together; of those who brought anything."""
+    positive: dict[str, int] = Field(default_factory=dict)
+    """How many of them brought more than nothing."""
+
+
+class Exposures(Frozen):
+    steps: tuple[Exposed, ...] = ()
+    """By step and version, in that order; without those in which nobody came."""
+    mixed: int = 0
+    """Entities that more than one of the versions has answered; they are in no step."""
+    anonymous: int = 0
+    """Answers to requests without an entity; they are in no step either."""
+
+
 class Period(Frozen):
     """One stretch of a model's traffic."""
 
@@ -271,6 +303,24 @@ class PredictionReader(Protocol):
     ) -> tuple[Mirrored, ...]:
         """Of the requests that `beside` answered and `version` got a copy of: by step, those without any left out. Nothing else
         here counts what a shadow answers."""
+        ...
+
+    async def exposures(
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        *,
+        versions: Sequence[str],
+        slow_ms: float | None = None,
+        metrics: Sequence[str] = (),
+        within: timedelta = timedelta(0),
+    ) -> Exposures:
+        """Entities by the step and the version that first answered them within the window; other versions are not looked at.
+
+        `metrics`: the business's own measures, summed over an entity's predictions. Of predictions that were made, and values
+        that were told, `within` so long after its first answer: once that time is over nothing changes any more.
+        """
         ...
 
     async def feature_profiles(

@@ -87,10 +87,15 @@ class Query:
             SELECT {", ".join(f"p.{name} AS {name}" for name in (*columns, "w"))},
                 l.label AS label, l.labelled_at AS labelled_at
             FROM (SELECT * FROM {self.predictions(("id", "error", *columns))} WHERE error IS NULL) AS p
-            {how} JOIN (
-                SELECT id, label, at AS labelled_at FROM {labels_table(self.model)} FINAL
-                WHERE at >= fromUnixTimestamp64Micro({{labelled_from:Int64}}, 'UTC')
-            ) AS l ON p.id = l.id
+            {how} JOIN {self.labels} AS l ON p.id = l.id
+        )"""
+
+    @property
+    def labels(self) -> str:
+        """The newest label of each prediction as a table: `id`, `label`, `labelled_at`."""
+        return f"""(
+            SELECT id, label, at AS labelled_at FROM {labels_table(self.model)} FINAL
+            WHERE at >= fromUnixTimestamp64Micro({{labelled_from:Int64}}, 'UTC')
         )"""
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:

@@ -114,6 +114,11 @@ class FlaggerTraffic:
 
         return await self._try(plan.model, attempt)
 
+    async def split(self, model: str, weights: dict[str, int], *, salt: str, expected: int, key: str) -> Standing:  # noqa: ARG002
+        raise PermanentError(
+            f"the traffic of {model} is moved by Flagger, which keeps no entity with its arm: experiments need the gateway"
+        )
+
     async def give(self, model: str, version: str, *, expected: int, key: str) -> Standing:
         async def attempt(found: Found) -> Standing:
             wish = f"{version} for good"

@@ -22,6 +22,9 @@ class GatewayTraffic:
     async def shift(self, plan: Plan, step: int, *, expected: int, key: str) -> Standing:
         return await self._set(plan.model, plan.weights(step), plan.shadow(step), expected, key)
 
+    async def split(self, model: str, weights: dict[str, int], *, salt: str, expected: int, key: str) -> Standing:
+        return _standing(await self._serving.set_weights(model, weights, expected_generation=expected, key=key, salt=salt))
+
     async def give(self, model: str, version: str, *, expected: int, key: str) -> Standing:
         return await self.restore(model, {version: 100}, expected=expected, key=key)
 

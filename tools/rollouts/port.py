@@ -87,6 +87,11 @@ class Traffic(TrafficReader, Protocol):
         """Ask for the step with that number."""
         ...
 
+    async def split(self, model: str, weights: dict[str, int], *, salt: str, expected: int, key: str) -> Standing:
+        """Hand an experiment's arms their shares (percent, adding up to 100): an entity stays with its arm, by a hash with the
+        salt. PermanentError where the backend cannot keep entities apart like that."""
+        ...
+
     async def give(self, model: str, version: str, *, expected: int, key: str) -> Standing:
         """All traffic to the version, for good, whether a rollout of it is under way or not. Returns when it is in force;
         TemporaryError until then, to be repeated. PermanentError when the backend could not."""

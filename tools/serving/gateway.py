@@ -80,11 +80,14 @@ class GatewayServing:
         expected_generation: int,
         key: str,
         shadow: dict[str, int] | None = None,
+        salt: str | None = None,
     ) -> Route:
         """Raises PermanentError when a version cannot be served; the route then stays as it was."""
         change: dict[str, Any] = {"weights": weights, "expected_generation": expected_generation, "key": key}
         if shadow:  # a gateway that knows of none takes the others as before
             change["shadow"] = shadow
+        if salt is not None:
+            change["salt"] = salt
         return _read(_ROUTE, await self._call("PUT", _path("routes", model), change, _LOADING))
 
     async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:

@@ -15,13 +15,16 @@ class Route(Frozen):
     weights: dict[str, int]
     shadow: dict[str, int] = Field(default_factory=dict)
     """A version that gets copies of so many percent of the requests, and whose answers are discarded."""
+    salt: str = ""
+    """Of the hash that assigns entities to versions, where an experiment has brought one."""
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A route without a shadow is written as it was before there were any: whoever reads it may be older."""
+        """A route without a shadow or a salt is written as it was before there were any: whoever reads it may be older."""
         written: dict[str, Any] = dump(self)
-        if not self.shadow:
-            written.pop("shadow", None)
+        for later in ("shadow", "salt"):
+            if not getattr(self, later):
+                written.pop(later, None)
         return written
 
 
@@ -64,10 +67,13 @@ class Serving(ServingReader, Protocol):
         expected_generation: int,
         key: str,
         shadow: dict[str, int] | None = None,
+        salt: str | None = None,
     ) -> Route:
         """Load and warm what is new, then switch; a version that is no `shadow` here gets no copies any more.
 
-        Repeating a `key` returns the route it made; Conflict when the generation has moved on by somebody else.
+        Repeating a `key` returns the route it made; Conflict when the generation has moved on by somebody else. `salt`:
+        entities are assigned by a hash with it from now on. None: as before while traffic is split, and by none once one
+        version has all of it.
         """
         ...
 

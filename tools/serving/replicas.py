@@ -72,8 +72,11 @@ class ReplicaServing:
         expected_generation: int,
         key: str,
         shadow: dict[str, int] | None = None,
+        salt: str | None = None,
     ) -> Route:
-        return await self._inner.set_weights(model, weights, expected_generation=expected_generation, key=key, shadow=shadow)
+        return await self._inner.set_weights(
+            model, weights, expected_generation=expected_generation, key=key, shadow=shadow, salt=salt
+        )
 
     async def capacity(self, model: str) -> Capacity:
         used = await self._inner.capacity(model)

@@ -1,0 +1,229 @@
+"""An experiment on its way: look at its arms, end it, propose its winner, or leave it for the next look.
+
+look -> wait      nothing can be told yet
+     -> propose   StopExperiment: an arm harms or loses, the split is not as assigned, its time is up, somebody orders it
+     -> propose   Promote: an arm has won, and people say whether it becomes champion
+     -> report    somebody else has taken the traffic in hand
+
+What a look decided is in the thread before anything is done about it: killed in between, the same is done again, by its key.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from agents import experiment_looks
+from agents.actions import Promote, StartExperiment, StopExperiment, WorldState
+from agents.evidence import Recommendation
+from agents.experiment_looks import Look
+from agents.experiments import Arm, Call
+from agents.guard import Deny
+from agents.narrative import plain
+from agents.policies import Mode
+from agents.proposals import Reject
+from agents.wording import span
+from graphs.context import Context
+from graphs.execution import announce
+from graphs.state import Advised, Ended, Experiment, Experimenting, Outcome, RunState
+from tools.errors import PermanentError, TemporaryError
+from tools.notify.port import Message
+from tools.registry.port import Alias
+from tools.rollouts.port import Standing
+from tools.values import Window
+
+
+def begun(key: str, action: StartExperiment, after: WorldState, at: datetime) -> Experiment:
+    """`after`: the state of the world with the arms in force; `at`: when they were."""
+    if after.route_generation is None:
+        raise TypeError("an experiment that began has a route")
+    return Experiment(key=key, action=action, started=at, generation=after.route_generation)
+
+
+async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    """What fails for good on the way ends the experiment, not the run: the control has the traffic again."""
+    try:
+        return await _look(state, runtime.context)
+    except PermanentError as error:
+        return Command(goto="give_back", update=giving_up(state, f"it cannot go on: {error}"))
+
+
+async def _look(state: RunState, context: Context) -> Command[Any]:
+    experiment = _experiment(state)
+    now, action = context.clock.now(), experiment.action
+    champion, traffic = await asyncio.gather(
+        context.tools.registry.alias(action.model, Alias.CHAMPION), context.tools.traffic.state(action.model)
+    )
+    if traffic.token != experiment.generation:
+        reason = f"somebody has given the traffic of {action.model} to {traffic.weights} since: theirs stands"
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+    untouched = _later(experiment, now)
+    # Nothing is changed then, not even back, and by no order: whoever threw the switch has it in hand.
+    observing = await context.mode() is Mode.OBSERVE
+    if champion != action.from_version:
+        now_champion = champion or action.from_version
+        reason = f"somebody has made version {now_champion} champion meanwhile"
+        return untouched if observing else _over(state, experiment, reason, "left", to=now_champion)
+    order = await context.order(state["run_id"])
+    if order is not None:
+        return (
+            untouched if observing else _over(state, experiment, f"{order.by} ended it: {order.reason}", "stopped", by=order.by)
+        )
+    if experiment.given_up:
+        return untouched if observing else _over(state, experiment, experiment.given_up, "given_up")
+    window = (
+        experiment_looks.lasts(Window(start=experiment.started, end=now), action.rules.look_every)
+        if now > experiment.started
+        else None
+    )
+    if window is None:
+        return untouched
+    try:
+        found = await context.tools.predictions.exposures(
+            action.model,
+            window,
+            action.rules.look_every,
+            versions=tuple(action.weights),
+            slow_ms=action.plan.slow_ms,
+            metrics=action.plan.metrics,
+            within=action.plan.outcomes_after,
+        )
+    except TemporaryError as error:
+        return await _unseen(state, experiment, str(error), context, observing=observing)
+    seen = await asyncio.to_thread(experiment_looks.take, action, found, window, now)
+    fresh = experiment.model_copy(update={"look": seen, "blind_since": None})
+    if observing:
+        return _later(fresh, now)
+    return await _decided(state, fresh, seen, context, now)
+
+
+async def _decided(state: RunState, experiment: Experiment, seen: Look, context: Context, now: datetime) -> Command[Any]:
+    action, call, reason = experiment.action, seen.outcome.call, seen.outcome.reason
+    if call is Call.MISMATCH:
+        return await _ended(state, experiment, "mismatch", reason, context)
+    if harmed := experiment_looks.harmful(seen):
+        reason = " ".join(f"version {each.name}: {each.reason}" for each in harmed)
+        return await _ended(state, experiment, "harmful", reason, context)
+    if (arm := experiment_looks.winner(seen)) is not None:
+        if any(freeze.holds(action.model, now) for freeze in context.policies.freezes):
+            return _later(experiment, now)
+        await _say(state, experiment, "winner", f"version {arm.name} has won its experiment", context)
+        return _won(state, experiment, seen, arm)
+    if call in (Call.LOSER, Call.INCONCLUSIVE):
+        return await _ended(state, experiment, call.value, reason, context)
+    return _later(experiment, now)
+
+
+async def _unseen(state: RunState, experiment: Experiment, error: str, context: Context, *, observing: bool) -> Command[Any]:
+    """Nothing could be measured. Arms that nobody sees may harm whom they answer: after a while the control has the traffic."""
+    now = context.clock.now()
+    since = experiment.blind_since or now
+    experiment = experiment.model_copy(update={"blind_since": since})
+    if observing or now - since < experiment.action.rules.blind:
+        return _later(experiment, now)
+    reason = f"nothing could be measured for {span(now - since)}, so nobody would see harm: {error}"
+    return await _ended(state, experiment, "unseen", reason, context)
+
+
+async def _ended(state: RunState, experiment: Experiment, ending: str, reason: str, context: Context) -> Command[Any]:
+    said = {
+        "mismatch": "the experiment's split is not as assigned; the control gets the traffic back",
+        "harmful": "an arm of the experiment harms; the control gets the traffic back",
+        "loser": "the experiment's treatment is worse; the control gets the traffic back",
+        "inconclusive": "the experiment ends without a winner; the control gets the traffic back",
+        "unseen": "the experiment is not seen; the control gets the traffic back",
+    }[ending]
+    await _say(state, experiment, ending, said, context, reason)
+    return _over(state, experiment, reason, ending)
+
+
+async def _say(state: RunState, experiment: Experiment, ending: str, said: str, context: Context, reason: str = "") -> None:
+    body = experiment_looks.told(experiment.look) if experiment.look is not None and ending != "unseen" else reason
+    message = Message(
+        title=plain(f"{experiment.action.model}: {said}", 300),
+        body=f"{body}\n\nIncident: {state['incident_id']}",
+        severity="warning" if ending in ("mismatch", "harmful", "unseen") else "info",
+        link=context.incident_link(state["incident_id"]),
+    )
+    await announce(context.policies.notify_channel, message, f"{experiment.key}/told/{ending}", context)
+
+
+async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
+    """What was to be done about it is not done: the arms do not stay as they are.
+
+    Where nothing may be changed, or the giving back itself is refused, the next look sees to it.
+    """
+    context, experiment, action = runtime.context, _experiment(state), state["proposal"].action
+    # The next proposal takes the place of this one and of what became of it.
+    await context.timeline.tell(state)
+    stopping = isinstance(action, StopExperiment)
+    lasts, reason = _not_gone_on(state, experiment)
+    if stopping or await context.mode() is Mode.OBSERVE:
+        if lasts and not stopping:
+            experiment = experiment.model_copy(update={"given_up": reason})
+        return _later(experiment, context.clock.now())
+    order = await context.order(state["run_id"])
+    if order is not None:
+        return _over(state, experiment, f"{order.by} ended it: {order.reason}", "stopped", by=order.by)
+    return _over(state, experiment, reason, experiment.ending or "given_up")
+
+
+def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Experiment]:
+    """`route`: as we have left it, where we have touched it."""
+    left = {"generation": route.token} if route is not None else {}
+    return {"experiment": _experiment(state).model_copy(update={"given_up": reason, **left})}
+
+
+def under_way(state: RunState) -> bool:
+    """Whether the run has an experiment whose end has not been carried out yet."""
+    experiment = state.get("experiment")
+    return experiment is not None and not experiment.over
+
+
+def _not_gone_on(state: RunState, experiment: Experiment) -> tuple[bool, str]:
+    """Why, and whether that is decided for good: what policy or the mode forbids may be allowed again."""
+    verdict, judgement = state.get("verdict"), state["judgement"]
+    if experiment.given_up:
+        return True, experiment.given_up
+    if verdict is not None and isinstance(verdict.decision, Reject):
+        return True, f"its winner is not made champion: {verdict.decision.reason}"
+    if isinstance(judgement, Deny):
+        return False, f"its winner may not be made champion: {judgement.reason}"
+    return True, f"its winner was not made champion, but into: {state['proposal'].title}"
+
+
+def _won(state: RunState, experiment: Experiment, seen: Look, arm: Arm) -> Command[Any]:
+    action = experiment.action
+    promote = Promote(
+        model=action.model,
+        from_version=action.from_version,
+        version=arm.name,
+        beside=tuple(each for each in action.versions if each != arm.name),
+    )
+    found = experiment_looks.finding(action, seen, arm, state["recommendation"].finding)
+    recommendation = Recommendation(finding=found, action=promote, reason=found.summary)
+    advised = Advised(recommendation=recommendation, requested_by="", undo_of=None, part_of=None)
+    ending = experiment.model_copy(update={"ending": "winner"})
+    return Command(goto="propose", update={**advised, "experiment": ending})
+
+
+def _over(state: RunState, experiment: Experiment, reason: str, ending: str, *, to: str = "", by: str = "") -> Command[Any]:
+    """How an experiment ends was approved with it, so nobody is asked."""
+    action = experiment.action
+    stop = StopExperiment(model=action.model, versions=action.versions, to_version=to or action.from_version)
+    recommendation = Recommendation(finding=state["recommendation"].finding, action=stop, reason=reason)
+    advised = Advised(recommendation=recommendation, requested_by=by, undo_of=None, part_of=experiment.key)
+    return Command(goto="propose", update={**advised, "experiment": experiment.model_copy(update={"ending": ending})})
+
+
+def _later(experiment: Experiment, now: datetime) -> Command[Any]:
+    return Command(goto="wait", update=Experimenting(experiment=experiment, wake_at=now + experiment.action.rules.look_every))
+
+
+def _experiment(state: RunState) -> Experiment:
+    experiment = state.get("experiment")
+    if experiment is None:
+        raise TypeError("no experiment is under way")
+    return experiment
