@@ -44,6 +44,7 @@ from agents.verification import Status, verify
 from graphs import drift, incident, promotion
 from graphs.approval import ask
 from graphs.context import Context
+from graphs.examining import examine, examining
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
 from graphs.rolling import advance, begun, give_back, giving_up, look, under_way
@@ -287,8 +288,9 @@ def _ended(state: RunState) -> Ended:
 
 
 def _specialist(state: RunState) -> str:
-    """The node's name. A checkpoint gives a StrEnum back as the plain text that it is."""
-    return Specialist(state["specialist"]).value
+    """The node's name. A checkpoint gives a StrEnum back as the plain text that it is. A candidate is evaluated first."""
+    specialist = Specialist(state["specialist"])
+    return "examine" if specialist is Specialist.PROMOTION else specialist.value
 
 
 def _after_judgement(state: RunState) -> str:
@@ -309,6 +311,8 @@ def _left(state: RunState) -> str:
 def _after_waiting(state: RunState) -> str:
     if under_way(state):
         return "look"
+    if examining(state):
+        return "examine"
     return "attend" if isinstance(state["proposal"].action, Retrain) else "verify"
 
 
@@ -345,10 +349,11 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
     graph.add_node(
-        "act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "promotion", "look", "give_back", "report")
+        "act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "examine", "look", "give_back", "report")
     )
     graph.add_node("wait", wait)
-    graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))
+    graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "examine", "report"))
+    graph.add_node("examine", examine, retry_policy=retry, destinations=("wait", "promotion"))
     graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
     graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
     graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose"))
@@ -357,7 +362,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("report", report, retry_policy=retry)
 
     graph.add_edge(START, "triage")
-    graph.add_conditional_edges("triage", _specialist, ["incident", "drift", "promotion"])
+    graph.add_conditional_edges("triage", _specialist, ["incident", "drift", "examine"])
     graph.add_edge("incident", "pass_on")
     graph.add_edge("drift", "pass_on")
     graph.add_edge("promotion", "propose")
@@ -365,7 +370,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "give_back", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "give_back", "report"])
     graph.add_edge("revise", "propose")
-    graph.add_conditional_edges("wait", _after_waiting, ["look", "attend", "verify"])
+    graph.add_conditional_edges("wait", _after_waiting, ["look", "examine", "attend", "verify"])
     graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
     graph.add_edge("take_back", "propose")
     graph.add_edge("report", END)

@@ -149,13 +149,13 @@ def retrain(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option()],
-    candidate: Annotated[str, typer.Option(help="The version in question.")],
+    model: Annotated[str, typer.Option()] = "",
+    candidate: Annotated[str, typer.Option(help="The version in question.")] = "",
     data: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="Labelled rows, Parquet, that neither has learnt from.")
-    ],
-    label: Annotated[str, typer.Option(help="The column of what came true.")],
-    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As of `train`.")],
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Labelled rows, Parquet, that neither has learnt from.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="The column of what came true.")] = "",
+    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As of `train`.")] = "",
     champion: Annotated[str, typer.Option(help="The version beside it; without it the one that is champion.")] = "",
     groups: Annotated[str, typer.Option(metavar="COLUMN,...", help="By whose values fairness is looked at.")] = "",
     moments: Annotated[str, typer.Option("--time", metavar="COLUMN", help="When each row is from; without zone UTC.")] = "",
@@ -163,7 +163,16 @@ def evaluate(
     seed: _Seed = 0,
     as_json: _Json = False,
 ) -> None:
-    """Hold a version beside the champion on a labelled table, and leave what was found with the version."""
+    """Hold a version beside the champion, and leave what was found with the version.
+
+    Without options it is the platform's own evaluation, as a job: what is asked for comes from the job's environment, and what
+    it finds is signed. With them it is anybody's, on a labelled table of theirs: a claim, which is shown and not believed.
+    """
+    if not model and not candidate and data is None and not label:
+        typer.echo(json.dumps(_examined()))
+        return
+    if not (model and candidate and data is not None and label and tracking_uri):
+        raise typer.BadParameter("name --model, --candidate, --data, --label and --tracking-uri, or none of them in a job")
     from pipelines.beside import Pair, champion_of, told
     from pipelines.beside import evaluate as evaluated
     from pipelines.labelled import duration, read
@@ -191,6 +200,13 @@ def evaluate(
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.reason}")
     for fact in found.facts.compared:
         typer.echo(f"{fact.name} ({fact.window}, {fact.rows} rows): {fact.candidate:.4f}, the champion's {fact.champion:.4f}")
+
+
+def _examined() -> dict[str, Any]:
+    from pipelines.examination import Order, examine
+    from tools.jobs.progress import line
+
+    return examine(Order.read(), progress=lambda fraction, text: typer.echo(line(fraction, text), err=True))
 
 
 def _flights(report: _Report) -> Flights:

@@ -516,9 +516,7 @@ async def test_a_sample_is_a_file_of_bounded_size_and_the_same_every_time(
     assert min(pyarrow.parquet.read_table(paths[2])["x"].to_pylist()) == 600
 
 
-async def test_a_labelled_sample_has_what_came_true(
-    store: PredictionStore, loads: Loads, model: str, tmp_path: Path
-) -> None:
+async def test_a_labelled_sample_has_what_came_true(store: PredictionStore, loads: Loads, model: str, tmp_path: Path) -> None:
     rows = [predicted(f"{n}", model, minutes=n / 20, x=n, label=f"w{n % 3}") for n in range(300)]
     truth = [labelled(f"{n}", model, "late" if n % 2 else "on_time", minutes=90) for n in range(0, 300, 3)]
     await loads(*rows, *truth, labelled("0", model, "late", minutes=100))

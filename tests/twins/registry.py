@@ -132,6 +132,13 @@ class TwinRegistry:
         """Another file in place of one of a version's."""
         self._files[model, version][name] = content
 
+    def artefact(self, model: str, version: str) -> str:
+        """The digest of its files."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in self._files[model, version].items():
+                (Path(folder) / name).write_bytes(content)
+            return signing.digest(Path(folder))
+
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None:
         if version is None:
             self._aliases.on.pop((model, alias), None)
@@ -187,8 +194,7 @@ class TwinRegistry:
         text = self._evaluations.get((model, version, champion))
         if text is None:
             return None
-        with tempfile.TemporaryDirectory() as folder:
-            artefact = signing.digest((await self.fetch(model, version, Path(folder))).folder)
+        artefact = self.artefact(model, version)
         return signing.verified(text, self.key, model=model, version=version, champion=champion, artefact=artefact)
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:

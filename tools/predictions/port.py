@@ -10,7 +10,6 @@ from pydantic import Field
 from tools.tables.port import Distributions
 from tools.values import Frozen, Instant, LeftOut, Window
 
-
 LABEL = "oppen.label"
 """The column of a labelled sample with what came true. Not `label`: a feature may be called so."""
 

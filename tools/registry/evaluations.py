@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 
 from tools.values import Frozen, Instant, Window
 
+KEY = "OPPEN_EVALUATION_KEY"
+"""The variable that an evaluation job finds the key in which it signs with. No policy can name it for a training."""
+
 Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -41,8 +41,8 @@ async def open_reader(tracking_uri: str) -> AsyncIterator["MlflowReader"]:
 async def open_registry(
     tracking_uri: str, history_url: str, clock: Clock, evaluation_key: str = ""
 ) -> AsyncIterator["MlflowRegistry"]:
-    """`history_url`: the platform's database, migrated; see `tools.registry.history`. `evaluation_key`: what the evaluations that
-    are believed are signed with; empty: none is."""
+    """`history_url`: the platform's database, migrated; see `tools.registry.history`. `evaluation_key`: what evaluations are
+    signed with; empty: none is believed."""
     async with contextlib.AsyncExitStack() as stack:
         child = _child(tracking_uri, evaluation_key)
         stack.push_async_callback(child.close)

@@ -15,8 +15,6 @@ from tools.registry.artifacts import ORIGIN
 from tools.registry.evaluations import Evaluation
 from tools.values import Frozen
 
-KEY = "OPPEN_EVALUATION_KEY"
-"""The variable that an evaluation job finds the key in. No policy can name it for a training."""
 _PURPOSE = b"oppen evaluation 1\n"
 _BLOCK = 1 << 20
 
