@@ -4,6 +4,7 @@ It is the platform's because the training has no part in it: another job, with a
 names (docs/adr/0008).
 """
 
+import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -17,6 +18,9 @@ Names = Annotated[frozenset[str], PlainSerializer(sorted, when_used="json")]
 
 FLIGHTS = "flights"
 """The source of the reference model: what `python -m pipelines retrain` learns from."""
+
+
+_NO_PASSWORD = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})?")
 
 
 class EvaluationJob(Frozen):
@@ -38,7 +42,8 @@ class EvaluationJob(Frozen):
     look_every: Duration = timedelta(seconds=30)
     source: Annotated[str, Field(max_length=500)] = ""
     """Labelled rows: `flights`, the reference data; or a table by what `oppen data profile` takes, such as a file of Parquet or
-    `clickhouse://host/database#table` (no password in it: it is shown). Empty: recent traffic alone is looked at."""
+    `clickhouse://host/database#table` (a password as `${VARIABLE}` of `secrets`, because it is shown). Empty: recent traffic
+    alone is looked at."""
     label: Annotated[str, Field(min_length=1, max_length=200)] = "label"
     """The source's column of what came true; rows without it are left out."""
     time: Annotated[str, Field(max_length=200)] = ""
@@ -46,8 +51,9 @@ class EvaluationJob(Frozen):
     most_rows: Annotated[int, Field(ge=2, le=1_000_000)] = 100_000
     """Of the source, the latest ones; an accuracy over so many is exact to a third of a point."""
     held_out: Duration = timedelta(days=7)
-    """So much of the end of a training's window is kept from it, by its order, and candidates are held to it: a whole week, so
-    that the days cancel out, but at most a quarter of the window. Of a version that nobody has just trained: so much until now. 0s: nothing is."""
+    """So much of the end of a training's window is kept from it, by its order, and its version is held to it: a whole week, so
+    that the days cancel out, but at most a quarter of the window. Of a version that nobody has just trained: so much until now.
+    0s: nothing is."""
     recent: Duration = timedelta(days=1)
     """The latest labelled traffic, from the prediction store, older than `rollouts.label_delay`; 0s: traffic is not looked
     at."""
@@ -67,7 +73,7 @@ class EvaluationJob(Frozen):
     @classmethod
     def _no_password(cls, source: str) -> str:
         address, at, _ = source.partition("://")[2].rpartition("@")
-        if at and ":" in address:
+        if at and not _NO_PASSWORD.fullmatch(address.partition(":")[2]):
             raise ValueError("write no password here, it would be shown: name its variable in secrets")
         return source
 

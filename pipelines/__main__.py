@@ -21,6 +21,7 @@ from pipelines.ingest_command import command as ingest
 from pipelines.jobs import train_and_register
 from pipelines.lineage import OFF, default_file
 from tools.errors import Misused, PortError
+from tools.features.addresses import Place
 from tools.lineage.opening import open_lineage
 from tools.lineage.port import LineageWriter
 from tools.values import Window
@@ -133,8 +134,19 @@ def retrain(
     ] = 0,
     seed: _Seed = 7,
     fault: Annotated[str, typer.Option(envvar="OPPEN_DRILL_FAULT", help="For drills, as of `train`.")] = "",
+    feature_view: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VIEW[@VERSION][:FEATURE]",
+            help="Features of the store to learn from as well, as they were at each departure. May be repeated; or "
+            "OPPEN_FEATURE_VIEW, with commas.",
+        ),
+    ] = None,
+    features: Annotated[Path | None, typer.Option(envvar="OPPEN_FEATURES", help="Folder of the feature store.")] = None,
 ) -> None:
     """What the platform's Retrain runs for the reference model: everything else comes from the job's own environment."""
+    from dataclasses import replace
+
     from pipelines.retraining import Order
     from pipelines.retraining import retrain as retrained
     from tools.jobs.progress import line
@@ -143,6 +155,10 @@ def retrain(
         typer.echo(line(fraction, text), err=True)
 
     order = Order.read()
+    if feature_view:
+        order = replace(order, features=tuple(feature_view))
+    if features is not None and order.feature_store is None:
+        order = replace(order, feature_store=Place(features.absolute()))
     found = retrained(order, load(), shift=timedelta(weeks=shift_weeks), seed=seed, fault=_fault(fault), progress=progress)
     typer.echo(json.dumps(found))
 

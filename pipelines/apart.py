@@ -55,13 +55,18 @@ def measured_apart(order: Order, folder: Path) -> Measured:
     (folder / _ORDER).write_text(order.model_dump_json())
     command = [sys.executable, "-m", "pipelines.apart", str(folder), str(os.getpid())]
     done = subprocess.run(command, env=_environment(), check=False)
+    return found_in(folder, done.returncode)
+
+
+def found_in(folder: Path, code: int) -> Measured:
+    """What a process that ended with this code has left. Raises PermanentError as above."""
     if (folder / _RESULT).is_file():
         result: dict[str, Any] = json.loads((folder / _RESULT).read_text())
         if "refused" in result:
             raise PermanentError(result["refused"])
         return Measured.model_validate(result)
     phase = (folder / _PHASE).read_text() if (folder / _PHASE).is_file() else "start"
-    how = _how(done.returncode)
+    how = _how(code)
     if phase not in ("security", "smoke"):
         raise PermanentError(f"the process that evaluates {how} while it dealt with the champion and the rows")
     name: CheckName = "security" if phase == "security" else "smoke"

@@ -79,7 +79,7 @@ def measure(
     parts = {window: rows for window, rows in parts.items() if len(rows.labels)}
     nowhere = [name for name in groups if not any(name in rows.table.column_names for rows in parts.values())]
     if parts and nowhere:
-        raise PermanentError(f"{', '.join(nowhere)}: there is no such column to group by")
+        raise PermanentError(f"{', '.join(nowhere)}: the table has no such column to group by")
     if not parts:
         raise PermanentError("there are no labelled rows to hold the two to")
     for window, rows in parts.items():

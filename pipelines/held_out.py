@@ -106,7 +106,9 @@ def add_traffic(rows: Rows, encoded: str, spec: ServingSpec, window: Window, fol
 
 def _flights(window: Window, left_out: Sequence[LeftOut], environment: Mapping[str, str]) -> pa.Table:
     from pipelines.flights import load
+    from pipelines.joined import joined
     from pipelines.reference_rows import labelled, without
+    from pipelines.retraining import features_of, place_of
 
     shift = timedelta(weeks=int(environment.get("OPPEN_FLIGHTS_SHIFT_WEEKS", "0")))
     flights = without(load(), left_out, shift)
@@ -114,7 +116,10 @@ def _flights(window: Window, left_out: Sequence[LeftOut], environment: Mapping[s
         # Whoever prepares the data has spoilt it for everybody.
         flights = LostArrivals.parse(fault).spoil(flights)
     of_2013 = window.shifted(-shift)
-    chosen = labelled(flights.arrived_by(of_2013.end).departing(of_2013))
+    known = flights.arrived_by(of_2013.end).departing(of_2013)
+    if (features := features_of(environment)) and (place := place_of(environment)) is not None:
+        known = joined(known, features, place, shift).flights
+    chosen = labelled(known)
     return chosen.table.append_column(LABEL, pa.array(chosen.labels))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.evaluating import Labelled
-from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
+from pipelines.flights import CATEGORICAL, CLASSES, Flights
 from tools.values import LeftOut
 
 
@@ -24,7 +24,7 @@ def without(flights: Flights, left_out: Sequence[LeftOut], shift: timedelta) -> 
 def labelled(flights: Flights) -> Labelled:
     columns: dict[str, pa.Array] = {
         name: pa.array(column, mask=np.isnan(column))
-        for name, column in zip(NUMERIC, flights.numeric.astype(np.float64).T, strict=True)
+        for name, column in zip(flights.numeric_names, flights.numeric.astype(np.float64).T, strict=True)
     }
     for place, (name, names) in enumerate(zip(CATEGORICAL, flights.names, strict=True)):
         columns[name] = pa.DictionaryArray.from_arrays(pa.array(flights.codes[:, place].astype(np.int32)), list(names))

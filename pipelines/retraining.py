@@ -14,10 +14,12 @@ from typing import Any, Self
 
 from pipelines.faults import LostArrivals
 from pipelines.flights import Flights
+from pipelines.joined import joined
 from pipelines.metering import Meter
 from pipelines.reference_rows import without
 from pipelines.registration import Registered, record_cost, register, registered_by
 from tools.errors import PermanentError
+from tools.features.addresses import Place
 from tools.jobs.port import Resources
 from tools.jobs.prices import Prices, cost_of
 from tools.values import LeftOut, Window
@@ -41,7 +43,9 @@ class Order:
     resources: Resources | None = None
     """What is reserved for it, which is what it costs."""
     prices: Prices | None = None
-    feature_view: str | None = None
+    features: tuple[str, ...] = ()
+    """Of the feature store, learnt from beside the flights' own."""
+    feature_store: Place | None = None
 
     @property
     def learnt(self) -> Window:
@@ -73,12 +77,24 @@ class Order:
                 left_out=tuple(LeftOut(**each) for each in asked.get("left_out", ())),
                 resources=Resources(**asked["resources"]) if asked.get("resources") else None,
                 prices=Prices(**asked["prices"]) if asked.get("prices") else None,
-                feature_view=environment.get("OPPEN_FEATURE_VIEW"),
+                features=features_of(environment),
+                feature_store=place_of(environment),
             )
         except KeyError as error:
             raise PermanentError(f"{error.args[0]}: it is not set, and a training job needs it") from error
         except (OSError, ValueError) as error:
             raise PermanentError(f"OPPEN_JOB_CONFIG: training.json cannot be used: {error}") from error
+
+
+def features_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in environment.get("OPPEN_FEATURE_VIEW", "").split(",") if name.strip())
+
+
+def place_of(environment: Mapping[str, str]) -> Place | None:
+    """The feature store; its registry's address may be a secret."""
+    folder = environment.get("OPPEN_FEATURES", "")
+    return Place(Path(folder).absolute(), environment.get("OPPEN_FEATURES_REGISTRY", "")) if folder else None
 
 
 def retrain(
@@ -109,7 +125,7 @@ def retrain(
         flights = fault.spoil(flights)
     registered = registered_by(order.job, JOB_TAG, tracking_uri=order.tracking_uri, model=order.model)
     if registered is None:
-        registered = _trained(order, flights, window, seed, tell)
+        registered = _trained(order, flights, window, shift, seed, tell)
     _tell_cost(order, registered, meter)
     tell(1.0, f"version {registered.version}")
     return {
@@ -121,11 +137,19 @@ def retrain(
     }
 
 
-def _trained(order: Order, flights: Flights, window: Window, seed: int, tell: Callable[[float, str], None]) -> Registered:
+def _trained(
+    order: Order, flights: Flights, window: Window, shift: timedelta, seed: int, tell: Callable[[float, str], None]
+) -> Registered:
     from pipelines.recipe import Recipe
     from pipelines.training import train
 
     tell(0.05, "training")
+    views: tuple[str, ...] = ()
+    if order.features:
+        if order.feature_store is None:
+            raise PermanentError("OPPEN_FEATURES: name the feature store's folder; OPPEN_FEATURE_VIEW asks for features of it")
+        found = joined(flights.departing(window).arrived_by(window.end), order.features, order.feature_store, shift)
+        flights, views = found.flights, found.views
     trained = train(
         flights,
         window,
@@ -139,7 +163,7 @@ def _trained(order: Order, flights: Flights, window: Window, seed: int, tell: Ca
         tracking_uri=order.tracking_uri,
         model=order.model,
         tags={JOB_TAG: order.job},
-        feature_view=order.feature_view,
+        feature_view=", ".join(views) or None,
     )
 
 
