@@ -71,6 +71,8 @@ def _concluded(facts: Facts, weighed: Sequence[Weighed], rules: Evaluations) -> 
         return Standing.INCONCLUSIVE, f"Not measured, and policy needs it: {', '.join(missing)}."
     primary = [each for each in weighed if each.name == rules.primary and each.window]
     held_out = next((each for each in primary if each.window == "held_out"), None)
+    if held_out is None and not any(each.window == "held_out" for each in facts.compared):
+        return _on_traffic_alone(primary, rules)
     if held_out is None:
         return Standing.INCONCLUSIVE, f"{rules.primary} was not measured on held-out rows."
     if held_out.standing is not Standing.BETTER:
@@ -80,6 +82,16 @@ def _concluded(facts: Facts, weighed: Sequence[Weighed], rules: Evaluations) -> 
         return Standing.INCONCLUSIVE, f"Better on held-out rows, but on recent traffic {_shown(recent)}."
     unseen = "" if recent is not None and recent.rows >= rules.min_rows else "; too few recent labels to look at"
     return Standing.BETTER, f"Better, and nothing that policy names is worse: {held_out.reason}{unseen}."
+
+
+def _on_traffic_alone(primary: Sequence[Weighed], rules: Evaluations) -> tuple[Standing, str]:
+    """Where policy names no held-out rows, the latest traffic is all that there is to go by."""
+    alone = "on recent traffic alone, no held-out rows were named"
+    if not primary:
+        return Standing.INCONCLUSIVE, f"{rules.primary} was not measured ({alone})."
+    if primary[0].standing is not Standing.BETTER:
+        return Standing.INCONCLUSIVE, f"Not better by enough ({alone}): {primary[0].reason}."
+    return Standing.BETTER, f"Better, {alone}, and nothing that policy names is worse: {primary[0].reason}."
 
 
 def _compared(fact: Compared, p_worse: float | None, rules: Evaluations) -> Weighed:

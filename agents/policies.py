@@ -16,6 +16,7 @@ from pydantic import Field, PlainSerializer, ValidationError, field_validator, m
 
 from agents.actions import Risk
 from agents.drift.rules import DriftRules
+from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
 from agents.schedules import known as cron_known
 from tools.jobs.prices import Prices
@@ -310,6 +311,11 @@ class Training(Frozen):
     new_predictions: Annotated[int, Field(ge=1)] | None = None
     """Labelled predictions since the champion's data ended that ask for a training; None: they do not."""
 
+    @field_validator("secrets")
+    @classmethod
+    def _not_the_key(cls, names: frozenset[str]) -> frozenset[str]:
+        return without_the_key(names)
+
     @field_validator("schedule")
     @classmethod
     def _cron(cls, text: str | None) -> str | None:
@@ -338,6 +344,7 @@ class ModelPolicy(Frozen):
     evaluations: Evaluations | None = None
     experiments: Experiments | None = None
     training: Training = Training()
+    evaluation: EvaluationJob = EvaluationJob()
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -391,6 +398,9 @@ class Policies(Frozen):
 
     def training_of(self, model: str) -> Training:
         return self.model(model).training
+
+    def evaluation_of(self, model: str) -> EvaluationJob:
+        return self.model(model).evaluation
 
     def rollouts_of(self, model: str) -> Rollouts:
         return self.model(model).rollouts or self.rollouts

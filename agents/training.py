@@ -11,7 +11,7 @@ from agents.proposals import Proposal
 from agents.verification import Status, Verification
 from tools.jobs.port import MIB, JobSpec, JobState, Phase, Reason, Resources, Usage
 from tools.registry.port import ModelVersion
-from tools.values import Frozen
+from tools.values import Frozen, Window
 
 JOB_TAG = "oppen.job"
 """A version's tag with the name of the job that made it."""
@@ -19,10 +19,12 @@ TRACKING = "MLFLOW_TRACKING_URI"
 """Where the version is to be registered. Given to the job as a secret: an address may hold a password."""
 CONFIG = "training.json"
 """The file among the job's configuration."""
+_MOST_HELD_OUT = 0.25
+"""Of a window: a week of four. After a change of the concept the window is short, and its end is what matters most."""
 
 
-def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
-    """Raises ValueError when the policy names no command."""
+def spec_of(action: Retrain, proposal: Proposal, rules: Training, held_out: timedelta = timedelta(0)) -> JobSpec:
+    """`held_out`: so much of the window's end is not to be learnt from. Raises ValueError when the policy names no command."""
     if rules.command is None:
         raise ValueError(f"models.{action.model}.training.command: nothing trains this model")
     resources = Resources(cpu=rules.cpu, memory_bytes=rules.memory_mib * MIB, gpus=rules.gpus)
@@ -35,18 +37,21 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
         "left_out": [each.model_dump(mode="json") for each in action.left_out],
         "reason": proposal.finding.summary,
     }
+    environment = {
+        **rules.environment,
+        "OPPEN_MODEL": action.model,
+        "OPPEN_WINDOW_START": asked["window_start"],
+        "OPPEN_WINDOW_END": asked["window_end"],
+    }
+    if (kept := held_out_of(action, held_out)) is not None:
+        asked["held_out_start"] = environment["OPPEN_HELD_OUT_START"] = kept.start.isoformat()
     return JobSpec(
         model=action.model,
         team=rules.team,
         run_id=proposal.run_id,
         image=rules.image,
         command=rules.command,
-        environment={
-            **rules.environment,
-            "OPPEN_MODEL": action.model,
-            "OPPEN_WINDOW_START": asked["window_start"],
-            "OPPEN_WINDOW_END": asked["window_end"],
-        },
+        environment=environment,
         secrets=rules.secrets | {TRACKING},
         config={CONFIG: json.dumps(asked | _price(resources, rules), indent=1)},
         resources=resources,
@@ -54,6 +59,12 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training) -> JobSpec:
         retries=rules.retries,
         keep=rules.keep,
     )
+
+
+def held_out_of(action: Retrain, held_out: timedelta) -> Window | None:
+    """The end of its window, which its version is held to: never more than a part of it, because the rest has to teach it."""
+    length = min(held_out, (action.window_end - action.window_start) * _MOST_HELD_OUT)
+    return Window(start=action.window_end - length, end=action.window_end) if length else None
 
 
 def _price(resources: Resources, rules: Training) -> dict[str, Any]:
@@ -75,9 +86,11 @@ def follow(job: JobState, usage: Usage | None, versions: tuple[ModelVersion, ...
     """`versions`: of the model, newest first."""
     measures = tuple(_measures(usage)) if usage is not None else ()
     if not job.final:
-        return Followed(verification=Verification(status=Status.WAITING, reason=_standing(job), measures=measures, at=now))
+        return Followed(
+            verification=Verification(status=Status.WAITING, reason=standing_of(job, "training"), measures=measures, at=now)
+        )
     if job.phase is Phase.FAILED:
-        why = f"The training failed: {_failure(job)}."
+        why = f"The training failed: {failure_of(job)}."
         return Followed(verification=Verification(status=Status.FAILED, reason=why, measures=measures, at=now))
     made = next((each.version for each in versions if each.tags.get(JOB_TAG) == job.name), None)
     if made is None:
@@ -98,17 +111,18 @@ def _measures(usage: Usage) -> list[Measure]:
     return [Measure(name=name, value=value, unit=unit, needed=False) for name, value, unit in known if value is not None]
 
 
-def _standing(job: JobState) -> str:
+def standing_of(job: JobState, what: str) -> str:
     if job.phase is Phase.PENDING:
         held = f": {job.reason.value.replace('_', ' ')}" if job.reason is not None else ""
         return f"Waiting to start{held}."
     if job.progress is None:
-        return "The training runs."
+        return f"The {what} runs."
     eta = f", about {job.progress.eta_seconds:.0f} s to go" if job.progress.eta_seconds is not None else ""
-    return f"The training is at {job.progress.fraction:.0%}{eta}."
+    return f"The {what} is at {job.progress.fraction:.0%}{eta}."
 
 
-def _failure(job: JobState) -> str:
+def failure_of(job: JobState) -> str:
+    """In words, behind a colon."""
     detail = f" ({job.detail})" if job.detail else ""
     match job.reason:
         case Reason.OUT_OF_MEMORY:

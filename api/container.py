@@ -12,7 +12,7 @@ import structlog
 
 from agents.policies import Policies
 from agents.training import TRACKING
-from api import first_key, home, policy_file
+from api import evaluation_key, first_key, home, policy_file
 from api.settings import Settings
 from api.store.actions import ActionLedger
 from api.store.database import Database
@@ -48,6 +48,7 @@ from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
 from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
+from tools.registry.evaluations import KEY
 from tools.registry.port import Registry
 from tools.rollouts.gateway import GatewayTraffic
 from tools.rollouts.port import Traffic
@@ -275,7 +276,8 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     from tools.telemetry.absent import AbsentTelemetry
     from tools.telemetry.prometheus import PrometheusTelemetry
 
-    registry = await stack.enter_async_context(open_registry(settings.mlflow, settings.database, clock))
+    key = evaluation_key.of(settings)
+    registry = await stack.enter_async_context(open_registry(settings.mlflow, settings.database, clock, key))
     predictions = open_store(settings.predictions)
     stack.push_async_callback(predictions.close)
     token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
@@ -291,7 +293,7 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     if settings.channels:
         urls = {name: [url.get_secret_value() for url in given] for name, given in settings.channels.items()}
         notify = AppriseNotifier(urls, sent)
-    quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack)
+    quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack, key)
     flagger = await _open_flagger(settings, stack)
     return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, flagger)
 
@@ -307,7 +309,7 @@ async def _scaled(serving: Serving, settings: Settings, stack: contextlib.AsyncE
     return ReplicaServing(serving, cluster, settings.scaling_cluster)
 
 
-async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> Jobs:
+async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack, key: str) -> Jobs:
     kind, _, namespace = settings.jobs.partition(":")
     if kind == "kubernetes":
         from tools.jobs.kubernetes import KubernetesJobs
@@ -319,7 +321,7 @@ async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncEx
     from tools.jobs.local import LocalJobs
 
     secrets = {name: value.get_secret_value() for name, value in settings.job_secrets.items()}
-    return LocalJobs(settings.home.absolute() / "jobs", secrets={TRACKING: settings.mlflow, **secrets}, clock=clock)
+    return LocalJobs(settings.home.absolute() / "jobs", secrets={TRACKING: settings.mlflow, **secrets, KEY: key}, clock=clock)
 
 
 async def _open_flagger(settings: Settings, stack: contextlib.AsyncExitStack) -> "FlaggerTraffic | None":

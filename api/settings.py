@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     """What the cluster offers to jobs, e.g. `{"image": "..."}`; needed with `kubernetes:`."""
     job_secrets: dict[str, SecretStr] = Field(default_factory=dict)
     """Variables that a policy's training may ask for by name; on a cluster they are in its Secret."""
+    evaluation_key: SecretStr | None = Field(default=None, min_length=16)
+    """What the evaluations of candidates are signed with; the jobs that evaluate get it, trainings do not. Default: one is made
+    in `home/evaluation-key`. Several replicas share one; on a cluster it is in the jobs' Secret too."""
     rollouts: str = Field(default="gateway", pattern=r"^(gateway|flagger:[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")
     """What moves the traffic of rollouts: `gateway`, our own; or `flagger:NAMESPACE`, Flagger's Canaries there."""
     rollouts_cluster: ClusterRollouts | None = None
@@ -135,6 +138,8 @@ class Settings(BaseSettings):
     def _cluster(self) -> Self:
         if self.jobs != "local" and self.jobs_cluster is None:
             raise ValueError('jobs_cluster: say what the cluster offers, at least its image: {"image": "..."}')
+        if self.jobs != "local" and self.evaluation_key is None:
+            raise ValueError("evaluation_key: on a cluster it is in the jobs' Secret (OPPEN_EVALUATION_KEY); give it here too")
         return self
 
     @model_validator(mode="after")

@@ -32,7 +32,7 @@ from graphs import moves
 from graphs.context import Context
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
-from tools.jobs.port import job_name
+from tools.jobs.port import JobSpec, job_name
 from tools.notify.port import Message
 from tools.rollouts.port import Standing
 
@@ -80,6 +80,27 @@ async def shift(key: str, action: StartRollout, stage: int, generation: int, con
     Raises Conflict when somebody else has changed the route since it was at `generation`.
     """
     return await moves.shift(action, key, stage, generation, context.tools)
+
+
+async def examine(key: str, spec: JobSpec, context: Context) -> None:
+    """Have a candidate evaluated; repeating it is the same job. No action of the catalogue: it changes neither what serves nor
+    what is registered, so nobody is asked; what it costs is bounded by policy.
+
+    Raises PermanentError when it cannot be submitted.
+    """
+    try:
+        await context.tools.jobs.submit(key, spec)
+    except Conflict:
+        # Submitted before a crash, on the traffic of that moment: that one is followed.
+        log.warning("evaluation.as_submitted_before", job=job_name(key))
+
+
+async def submitted(name: str, context: Context) -> bool:
+    try:
+        await context.tools.jobs.state(name)
+    except PermanentError:
+        return False
+    return True
 
 
 async def left_of(proposal: Proposal, context: Context) -> str:
@@ -175,19 +196,12 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
     try:
         if rules.command is None:
             raise PermanentError(f"no training command is configured for {action.model}")
-        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules))
+        held_out = context.policies.evaluation_of(action.model).held_out
+        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out))
     except PermanentError as error:
-        if not await _submitted(proposal, context):
+        if not await submitted(job_name(proposal.id), context):
             raise
         log.warning("training.as_submitted_before", proposal=proposal.id, reason=str(error))
-
-
-async def _submitted(proposal: Proposal, context: Context) -> bool:
-    try:
-        await context.tools.jobs.state(job_name(proposal.id))
-    except PermanentError:
-        return False
-    return True
 
 
 async def _tell(action: Notify, proposal: Proposal, context: Context) -> None:

@@ -1,5 +1,6 @@
 """The promotion specialist: what the candidate is worth beside the champion, and whether it may be tried on traffic."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -8,10 +9,12 @@ from typing_extensions import TypedDict
 
 from agents.alerts import Alert
 from agents.evidence import Recommendation
+from agents.examination import Examination
+from agents.policies import Policies
 from agents.promotion.assess import assess
 from agents.promotion.case import PromotionCase
 from agents.promotion.recommend import recommend
-from agents.requests import request_of
+from agents.requests import Request, request_of
 from agents.subjects import model_of, version_of
 from graphs.context import Context
 from graphs.gathering import Sources
@@ -22,6 +25,7 @@ from tools.values import Window
 class Case(TypedDict):
     alerts: tuple[Alert, ...]
     candidate: str | None
+    examination: Examination | None
 
 
 class Measured(TypedDict):
@@ -35,22 +39,30 @@ class Concluded(TypedDict):
 class PromotionState(Case, Measured, Concluded): ...
 
 
+def named(alerts: Sequence[Alert], made: str | None, policies: Policies) -> tuple[str | None, str | None, Request | None]:
+    """Model, candidate, and what was asked for; `made`: the version that a training of this run has made."""
+    request = request_of(alerts)
+    model = next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
+    asked = request.version if request is not None else None
+    candidate = made or asked or next(filter(None, (version_of(a, policies.intake) for a in alerts)), None)
+    return model, candidate, request
+
+
 async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
     context, alerts, sources = runtime.context, state["alerts"], Sources()
     policies, readers, now = context.policies, context.tools.readers, context.clock.now()
-    request = request_of(alerts)
-    model = next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
-    named = request.version if request is not None else None
-    candidate = state.get("candidate") or named or next(filter(None, (version_of(a, policies.intake) for a in alerts)), None)
+    model, candidate, request = named(alerts, state.get("candidate"), policies)
     case = PromotionCase(alerts=alerts, model=model, candidate=candidate, request=request)
     if model is None or candidate is None:
         return {"case": case}
     champion = await sources.ask("registry", readers.registry.alias(model, Alias.CHAMPION), None)
-    evaluation = (
-        await sources.ask("registry", readers.registry.evaluation(model, candidate, champion), None)
-        if champion is not None and champion != candidate
-        else None
-    )
+    evaluation = claim = None
+    if champion is not None and champion != candidate:
+        evaluation = await sources.ask("registry", readers.registry.evaluation(model, candidate, champion), None)
+        # What cannot be read claims nothing.
+        claim = await Sources().ask("registry", readers.registry.claim(model, candidate, champion), None)
+    examination = state.get("examination")
+    beside = examination is not None and champion is not None and examination.beside(model, candidate, champion)
     spec = await sources.ask("registry", readers.registry.serving(model, candidate), None)
     window = Window(start=now - policies.investigation.window, end=now)
     versions = await sources.ask("predictions", readers.predictions.versions(model, window), ())
@@ -59,6 +71,8 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
     update = {
         "champion": champion,
         "evaluation": evaluation,
+        "claim": claim,
+        "unproven": examination.unproven if beside and examination is not None else "",
         "slow_ms": served.latency_p99_ms if served is not None and enough else None,
         "answers": "numbers" if spec is not None and spec.task == "regression" else "classes",
         "missing": sources.missing,

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 from agents.actions import StartExperiment, StartRollout
 from agents.alerts import Alert
 from agents.evidence import Recommendation
+from agents.examination import Examination
 from agents.experiment_looks import Look
 from agents.guard import Ask, Auto, Deny
 from agents.proposals import Proposal, Receipt, Verdict
@@ -185,5 +186,7 @@ class RunState(Started, total=False):
     part_of: str | None
     candidate: str | None
     """The version that a job of this run has made, or that somebody wants promoted."""
+    examination: Examination | None
+    """Of the candidate, by a job of the platform's own: under way, or why it has left nothing."""
     outcome: Outcome
     reason: str

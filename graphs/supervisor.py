@@ -44,6 +44,7 @@ from agents.verification import Status, verify
 from graphs import drift, experiment, experimenting, incident, promotion, rolling
 from graphs.approval import ask
 from graphs.context import Context
+from graphs.examining import examine, examining
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
 from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
@@ -294,8 +295,8 @@ def _specialist(state: RunState) -> str:
     return _NODES.get(specialist := Specialist(state["specialist"]), specialist.value)
 
 
-_NODES = {Specialist.EXPERIMENT: "experiment_specialist"}
-"""A node may not be called what the state has already."""
+_NODES = {Specialist.EXPERIMENT: "experiment_specialist", Specialist.PROMOTION: "examine"}
+"""A node may not be called what the state has already; and a candidate is evaluated first."""
 _SPECIALISTS = tuple(_NODES.get(each, each.value) for each in Specialist)
 
 
@@ -317,6 +318,8 @@ def _left(state: RunState) -> str:
 def _after_waiting(state: RunState) -> str:
     if under_way(state):
         return "look"
+    if examining(state):
+        return "examine"
     return "attend" if isinstance(state["proposal"].action, Retrain) else "verify"
 
 
@@ -355,7 +358,8 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("revise", revise)
     graph.add_node("act", act, retry_policy=retry, destinations=(*_SPECIALISTS, "wait", "look", "give_back", "report"))
     graph.add_node("wait", wait)
-    graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))
+    graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "examine", "report"))
+    graph.add_node("examine", examine, retry_policy=retry, destinations=("wait", "promotion"))
     graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
     graph.add_node("shift", rolling.advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
     graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose"))
@@ -373,7 +377,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "give_back", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "give_back", "report"])
     graph.add_edge("revise", "propose")
-    graph.add_conditional_edges("wait", _after_waiting, ["look", "attend", "verify"])
+    graph.add_conditional_edges("wait", _after_waiting, ["look", "examine", "attend", "verify"])
     graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
     graph.add_edge("take_back", "propose")
     graph.add_edge("report", END)

@@ -1,4 +1,4 @@
-"""A training on its way: looked at until it ends, then what it made goes to the promotion specialist."""
+"""A training on its way: looked at until it ends, then what it made is evaluated, and goes to the promotion specialist."""
 
 from typing import Any
 
@@ -52,4 +52,4 @@ async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             await context.timeline.tell({**state, **update})  # type: ignore[typeddict-item]
             # Should the world move, it is the promotion that is looked at again: the training is done.
             onward = {"specialist": Specialist.PROMOTION, "candidate": found.candidate}
-            return Command(goto="promotion", update={**update, **onward})
+            return Command(goto="examine", update={**update, **onward})

@@ -21,6 +21,7 @@ from pipelines.ingest_command import command as ingest
 from pipelines.jobs import train_and_register
 from pipelines.lineage import OFF, default_file
 from tools.errors import Misused, PortError
+from tools.features.addresses import Place
 from tools.lineage.opening import open_lineage
 from tools.lineage.port import LineageWriter
 from tools.values import Window
@@ -133,8 +134,19 @@ def retrain(
     ] = 0,
     seed: _Seed = 7,
     fault: Annotated[str, typer.Option(envvar="OPPEN_DRILL_FAULT", help="For drills, as of `train`.")] = "",
+    feature_view: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VIEW[@VERSION][:FEATURE]",
+            help="Features of the store to learn from as well, as they were at each departure. May be repeated; or "
+            "OPPEN_FEATURE_VIEW, with commas.",
+        ),
+    ] = None,
+    features: Annotated[Path | None, typer.Option(envvar="OPPEN_FEATURES", help="Folder of the feature store.")] = None,
 ) -> None:
     """What the platform's Retrain runs for the reference model: everything else comes from the job's own environment."""
+    from dataclasses import replace
+
     from pipelines.retraining import Order
     from pipelines.retraining import retrain as retrained
     from tools.jobs.progress import Pace
@@ -145,19 +157,23 @@ def retrain(
         typer.echo(pace.line(fraction, text), err=True)
 
     order = Order.read()
+    if feature_view:
+        order = replace(order, features=tuple(feature_view))
+    if features is not None and order.feature_store is None:
+        order = replace(order, feature_store=Place(features.absolute()))
     found = retrained(order, load(), shift=timedelta(weeks=shift_weeks), seed=seed, fault=_fault(fault), progress=progress)
     typer.echo(json.dumps(found))
 
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option()],
-    candidate: Annotated[str, typer.Option(help="The version in question.")],
+    model: Annotated[str, typer.Option()] = "",
+    candidate: Annotated[str, typer.Option(help="The version in question.")] = "",
     data: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="Labelled rows, Parquet, that neither has learnt from.")
-    ],
-    label: Annotated[str, typer.Option(help="The column of what came true.")],
-    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As of `train`.")],
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Labelled rows, Parquet, that neither has learnt from.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="The column of what came true.")] = "",
+    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As of `train`.")] = "",
     champion: Annotated[str, typer.Option(help="The version beside it; without it the one that is champion.")] = "",
     groups: Annotated[str, typer.Option(metavar="COLUMN,...", help="By whose values fairness is looked at.")] = "",
     moments: Annotated[str, typer.Option("--time", metavar="COLUMN", help="When each row is from; without zone UTC.")] = "",
@@ -165,7 +181,16 @@ def evaluate(
     seed: _Seed = 0,
     as_json: _Json = False,
 ) -> None:
-    """Hold a version beside the champion on a labelled table, and leave what was found with the version."""
+    """Hold a version beside the champion, and leave what was found with the version.
+
+    Without options it is the platform's own evaluation, as a job: what is asked for comes from the job's environment, and what
+    it finds is signed. With them it is anybody's, on a labelled table of theirs: a claim, which is shown and not believed.
+    """
+    if not model and not candidate and data is None and not label:
+        typer.echo(json.dumps(_examined()))
+        return
+    if not (model and candidate and data is not None and label and tracking_uri):
+        raise typer.BadParameter("name --model, --candidate, --data, --label and --tracking-uri, or none of them in a job")
     from pipelines.beside import Pair, champion_of, told
     from pipelines.beside import evaluate as evaluated
     from pipelines.labelled import duration, read
@@ -193,6 +218,13 @@ def evaluate(
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.reason}")
     for fact in found.facts.compared:
         typer.echo(f"{fact.name} ({fact.window}, {fact.rows} rows): {fact.candidate:.4f}, the champion's {fact.champion:.4f}")
+
+
+def _examined() -> dict[str, Any]:
+    from pipelines.examination import Order, examine
+    from tools.jobs.progress import line
+
+    return examine(Order.read(), progress=lambda fraction, text: typer.echo(line(fraction, text), err=True))
 
 
 def _flights(report: _Report) -> Flights:

@@ -1,14 +1,14 @@
-"""A version beside the champion: its files checked, both asked about the same rows, and all of it left with its run."""
+"""A version beside the champion by whoever trained it: its files checked, both asked about the same rows, and what was found
+left with its run, as a claim. What is believed is measured by the platform's own job (`pipelines/examination.py`)."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.card import FILE as CARD
-from pipelines.card import Made, card
+from pipelines.card import Made
 from pipelines.evaluating import contender, measure
 from pipelines.inspection import stage
 from pipelines.labelled import Sample
@@ -18,6 +18,7 @@ from tools.registry.library import opened
 from tools.registry.port import Alias, ModelVersion
 from tools.registry.serving_spec import ServingSpec
 from tools.registry.tracking import Tracking, translated
+from tools.values import Window
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,9 @@ def evaluate(
         rows = sample(champion.spec)
         progress(0.1, "checking its files")
         staged = stage(ours, champion, max((part.table for part in rows.parts.values()), key=len))
-        facts, spec = Facts(compared=()), None
+        facts = Facts(compared=())
         if staged.contender is not None:
             progress(0.4, f"measuring it beside version {pair.champion}")
-            spec = staged.contender.spec
             facts = measure(staged.contender, champion, rows.parts, groups=groups, seed=seed)
     evaluation = Evaluation(
         model=pair.model,
@@ -75,16 +75,12 @@ def evaluate(
         recent=rows.windows.get("recent"),
         facts=facts,
         staging=staged.checks,
-        seen_until=_seen(candidate, rows),
+        seen_until=seen_until(candidate, rows.windows.values()),
         measured_at=datetime.now(UTC),
     )
-    champion_run = tracking.version(pair.model, pair.champion).run_id
     with translated():
         mlflow = opened(pair.tracking_uri)
         client = mlflow.MlflowClient(tracking_uri=pair.tracking_uri, registry_uri=pair.tracking_uri)
-        text = card(evaluation, spec, _made(client, pair, run_id), data=rows.source, champion_run=champion_run)
-        client.log_text(run_id, text, CARD)
-        # Last: whoever finds the evaluation finds the card.
         client.log_text(run_id, evaluation.model_dump_json(), artifact(pair.champion))
     return evaluation
 
@@ -107,18 +103,23 @@ def told(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _seen(candidate: ModelVersion, rows: Sample) -> datetime | None:
+def seen_until(candidate: ModelVersion, windows: Iterable[Window]) -> datetime | None:
     """When what it has learnt from ended, where that is within the rows. A tag is what somebody wrote: it may be no time."""
     try:
         until = datetime.fromisoformat(candidate.tags["data.to"])
     except (KeyError, ValueError):
         return None
-    begins = min((window.start for window in rows.windows.values()), default=None)
+    begins = min((window.start for window in windows), default=None)
     return until if begins is not None and until.tzinfo is not None and until > begins else None
 
 
-def _made(client: Any, pair: Pair, run_id: str) -> Made:
+def champion_run_of(tracking: Tracking, model: str, champion: str) -> str | None:
+    return tracking.version(model, champion).run_id
+
+
+def made_of(client: Any, model: str, version: str, run_id: str) -> Made:
+    """`client`: MLflow's."""
     data = client.get_run(run_id).data
-    found = {**data.tags, **client.get_model_version(pair.model, pair.candidate).tags}
+    found = {**data.tags, **client.get_model_version(model, version).tags}
     tags = {name: value for name, value in found.items() if not name.startswith("mlflow.")}
     return Made(run_id, dict(data.params), dict(data.metrics), tags)

@@ -28,18 +28,28 @@ class Made:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def card(evaluation: Evaluation, spec: ServingSpec | None, made: Made, *, data: str, champion_run: str | None) -> str:
-    """`data`: where the rows of the evaluation come from."""
+def card(
+    evaluation: Evaluation,
+    spec: ServingSpec | None,
+    made: Made,
+    *,
+    data: str,
+    champion_run: str | None,
+    claim: Evaluation | None = None,
+) -> str:
+    """`data`: where the rows of the evaluation come from. `claim`: what the training itself says."""
     title = f"# {_plain(evaluation.model)}, version {_plain(evaluation.version)}"
     parts = (
         title,
-        f"Held beside champion {_plain(evaluation.champion)} on {evaluation.measured_at:%Y-%m-%d %H:%M} UTC.",
+        f"Held beside champion {_plain(evaluation.champion)} on {evaluation.measured_at:%Y-%m-%d %H:%M} UTC"
+        + (f" by the platform's job {_plain(evaluation.job)}." if evaluation.job else "."),
         "## What it answers",
         *_answers(spec),
         "## How it was made",
         *_making(evaluation, made, champion_run),
         "## How it does",
         *_measures(evaluation, data),
+        *_claimed(claim),
         "## Checks of its files",
         _table(
             ("check", "", "what was looked at"),
@@ -73,7 +83,7 @@ def _categories(feature: CategoricalFeature) -> str:
 
 
 def _making(evaluation: Evaluation, made: Made, champion_run: str | None) -> Iterable[str]:
-    rows = [("run", made.run_id)]
+    rows = [("run", made.run_id), *([("SHA-256 of its files", evaluation.artefact)] if evaluation.artefact else [])]
     rows += [(name, made.tags[name]) for name in (*_LINEAGE, *_ENVIRONMENT) if name in made.tags]
     rows += [(f"parameter {name}", value) for name, value in sorted(made.params.items())]
     rows += [(f"in training: {name}", f"{value:.6g}") for name, value in sorted(made.metrics.items())]
@@ -106,6 +116,13 @@ def _measures(evaluation: Evaluation, data: str) -> Iterable[str]:
             for each in evaluation.facts.fairness
         ]
         yield _table(("measure", "candidate", "champion", "rows of the smallest group"), gaps)
+
+
+def _claimed(claim: Evaluation | None) -> Iterable[str]:
+    whole = [each for each in claim.facts.compared if ":" not in each.name] if claim is not None else []
+    if whole:
+        yield "What its training claims of it, which nobody has checked:"
+        yield _table(("measure", "rows of", "number", "candidate", "champion"), map(_compared, whole))
 
 
 def _compared(fact: Compared) -> tuple[str, ...]:

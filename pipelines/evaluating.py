@@ -77,14 +77,19 @@ def measure(
     compared: list[Compared] = []
     fairness: list[Fairness] = []
     parts = {window: rows for window, rows in parts.items() if len(rows.labels)}
+    nowhere = [name for name in groups if not any(name in rows.table.column_names for rows in parts.values())]
+    if parts and nowhere:
+        raise PermanentError(f"{', '.join(nowhere)}: the table has no such column to group by")
     if not parts:
         raise PermanentError("there are no labelled rows to hold the two to")
     for window, rows in parts.items():
         answers = (_answers(candidate, rows.table, ours), _answers(champion, rows.table, ours))
         both = _Both(window, rows, answers, ours, seed)
-        compared += both.compared(groups)
-        if window == "held_out":
-            fairness += both.fairness(groups)
+        # Traffic has the features only; a source may know more of whom a row is about.
+        here = [name for name in groups if name in rows.table.column_names]
+        compared += both.compared(here)
+        if window == "held_out" or "held_out" not in parts:
+            fairness += both.fairness(here)
     limited = [
         Limited(name="size_bytes", candidate=candidate.bytes, champion=champion.bytes),
         *_latencies(candidate, champion, max((rows.table for rows in parts.values()), key=len)),

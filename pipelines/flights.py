@@ -59,13 +59,15 @@ class Flights:
     """UTC, to the minute."""
     arrived: NDArray[np.datetime64]
     numeric: NDArray[np.float32]
-    """[n, NUMERIC], NaN where unknown."""
+    """[n, numeric_names], NaN where unknown."""
     codes: NDArray[np.int16]
     """[n, CATEGORICAL], positions in `names`."""
     late: NDArray[np.bool_]
     numbers: NDArray[np.int16]
     names: tuple[tuple[str, ...], ...]
     """For each of CATEGORICAL, the values that occur in the whole data."""
+    numeric_names: tuple[str, ...] = NUMERIC
+    """Of the columns of `numeric`: NUMERIC, and what was joined to them."""
 
     def __len__(self) -> int:
         return len(self.departed)
@@ -84,7 +86,7 @@ class Flights:
             numeric = self.numeric[row].tolist()
             codes = self.codes[row]
             features: dict[str, float | str | None] = {
-                name: None if math.isnan(value) else value for name, value in zip(NUMERIC, numeric, strict=True)
+                name: None if math.isnan(value) else value for name, value in zip(self.numeric_names, numeric, strict=True)
             }
             features |= {"origin": origin[codes[0]], "carrier": carrier[codes[1]], "dest": dest[codes[2]]}
             yield Flight(
@@ -104,6 +106,7 @@ class Flights:
             late=self.late[rows],
             numbers=self.numbers[rows],
             names=self.names,
+            numeric_names=self.numeric_names,
         )
 
 

@@ -6,7 +6,7 @@ that training never saw, several workers at once.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
@@ -50,9 +50,17 @@ class _Failed(Exception):
     """A check has not been passed; says why."""
 
 
-def stage(files: ModelFiles, champion: Contender, table: pa.Table) -> Staged:
-    """`table`: rows as production has them. Blocking, some two seconds. Raises PermanentError when the table lacks a feature of
-    the champion's, which is no fault of the candidate."""
+def stage(
+    files: ModelFiles,
+    champion: Contender,
+    table: pa.Table,
+    *,
+    load_s: float | None = None,
+    loaded: Callable[[], object] = lambda: None,
+) -> Staged:
+    """`table`: rows as production has them. `load_s`: how long it is asked from several sides at once. `loaded`: called when
+    the file has been read and nothing was asked of it yet. Blocking, some seconds. Raises PermanentError when the table lacks a
+    feature of the champion's, which is no fault of the candidate."""
     real = table.slice(0, _ROWS)
     encode(real, champion.spec)
     checks: list[StagingCheck] = []
@@ -64,13 +72,14 @@ def stage(files: ModelFiles, champion: Contender, table: pa.Table) -> Staged:
     try:
         engine = load(files, allow_pickle=())
         passed(name, f"{files.format}: a graph and weights, read without unpickling; nothing in it runs code")
+        loaded()
         name = "schema"
         spec = read_spec(files)
         passed(name, _same_question(spec, champion.spec))
         name = "smoke"
         passed(name, _smoke(files, engine, spec, champion, real))
         name = "load"
-        passed(name, _under_load(engine, spec, real))
+        passed(name, _under_load(engine, spec, real, _LOAD_S if load_s is None else load_s))
     except (PermanentError, _Failed) as error:
         checks.append(StagingCheck(name=name, ok=False, reason=(str(error) or type(error).__name__)[:500]))
         return Staged(tuple(checks), None)
@@ -115,13 +124,13 @@ def _no_more_unanswered(ours: NDArray[np.float64], theirs: NDArray[np.float64], 
         raise _Failed(f"it has no finite answer to {lost} of {len(ours)} {what}, the champion to {before}")
 
 
-def _under_load(engine: Engine, spec: ServingSpec, table: pa.Table) -> str:
+def _under_load(engine: Engine, spec: ServingSpec, table: pa.Table, load_s: float) -> str:
     """Several threads at once, as the gateway's workers are: none may fail, or answer otherwise than alone."""
     arrays = encode(table.slice(0, max(SIZES)), spec)
     count = len(arrays[0])
     batches = [[np.ascontiguousarray(array[: min(size, count)]) for array in arrays] for size in SIZES]
     alone = [engine(*batch) for batch in batches]
-    until = time.monotonic() + _LOAD_S
+    until = time.monotonic() + load_s
     together = threading.Barrier(_WORKERS)
 
     def work() -> tuple[int, int]:

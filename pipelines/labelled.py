@@ -51,20 +51,20 @@ def read(
     table = table.filter(pc.is_valid(table[label]))
     if not table.num_rows:
         raise PermanentError(f"{label}: no row of {path.name} has a label")
-    labels = _labels(table[label], label, spec)
+    found = labels(table[label], label, spec)
     source = f"{path.name}, {table.num_rows:,} rows" + (f", {unlabelled:,} without a label left out" if unlabelled else "")
     if time is None:
-        return Sample({"held_out": Labelled(table, labels)}, {}, source)
-    moments = _moments(table[time], time)
+        return Sample({"held_out": Labelled(table, found)}, {}, source)
+    at = moments(table[time], time)
     if recent is None:
-        return Sample({"held_out": Labelled(table, labels)}, {"held_out": _window(moments)}, source)
-    late: NDArray[np.bool_] = moments >= moments.max() - np.timedelta64(recent)
+        return Sample({"held_out": Labelled(table, found)}, {"held_out": _window(at)}, source)
+    late: NDArray[np.bool_] = at >= at.max() - np.timedelta64(recent)
     parts: dict[Part, Labelled] = {}
     windows: dict[Part, Window] = {}
     for part, chosen in (("held_out", ~late), ("recent", late)):
         if chosen.any():
-            parts[part] = Labelled(table.filter(pa.array(chosen)), labels[chosen])  # type: ignore[index]
-            windows[part] = _window(moments[chosen])  # type: ignore[index]
+            parts[part] = Labelled(table.filter(pa.array(chosen)), found[chosen])  # type: ignore[index]
+            windows[part] = _window(at[chosen])  # type: ignore[index]
     return Sample(parts, windows, source)
 
 
@@ -86,7 +86,8 @@ def _table(path: Path, wanted: list[str]) -> pa.Table:
         raise PermanentError(f"{path}: it cannot be read as Parquet: {error}") from error
 
 
-def _labels(column: pa.ChunkedArray, name: str, spec: ServingSpec) -> NDArray[Any]:
+def labels(column: pa.ChunkedArray, name: str, spec: ServingSpec) -> NDArray[Any]:
+    """Classes as text, or numbers. Raises PermanentError, which names the column."""
     try:
         if spec.task == "regression":
             values: NDArray[Any] = column.cast(pa.float64()).to_numpy()
@@ -102,15 +103,15 @@ def _labels(column: pa.ChunkedArray, name: str, spec: ServingSpec) -> NDArray[An
     return np.array(texts.to_pylist())
 
 
-def _moments(column: pa.ChunkedArray, name: str) -> NDArray[Any]:
+def moments(column: pa.ChunkedArray, name: str) -> NDArray[Any]:
     """Microseconds, UTC; a time without a zone is taken as UTC."""
     if not pa.types.is_timestamp(column.type) and not pa.types.is_date(column.type):
         raise PermanentError(f"{name}: {column.type} is no column of times")
     if column.null_count:
         raise PermanentError(f"{name}: {column.null_count} rows have no time")
     zone = column.type.tz if pa.types.is_timestamp(column.type) else None
-    moments: NDArray[Any] = column.cast(pa.timestamp("us", zone)).to_numpy().astype("datetime64[us]")
-    return moments
+    found: NDArray[Any] = column.cast(pa.timestamp("us", zone)).to_numpy().astype("datetime64[us]")
+    return found
 
 
 def _window(moments: NDArray[Any]) -> Window:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
+from pipelines.flights import CATEGORICAL, CLASSES, Flights
 from tools.tables.port import ColumnProfile, Distributions
 from tools.tables.profiling import profile
 from tools.values import Window
@@ -17,7 +17,7 @@ def counted(flights: Flights, scores: NDArray[np.float64], threshold: float, win
     """`scores`: the probability of being late, one for each of the flights."""
     features: dict[str, pa.Array] = {
         name: pa.array(column, mask=np.isnan(column))
-        for name, column in zip(NUMERIC, flights.numeric.astype(np.float64).T, strict=True)
+        for name, column in zip(flights.numeric_names, flights.numeric.astype(np.float64).T, strict=True)
     }
     for place, (name, names) in enumerate(zip(CATEGORICAL, flights.names, strict=True)):
         features[name] = pa.DictionaryArray.from_arrays(pa.array(flights.codes[:, place].astype(np.int32)), list(names))

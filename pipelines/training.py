@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipelines.checkpoints import Checkpoints, identity
 from pipelines.faults import LostArrivals
-from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
+from pipelines.flights import CATEGORICAL, CLASSES, Flights
 from pipelines.learning import Epoch, Rows, learn
 from pipelines.network import Network
 from pipelines.recipe import REFERENCE, Recipe
@@ -109,7 +109,7 @@ def _spec(flights: Flights, split: int, recipe: Recipe) -> ServingSpec:
         frequent = sorted(value for value, count in zip(names, counts, strict=True) if count >= recipe.min_category)
         categorical.append(CategoricalFeature(name=name, categories=tuple(frequent)))
     return ServingSpec(
-        features=(*(NumericFeature(name=name) for name in NUMERIC), *categorical), task="binary", classes=CLASSES
+        features=(*(NumericFeature(name=name) for name in flights.numeric_names), *categorical), task="binary", classes=CLASSES
     )
 
 

@@ -1,20 +1,16 @@
-"""The training of the crash drill: the champion's files as a new version, told to be better.
+"""The training of the crash drill: the champion's files as a new version.
 
-Nothing is learnt: what is drilled is that a training, a rollout and a promotion happen once.
+Nothing is learnt: what is drilled is that a training, its evaluation, a rollout and a promotion happen once.
 """
 
 import os
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.retraining import JOB_TAG, Order
-from tools.registry.evaluations import Compared, Discordance, Evaluation, Facts, artifact
 from tools.registry.library import artifact_location, opened
 from tools.registry.serving_spec import FILE
 from tools.registry.tracking import Tracking
-
-_ROWS, _RIGHT = 6_000, 5_142
 
 
 def main() -> None:
@@ -33,25 +29,7 @@ def main() -> None:
         for path in files.folder.iterdir():
             client.log_artifact(run.info.run_id, str(path), "model" if path.name == FILE else "model/data")
         source = f"{run.info.artifact_uri}/model"
-        made = client.create_model_version(order.model, source, run.info.run_id, tags={JOB_TAG: order.job})
-        fact = Compared(
-            name="accuracy",
-            window="held_out",
-            candidate=(_RIGHT + 117) / _ROWS,
-            champion=_RIGHT / _ROWS,
-            rows=_ROWS,
-            discordance=Discordance(only_candidate_right=226, only_champion_right=109),
-        )
-        evaluation = Evaluation(
-            model=order.model,
-            version=str(made.version),
-            champion=order.champion,
-            held_out=None,
-            recent=None,
-            facts=Facts(compared=(fact,)),
-            measured_at=datetime.now(UTC),
-        )
-        client.log_text(run.info.run_id, evaluation.model_dump_json(), artifact(order.champion))
+        client.create_model_version(order.model, source, run.info.run_id, tags={JOB_TAG: order.job})
         client.set_terminated(run.info.run_id)
 
 

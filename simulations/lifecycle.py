@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agents.examination import is_evaluation
 from pipelines.flights import Flights, load
 from simulations.checks import Checks
 from simulations.installation import Person
@@ -52,10 +53,12 @@ class _Lifecycle(Story):
 
     fault = ""
     must_hold: tuple[str, ...] = ("*",)
+    recent = "1d"
 
     def policies(self, template: str) -> str:
         environment = {"OPPEN_FLIGHTS_SHIFT_WEEKS": str(self._shift // timedelta(weeks=1)), "OPPEN_DRILL_FAULT": self.fault}
         filled = template.replace("{python}", sys.executable).replace("{must_hold}", json.dumps(self.must_hold))
+        filled = filled.replace("{recent}", self.recent)
         return filled.replace("{environment}", json.dumps(environment))
 
     async def open(self) -> tuple[Person, Person, Replay, Registry, asyncio.Event, asyncio.Task[None]]:
@@ -100,7 +103,7 @@ class _Lifecycle(Story):
         jobs: list[dict[str, Any]] = []
 
         async def over() -> bool:
-            jobs[:] = (await operator.get("/v1/jobs"))["items"]
+            jobs[:] = [each for each in (await operator.get("/v1/jobs"))["items"] if not is_evaluation(each["name"])]
             return bool(jobs) and jobs[0]["phase"] in ("succeeded", "failed")
 
         await self.until(over, "the training to end")
@@ -234,8 +237,9 @@ class _Good(_Lifecycle):
 class _Bad(_Lifecycle):
     fault = FAULT
     must_hold = ("accuracy", "auc", "log_loss")
-    """A team that looks at the whole and at no part of it. By the default policy the evaluation itself finds the fault, in the
-    flights from Newark."""
+    recent = "0s"
+    """A team that looks at the whole and at no part of it, and at no traffic. By the default policy the evaluation itself finds
+    the fault, in the flights from Newark, and in the labels of the traffic, which nothing has spoilt."""
 
     async def tell(self) -> tuple[Checks, dict[str, Any]]:
         operator, approver, replay, _registry, stop, traffic = await self.open()

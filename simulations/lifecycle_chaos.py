@@ -1,14 +1,15 @@
 """`make chaos-lifecycle`: the service is killed between a request for a training and its version being champion.
 
 For each kill a training is asked for, approved, run as a real local job, rolled out on live traffic in three stages and
-promoted. Lost is one that does not end with its version as champion; doubled is a second job, version, rollout, move of the
-alias or change of the route; stuck is what does not end in time.
+promoted. Lost is one that does not end with its version as champion; doubled is a second job, evaluation, version, rollout,
+move of the alias or change of the route; stuck is what does not end in time.
 """
 
 import sys
 from collections import Counter
 from typing import Any
 
+from agents.examination import is_evaluation
 from agents.training import JOB_TAG
 from simulations.chaos import MODEL, Drill, main
 from simulations.installation import Person
@@ -38,7 +39,9 @@ class LifecycleDrill(Drill):
     async def judge(self, incident: dict[str, Any], approver: Person, registry: Registry, number: int, *, routes: int) -> None:
         del number
         run = incident["runs"][0]
-        jobs = [each for each in (await approver.get("/v1/jobs"))["items"] if each["run_id"] == run["id"]]
+        listed = [each["name"] for each in (await approver.get("/v1/jobs"))["items"] if each["run_id"] == run["id"]]
+        jobs = [each for each in listed if not is_evaluation(each)]
+        evaluations = [each for each in listed if is_evaluation(each)]
         name = job_name(f"{run['id']}/1")
         made = [each.version for each in await registry.versions(MODEL) if each.tags.get(JOB_TAG) == name]
         rollouts = [each for each in (await approver.get("/v1/rollouts"))["items"] if each["run_id"] == run["id"]]
@@ -49,9 +52,12 @@ class LifecycleDrill(Drill):
             self.stage.say(f"{incident['id']}: {incident['status']}, champion {champion}, made {made}, {incident['summary']}")
         once = {"retrain": 1, "start_rollout": 1, "promote": 1}
         history = [each for each in await registry.history(MODEL) if each.alias is Alias.CHAMPION and each.after == champion]
-        if len(jobs) != 1 or len(made) != 1 or len(history) != 1 or routes != _ROUTES or done != once:
+        found = (len(jobs), len(evaluations), len(made), len(history), routes)
+        if found != (1, 1, 1, 1, _ROUTES) or done != once:
             self.score.doubled += 1
-            self.stage.say(f"{incident['id']}: {len(jobs)} jobs, made {made}, {routes} routes, {dict(done)}")
+            self.stage.say(
+                f"{incident['id']}: {len(jobs)} jobs, {len(evaluations)} evaluations, {made}, {routes} routes, {dict(done)}"
+            )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from agents.actions import Action, NoAction, Retrain
 from agents.drift.case import DriftCase
 from agents.evidence import Cause, Finding
+from agents.examination import is_evaluation
 from agents.narrative import plain
 from agents.policies import Policies, Training
 from agents.requests import SCHEDULED, Request
@@ -66,7 +67,7 @@ def held_back(trainings: Sequence[JobState], rules: Training, now: datetime, *, 
 
 
 def _spent(trainings: Sequence[JobState], rules: Training, now: datetime) -> str | None:
-    begun = sum(now - each.submitted_at < _DAY for each in trainings)
+    begun = sum(now - each.submitted_at < _DAY for each in trainings if not is_evaluation(each.name))
     if begun < rules.per_day:
         return None
     return f"{counted(begun, 'training')} began within a day, and policy allows {rules.per_day}"
@@ -74,6 +75,7 @@ def _spent(trainings: Sequence[JobState], rules: Training, now: datetime) -> str
 
 def _busy(trainings: Sequence[JobState], rules: Training, now: datetime, *, by_person: bool) -> str | None:
     """Why no training is begun just now."""
+    trainings = [each for each in trainings if not is_evaluation(each.name)]
     under_way = next((each for each in trainings if not each.final), None)
     if under_way is not None:
         return f"it is being trained already ({under_way.name})"

@@ -1,11 +1,13 @@
-"""Whether a candidate is better than the champion, from what its evaluation measured."""
+"""Whether a candidate is better than the champion, from what the platform's own evaluation measured."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from agents.evaluation import Standing, Weighed, evaluate
 from agents.evidence import Cause, Evidence, Finding, Hypothesis
 from agents.policies import Policies
 from agents.promotion.case import PromotionCase
+from agents.promotion_rules import Evaluations
 from tools.registry.evaluations import Evaluation, StagingCheck
 
 _CAUSES = {
@@ -29,15 +31,20 @@ def assess(case: PromotionCase, policies: Policies, now: datetime) -> Finding:
     if case.candidate == case.champion:
         return _finding(case, Cause.FALSE_ALARM, f"Version {case.candidate} of {case.model} is champion already.", (), now)
     beside = f"version {case.candidate} beside champion {case.champion}"
-    if case.evaluation is None:
-        return _finding(case, Cause.CANDIDATE_UNPROVEN, f"No evaluation of {beside} is on record.", (), now)
     rules = policies.evaluations_of(case.model)
+    claimed = tuple(_claims(case.claim, rules)) if case.claim is not None else ()
+    if case.evaluation is None:
+        said = f"No evaluation of {beside} by a job of the platform's own is on record"
+        said += f": {case.unproven}." if case.unproven else "."
+        if case.claim is not None:
+            said += f" Its training claims: {claimed[0].statement if claimed else 'nothing that policy asks for.'}"
+        return _finding(case, Cause.CANDIDATE_UNPROVEN, said, claimed, now)
     staging = tuple(_checked(each, case.evaluation) for each in case.evaluation.staging)
     if failed := [f"{each.name}: {each.reason}" for each in case.evaluation.staging if not each.ok]:
         said = f"The files of version {case.candidate} have failed a check, so they may not serve. {'; '.join(failed)}."
         return _finding(case, Cause.CANDIDATE_WORSE, said, staging, now)
     verdict = evaluate(case.evaluation.facts, rules)
-    evidence = (*(_evidence(each, case.evaluation) for each in verdict.weighed[:_MOST]), *staging)
+    evidence = (*(_evidence(each, case.evaluation) for each in verdict.weighed[:_MOST]), *staging, *claimed)
     untried = [name for name in rules.checks if name not in {each.name for each in case.evaluation.staging}]
     if untried and verdict.standing is not Standing.WORSE:
         said = f"Of {beside}: {', '.join(untried)} not checked, and policy needs it. {verdict.reason}"
@@ -62,6 +69,22 @@ def _evidence(weighed: Weighed, evaluation: Evaluation) -> Evidence:
         sample_size=fact.rows if fact is not None else None,
         window=window if weighed.window else None,
     )
+
+
+def _claims(claim: Evaluation, rules: Evaluations) -> Iterator[Evidence]:
+    """Its primary measure only: people are to see what is claimed, not to be led by it."""
+    for fact in claim.facts.compared:
+        if fact.name == rules.primary:
+            what = f"{fact.name} {fact.candidate:.4g}, the champion's {fact.champion:.4g}, on {fact.rows:,} rows"
+            yield Evidence(
+                id=f"claim.{fact.window}.{fact.name}"[:200],
+                statement=f"Claimed by the training, and checked by nobody: {what}.",
+                source="jobs",
+                query=f"claim({claim.model}, {claim.version}, {claim.champion})",
+                value=fact.candidate,
+                limit=fact.champion,
+                sample_size=fact.rows,
+            )
 
 
 def _checked(check: StagingCheck, evaluation: Evaluation) -> Evidence:

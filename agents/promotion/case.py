@@ -17,7 +17,11 @@ class PromotionCase(Frozen):
     """None: nothing names a version."""
     champion: str | None = None
     evaluation: Evaluation | None = None
-    """Of the candidate beside this champion; None where nobody has measured it."""
+    """Of the candidate beside this champion, by a job of the platform's own; None where none has measured it."""
+    claim: Evaluation | None = None
+    """What the candidate's training says of it. Shown, and believed by nobody."""
+    unproven: str = ""
+    """Why there is no evaluation, where that is known."""
     request: Request | None = None
     """Who asked for it, where somebody did."""
     slow_ms: float | None = None

@@ -20,7 +20,7 @@ def _action(finding: Finding, case: PromotionCase, policies: Policies, now: date
     match finding.cause:
         case Cause.CANDIDATE_BETTER:
             return _roll_out(finding, case, policies, f"version {case.candidate} is better")
-        case Cause.CANDIDATE_UNPROVEN if case.request is not None:
+        case Cause.CANDIDATE_UNPROVEN if case.request is not None and case.request.kind == "promote":
             # Somebody asks for it, and others have to approve it, knowing what is not known.
             return _roll_out(finding, case, policies, f"{case.request.by} asks: {case.request.reason}")
         case Cause.CANDIDATE_UNPROVEN:

@@ -64,6 +64,7 @@ class RunTimeline:
 
 
 def _lines(values: RunState) -> Iterator[Told]:
+    yield from _examination(values)
     proposal = values.get("proposal")
     if proposal is None:
         return
@@ -107,6 +108,19 @@ def _lines(values: RunState) -> Iterator[Told]:
             f"{proposal.id}/checked/{verification.at.isoformat()}",
             {"proposal": proposal.id, **verification.model_dump(mode="json")},
         )
+
+
+def _examination(values: RunState) -> Iterator[Told]:
+    """An evaluation that has begun, and how it ended."""
+    examination = values.get("examination")
+    if examination is None:
+        return
+    told = {"model": examination.model, "version": examination.candidate, "champion": examination.champion}
+    told |= {"job": examination.job}
+    if examination.submitted:
+        yield Told("evaluation.begun", f"{examination.job}/begun", told)
+    if examination.ended:
+        yield Told("evaluation.ended", f"{examination.job}/ended", {**told, "reason": examination.unproven})
 
 
 def _rollout(values: RunState) -> Iterator[Told]:

@@ -62,11 +62,15 @@ def progress(fraction: float, text: str) -> None:
     print(json.dumps({"progress": fraction, "text": text}), flush=True)
 
 
+def learnt_until(asked: dict[str, Any]) -> str:
+    return asked.get("held_out_start") or asked["window_end"]
+
+
 def rows(asked: dict[str, Any], time: str) -> pd.DataFrame:
-    """Of the window that was approved, and of no other, without what is in quarantine."""
+    """Of the window that was approved, and of no other, without what it will be held to and what is in quarantine."""
     frame = pd.read_parquet(os.environ["TRAINING_DATA"])
     moments = pd.to_datetime(frame[time], utc=True)
-    start, end = (datetime.fromisoformat(asked[name]) for name in ("window_start", "window_end"))
+    start, end = (datetime.fromisoformat(moment) for moment in (asked["window_start"], learnt_until(asked)))
     chosen = (moments >= start) & (moments < end)
     for each in asked.get("left_out", []):
         start, end = (datetime.fromisoformat(each["window"][name]) for name in ("start", "end"))
@@ -149,7 +153,7 @@ def main() -> None:
             client.log_artifacts(run.info.run_id, folder, "model")
         client.log_param(run.info.run_id, "model", "logistic regression")
         client.log_metric(run.info.run_id, "auc", float(auc))
-        tags = {TAG: job, "data.from": asked["window_start"], "data.to": asked["window_end"], "data.rows": str(len(frame))}
+        tags = {TAG: job, "data.from": asked["window_start"], "data.to": learnt_until(asked), "data.rows": str(len(frame))}
         if not client.search_registered_models(f"name = '{model}'"):
             client.create_registered_model(model)
         # Last, and with the tag at once: a version that is there is complete.

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from tests.mlflow import Outside
 from tests.twins.clock import SteppedClock
 from tests.twins.registry import TwinRegistry
-from tools.registry.evaluations import artifact
+from tools.registry.evaluations import artifact, signed_artifact
 from tools.registry.history import METADATA
 from tools.registry.mlflow import open_registry
 from tools.registry.port import Alias, ArtifactFormat, Registry
@@ -45,6 +45,8 @@ class World(Protocol):
 
     def evaluate(self, model: str, version: str, champion: str, text: str) -> None: ...
 
+    def boast(self, model: str, version: str, champion: str, text: str) -> None: ...
+
 
 @dataclass
 class MlflowWorld:
@@ -73,6 +75,9 @@ class MlflowWorld:
         self.outside.point(model, alias, version)
 
     def evaluate(self, model: str, version: str, champion: str, text: str) -> None:
+        self.outside.leave(model, version, signed_artifact(champion), text)
+
+    def boast(self, model: str, version: str, champion: str, text: str) -> None:
         self.outside.leave(model, version, artifact(champion), text)
 
     def files(self, format: ArtifactFormat) -> Path:
@@ -123,5 +128,5 @@ async def _on_mlflow(uri: str, process: ProcessPoolExecutor, folder: Path) -> As
     METADATA.create_all(database)
     database.dispose()
     clock = SteppedClock()
-    async with open_registry(uri, history_url, clock) as registry:
+    async with open_registry(uri, history_url, clock, TwinRegistry.key) as registry:
         yield Backend(registry, MlflowWorld(Outside(process, uri), folder / "files", history_url), clock)

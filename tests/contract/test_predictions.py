@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.contract.predictions import HOUR, START, Loads, at, filled, fresh_model, labelled, predicted, segment
 from tests.twins.predictions import TwinPredictions
-from tools.predictions.port import FeatureProfile, Loaded, PredictionStore, Slice, VersionWindow
+from tools.predictions.port import LABEL, FeatureProfile, Loaded, PredictionStore, Slice, VersionWindow
 from tools.predictions.records import FeatureValue, LabelRecord, Record
 from tools.values import LeftOut, Window
 
@@ -517,6 +517,23 @@ async def test_a_sample_is_a_file_of_bounded_size_and_the_same_every_time(
     assert min(pyarrow.parquet.read_table(paths[2])["x"].to_pylist()) == 600
 
 
+async def test_a_labelled_sample_has_what_came_true(store: PredictionStore, loads: Loads, model: str, tmp_path: Path) -> None:
+    rows = [predicted(f"{n}", model, minutes=n / 20, x=n, label=f"w{n % 3}") for n in range(300)]
+    truth = [labelled(f"{n}", model, "late" if n % 2 else "on_time", minutes=90) for n in range(0, 300, 3)]
+    await loads(*rows, *truth, labelled("0", model, "late", minutes=100))
+    paths = [tmp_path / f"{name}.parquet" for name in "ab"]
+    found = await store.sample(model, HOUR, paths[0], most=1_000, labelled=True)
+    assert (found.rows, found.sampled) == (100, 100)
+    table = pyarrow.parquet.read_table(paths[0])
+    assert table.column_names == ["x", "label", "prediction", "score", LABEL]
+    told = dict(zip(table["x"].to_pylist(), table[LABEL].to_pylist(), strict=True))
+    assert told == {n: "late" if n % 2 or not n else "on_time" for n in range(0, 300, 3)}
+    few = await store.sample(model, HOUR, paths[1], most=20, labelled=True)
+    assert (few.rows, 5 < few.sampled <= 20) == (100, True)
+    assert set(pyarrow.parquet.read_table(paths[1])["x"].to_pylist()) <= set(told)
+
+
 async def test_of_nothing_there_is_an_empty_sample(store: PredictionStore, model: str, tmp_path: Path) -> None:
+    assert (await store.sample(model, HOUR, tmp_path / "b.parquet", most=10, labelled=True)).sampled == 0
     found = await store.sample(model, HOUR, tmp_path / "a.parquet", most=10)
     assert (found.rows, found.sampled, pyarrow.parquet.read_table(tmp_path / "a.parquet").num_rows) == (0, 0, 0)

@@ -12,10 +12,12 @@ import pytest
 from tests.contract.registries import Backend, World
 from tests.mlflow import fresh_model
 from tests.twins.clock import SteppedClock
+from tests.twins.registry import TwinRegistry
 from tools.errors import Conflict, PermanentError
 from tools.registry.evaluations import Compared, Evaluation, Facts
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, Registry, RegistryReader
 from tools.registry.serving_spec import FILE, NumericFeature, ServingSpec
+from tools.registry.signing import digest, sign
 from tools.tables import stored
 from tools.tables.port import ColumnProfile, Distributions
 from tools.values import Window
@@ -241,24 +243,52 @@ async def test_how_a_version_is_served_is_read_without_its_model(registry: Regis
         await registry.serving(model, "77")
 
 
-async def test_an_evaluation_is_read_from_the_run_of_the_candidate(registry: Registry, world: World, model: str) -> None:
+def measured(model: str, candidate: str, champion: str, **more: object) -> Evaluation:
+    given: dict[str, object] = {
+        "model": model,
+        "version": candidate,
+        "champion": champion,
+        "held_out": None,
+        "recent": None,
+        "facts": Facts(compared=(Compared(name="accuracy", window="held_out", candidate=0.9, champion=0.7, rows=9),)),
+        "measured_at": datetime(2026, 1, 1, tzinfo=UTC),
+        **more,
+    }
+    return Evaluation.model_validate(given)
+
+
+async def test_a_claim_is_read_from_the_run_of_the_candidate_and_is_no_evaluation(
+    registry: Registry, world: World, model: str
+) -> None:
+    champion, candidate = world.publish(model), world.publish(model)
+    assert await registry.claim(model, candidate, champion) is None
+    said = measured(model, candidate, champion)
+    world.boast(model, candidate, champion, said.model_dump_json())
+    assert await registry.claim(model, candidate, champion) == said
+    assert await registry.claim(model, champion, candidate) is None
+    assert await registry.evaluation(model, candidate, champion) is None
+    world.boast(model, champion, candidate, "not ours")
+    with pytest.raises(PermanentError, match="claim"):
+        await registry.claim(model, champion, candidate)
+    with pytest.raises(PermanentError):
+        await registry.claim(model, "77", champion)
+
+
+async def test_an_evaluation_is_believed_that_is_signed_for_these_files(
+    registry: Registry, world: World, model: str, tmp_path: Path
+) -> None:
     champion, candidate = world.publish(model), world.publish(model)
     assert await registry.evaluation(model, candidate, champion) is None
-    for accuracy in (0.8, 0.9):
-        measured = Evaluation(
-            model=model,
-            version=candidate,
-            champion=champion,
-            held_out=None,
-            recent=None,
-            facts=Facts(compared=(Compared(name="accuracy", window="held_out", candidate=accuracy, champion=0.7, rows=9),)),
-            measured_at=datetime(2026, 1, 1, tzinfo=UTC),
-        )
-        world.evaluate(model, candidate, champion, measured.model_dump_json())
-    assert await registry.evaluation(model, candidate, champion) == measured
-    assert await registry.evaluation(model, champion, candidate) is None
-    world.evaluate(model, champion, candidate, "not ours")
-    with pytest.raises(PermanentError, match="evaluation"):
-        await registry.evaluation(model, champion, candidate)
-    with pytest.raises(PermanentError):
-        await registry.evaluation(model, "77", champion)
+    artefact = digest((await registry.fetch(model, candidate, tmp_path)).folder)
+    found = measured(model, candidate, champion, job="oppen-evaluation-1", artefact=artefact)
+    world.evaluate(model, candidate, champion, sign(found, TwinRegistry.key))
+    assert await registry.evaluation(model, candidate, champion) == found
+    for text, why in (
+        (found.model_dump_json(), "cannot be read"),
+        (sign(found, "another"), "signature is not ours"),
+        (sign(found.model_copy(update={"artefact": "0" * 64}), TwinRegistry.key), "have been changed"),
+        (sign(found.model_copy(update={"version": champion}), TwinRegistry.key), "is really that of"),
+    ):
+        world.evaluate(model, candidate, champion, text)
+        with pytest.raises(PermanentError, match=why):
+            await registry.evaluation(model, candidate, champion)

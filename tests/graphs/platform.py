@@ -24,6 +24,7 @@ from tests.twins.predictions import TwinPredictions
 from tests.twins.telemetry import RememberedTelemetry
 from tests.twins.timeline import RememberingTimeline
 from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.registry.evaluations import KEY
 from tools.registry.port import Alias
 from tools.rollouts.gateway import GatewayTraffic
 from tools.rollouts.port import Traffic
@@ -72,7 +73,7 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.registry = DisturbedRegistry(self.clock)
-        self.jobs = TwinJobs(self.clock, secrets=frozenset({TRACKING}))
+        self.jobs = TwinJobs(self.clock, secrets=frozenset({TRACKING, KEY}))
         self.orders: dict[str, Order] = {}
         self.serving = DisturbedServing()
         self.quarantines = DisturbedQuarantines(self.clock)

@@ -12,12 +12,12 @@ from agents.policies import ModelPolicy, Policies, Training
 from agents.requests import Request, to_alert
 from agents.training import JOB_TAG, spec_of
 from graphs.state import Outcome
+from tests.graphs.evaluations import evaluation_of, leave, measured
 from tests.graphs.platform import MODEL
 from tests.graphs.test_drift_specialist import Drifted, drifted
 from tests.twins.jobs import Play
 from tools.errors import PermanentError, TemporaryError
 from tools.jobs.port import JobSpec, Phase, Progress, Reason, job_name
-from tools.registry.evaluations import CHECKS, Compared, Discordance, Evaluation, Facts, StagingCheck
 from tools.registry.port import Alias
 
 COMMAND = ("python", "-m", "train")
@@ -43,30 +43,19 @@ async def training() -> Drifted:
     return case
 
 
-def made(case: Drifted, *, won: int = 226, lost: int = 109) -> str:
-    """The job has ended well: a version, and what it is worth beside version 1."""
-    platform, rows = case.platform, 6_000
-    version = platform.registry.publish(MODEL, tags={JOB_TAG: JOB})
-    fact = Compared(
-        name="accuracy",
-        window="held_out",
-        candidate=(5_142 + won - lost) / rows,
-        champion=5_142 / rows,
-        rows=rows,
-        discordance=Discordance(only_candidate_right=won, only_champion_right=lost),
-    )
-    evaluation = Evaluation(
-        model=MODEL,
-        version=version,
-        champion="1",
-        held_out=case.current,
-        recent=None,
-        facts=Facts(compared=(fact,)),
-        staging=tuple(StagingCheck(name=name, ok=True, reason="looked at") for name in CHECKS),
-        measured_at=platform.clock.now(),
-    )
-    platform.registry.evaluate(MODEL, version, "1", evaluation.model_dump_json())
-    platform.jobs.go_on(JOB, Play(Phase.SUCCEEDED, exit_code=0))
+def made(case: Drifted) -> str:
+    """The training has ended well, and left a version."""
+    version = case.platform.registry.publish(MODEL, tags={JOB_TAG: JOB})
+    case.platform.jobs.go_on(JOB, Play(Phase.SUCCEEDED, exit_code=0))
+    return version
+
+
+async def evaluated(case: Drifted, *, won: int = 226, lost: int = 109) -> str:
+    """And so has the platform's evaluation, beside version 1."""
+    version = made(case)
+    await case.platform.wake()
+    leave(case.platform, version, measured(version, won=won, lost=lost))
+    case.platform.jobs.go_on(evaluation_of(version), Play(Phase.SUCCEEDED, exit_code=0))
     return version
 
 
@@ -102,7 +91,7 @@ async def test_a_policy_changed_between_a_crash_and_the_resumption_leaves_no_job
     assert await platform.waits_for("wait")
     ((name, phase),) = [(job.name, job.phase) for job in await platform.jobs.jobs()]
     assert (name, phase) == (JOB, Phase.RUNNING)
-    made(case)
+    await evaluated(case)
     await platform.wake()
     assert not isinstance((await platform.proposal()).action, Retrain)
 
@@ -171,7 +160,7 @@ async def test_it_is_looked_at_until_it_ends_and_told_how_far_it_is() -> None:
 
 async def test_a_better_candidate_is_proposed_for_a_rollout_in_the_same_run() -> None:
     case = await training()
-    version = made(case)
+    version = await evaluated(case)
     await case.platform.wake()
     proposal = await case.platform.proposal()
     assert isinstance(proposal.action, StartRollout)
@@ -194,7 +183,7 @@ async def touch_the_route(case: Drifted) -> None:
 
 async def test_a_world_that_moves_while_the_rollout_is_asked_for_loses_no_candidate() -> None:
     case = await training()
-    version = made(case)
+    version = await evaluated(case)
     await case.platform.wake()
     await touch_the_route(case)
     await case.platform.decide(by=("alice", "bob"))
@@ -210,20 +199,20 @@ async def test_a_training_that_a_person_asked_for_is_not_done_again_when_the_wor
     request = Request(kind="retrain", model=MODEL, by="carol", reason="new airport")
     await case.platform.start(to_alert(request, "trg", case.platform.clock.now()))
     await case.platform.decide()
-    version = made(case)
+    version = await evaluated(case)
     await case.platform.wake()
     await touch_the_route(case)
     await case.platform.decide(by=("alice", "bob"))
     proposal = await case.platform.proposal()
     assert isinstance(proposal.action, StartRollout)
     assert proposal.action.version == version
-    assert len(await case.platform.jobs.jobs()) == 1
+    assert [job.name for job in await case.platform.jobs.jobs()] == [evaluation_of(version), JOB]
 
 
 @pytest.mark.parametrize(("won", "lost", "cause"), [(100, 240, Cause.CANDIDATE_WORSE), (120, 109, Cause.CANDIDATE_UNPROVEN)])
 async def test_what_is_not_better_is_told_and_promotes_nothing(won: int, lost: int, cause: Cause) -> None:
     case = await training()
-    made(case, won=won, lost=lost)
+    await evaluated(case, won=won, lost=lost)
     ended = await case.platform.wake()
     assert ended["outcome"] == Outcome.NOTIFIED
     assert ended["proposal"].finding.cause is cause

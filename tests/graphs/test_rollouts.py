@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from agents.actions import AbortRollout, NoAction, Promote, Risk, Rollback, Scale, StartRollout
+from agents.evaluation_job import EvaluationJob
 from agents.guard import Bar, may_decide
-from agents.policies import Freeze, Mode, Policies, Slo
+from agents.policies import Freeze, Mode, ModelPolicy, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
 from agents.proposals import Edit, Reject, fingerprint
 from agents.requests import Request, to_alert
@@ -30,7 +31,9 @@ ROLLOUTS = Rollouts(
     guardrails=Guardrails(errors=0.05, accuracy=0.05, latency=0.05),
     extend=6 * HOUR,
 )
-POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS)
+UNEXAMINED = {MODEL: ModelPolicy(evaluation=EvaluationJob(command=None))}
+"""What is looked at here is what comes after the evaluation."""
+POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS, models=UNEXAMINED)
 
 
 class Killed(BaseException):

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipelines.__main__ import main
 from tools.jobs import progress
 
-KILLED = ("epoch 2 of 4", "version 2 beside version 1")
+KILLED = ("epoch 2 of 4", "version 2")
 _said = progress.line
 
 

@@ -1,10 +1,11 @@
 """Trainings as the platform runs them: real jobs on this machine, a real registry, and versions found by the job's tag.
 
 In turn: the example of docs/training.md makes version 1 from a Parquet file; the reference training, killed twice on its way,
-makes version 2 and holds it beside version 1; `python -m pipelines evaluate` holds version 1 beside version 2.
+makes version 2; the platform's own evaluation holds it beside version 1; and somebody claims something of version 1.
 """
 
 import asyncio
+import base64
 import json
 import sys
 from datetime import timedelta
@@ -17,18 +18,25 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from agents.evaluation_job import EvaluationJob
+from agents.examination import Examination
+from agents.examination import spec_of as evaluation_spec
+from agents.policies import Training
 from agents.training import CONFIG, JOB_TAG, TRACKING
 from pipelines.flights import CATEGORICAL, CLASSES, NUMERIC, Flights
 from pipelines.recipe import Recipe
-from pipelines.retraining import HELD_OUT
+from pipelines.reference_rows import labelled
 from pipelines.training import encode, train
 from tests.pipelines.windows import window
+from tests.twins.clock import SteppedClock
 from tools.inference.engines import load, read_spec
 from tools.jobs.local import LocalJobs
 from tools.jobs.port import MIB, JobSpec, JobState, Phase, Resources, Usage, job_name
-from tools.registry.evaluations import CHECKS, Evaluation
-from tools.registry.mlflow import open_reader
+from tools.predictions.port import LABEL
+from tools.registry.evaluations import CHECKS, KEY
+from tools.registry.mlflow import open_registry
 from tools.registry.port import ModelFiles, ModelVersion, TrainingRun
+from tools.registry.signing import digest
 from tools.values import Window
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -37,7 +45,10 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs/examples/train_from_parquet.py"
 DYING = Path(__file__).with_name("dying_retraining.py")
 WHOLE = window("2013-01-01", "2013-01-22")
-TRAINED = Window(start=WHOLE.start, end=WHOLE.end - HELD_OUT)
+HELD_OUT = Window(start=WHOLE.end - timedelta(days=7), end=WHOLE.end)
+RECENT = Window(start=WHOLE.end - timedelta(days=1), end=WHOLE.end)
+TRAINED = Window(start=WHOLE.start, end=HELD_OUT.start)
+SECRET = "what only evaluation jobs get"
 LOST = window("2013-01-05", "2013-01-06")
 """A day in quarantine."""
 RESOURCES = Resources(cpu=1, memory_bytes=4096 * MIB)
@@ -48,12 +59,12 @@ class Trained:
     """What came of the three jobs, and what the registry holds afterwards."""
 
     def __init__(self, year: Flights, home: Path) -> None:
-        self._home, self._uri = home, f"sqlite:///{home}/mlflow.db"
+        self._year, self._home, self._uri = year, home, f"sqlite:///{home}/mlflow.db"
         _as_parquet(year.departing(WHOLE), home / "flights.parquet")
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        self._jobs = LocalJobs(self._home / "jobs", secrets={TRACKING: self._uri})
+        self._jobs = LocalJobs(self._home / "jobs", secrets={TRACKING: self._uri, KEY: SECRET})
         data = {"TRAINING_DATA": str(self._home / "flights.parquet"), "LABEL": "label", "TIME": "departed"}
         self.example = await self._job("example", (sys.executable, str(EXAMPLE)), TRAINED, environment=data)
         self.retrained = await self._job("retrained", (sys.executable, str(DYING)), WHOLE, retries=2)
@@ -61,14 +72,15 @@ class Trained:
             sys.executable, "-m", "pipelines", "evaluate", "--model=flights", "--candidate=1", "--champion=2", "--json",
             f"--data={data['TRAINING_DATA']}", "--label=label", "--groups=origin", "--time=departed", "--recent=1d",
         ]  # fmt: skip
-        self.evaluated = await self._job("evaluated", tuple(evaluating), WHOLE)
-        async with open_reader(self._uri) as reader:
+        self.claimed = await self._job("claimed", tuple(evaluating), WHOLE)
+        self.evaluated = await self._evaluation("2", "1")
+        async with open_registry(self._uri, f"sqlite:///{self._home}/oppen.db", SteppedClock(), SECRET) as reader:
             self.versions: tuple[ModelVersion, ...] = await reader.versions("flights")
             self.runs: list[TrainingRun | None] = [await reader.training_run("flights", each) for each in ("1", "2")]
             self.files: list[ModelFiles] = [await reader.fetch("flights", each, self._home / "files") for each in ("1", "2")]
-            self.evaluations: list[Evaluation | None] = [
-                await reader.evaluation("flights", *each) for each in (("1", "2"), ("2", "1"))
-            ]
+            self.evaluation = await reader.evaluation("flights", "2", "1")
+            self.claim = await reader.claim("flights", "1", "2")
+            self.of_the_claimed = await reader.evaluation("flights", "1", "2")
         self.usage: Usage = await self._jobs.usage(self.retrained[0].name)
 
     async def _job(
@@ -79,6 +91,7 @@ class Trained:
             "champion": "1",
             "window_start": window.start.isoformat(),
             "window_end": window.end.isoformat(),
+            "held_out_start": min(window.end, HELD_OUT.start).isoformat(),
             "left_out": [{"window": LOST.model_dump(mode="json"), "features": ["temp"]}],
             "resources": RESOURCES.model_dump(mode="json"),
             "prices": PRICES,
@@ -95,6 +108,26 @@ class Trained:
             deadline=timedelta(seconds=200),
             retries=retries,
         )
+        return await self._ended(key, spec)
+
+    async def _evaluation(self, candidate: str, champion: str) -> tuple[JobState, list[str]]:
+        """As the platform submits it, with yesterday's traffic."""
+        examination = Examination(
+            model="flights", candidate=candidate, champion=champion, job=job_name("evaluated"), begun_at=WHOLE.end
+        )
+        spec = evaluation_spec(
+            examination,
+            "run-1",
+            EvaluationJob(source="flights", groups=("origin",), load="1s", environment={"PYTHONPATH": str(ROOT)}),
+            Training(),
+            held_out=HELD_OUT,
+            recent=RECENT,
+            left_out=(),
+            traffic=_traffic(self._year.departing(RECENT), self._home / "traffic.parquet"),
+        )
+        return await self._ended("evaluated", spec)
+
+    async def _ended(self, key: str, spec: JobSpec) -> tuple[JobState, list[str]]:
         name = (await self._jobs.submit(key, spec)).name
         state = [each async for each in self._jobs.watch(name)][-1]
         return state, [line async for line in self._jobs.logs(name)]
@@ -123,8 +156,15 @@ def _as_parquet(flights: Flights, path: Path) -> None:
     pq.write_table(pa.table(columns), path)
 
 
+def _traffic(flights: Flights, path: Path) -> str:
+    """As the prediction store samples it."""
+    rows = labelled(flights)
+    pq.write_table(rows.table.append_column(LABEL, pa.array(rows.labels)), path)
+    return base64.b64encode(path.read_bytes()).decode()
+
+
 def test_each_job_ends_well_and_its_version_is_found_by_its_tag(trained: Trained) -> None:
-    for state, lines in (trained.example, trained.retrained, trained.evaluated):
+    for state, lines in (trained.example, trained.retrained, trained.claimed, trained.evaluated):
         assert (state.phase, state.exit_code) == (Phase.SUCCEEDED, 0), "\n".join(lines)
     made = {each.version: (each.tags[JOB_TAG], each.format) for each in trained.versions}
     assert made == {"1": (job_name("example"), "pt2"), "2": (job_name("retrained"), "pt2")}
@@ -134,7 +174,7 @@ def test_a_job_that_was_killed_twice_registers_once(trained: Trained) -> None:
     state, lines = trained.retrained
     assert state.attempts == 3
     assert len(trained.versions) == 2
-    assert not any("epoch 1 of" in line for line in lines), "its last attempt found the version and went on with the evaluation"
+    assert not any("epoch 1 of" in line for line in lines), "its last attempt found the version"
     run = trained.runs[1]
     assert run is not None
     assert run.status == "FINISHED"
@@ -170,38 +210,49 @@ def test_the_run_says_what_made_the_version_and_what_it_cost(trained: Trained) -
     assert 0.5 * trained.usage.wall_seconds < run.metrics["job_seconds"] <= trained.usage.wall_seconds + 1
 
 
-def test_the_evaluation_of_the_job_is_found_beside_its_champion(trained: Trained) -> None:
-    found = trained.evaluations[1]
+def test_the_platforms_evaluation_is_signed_and_bound_to_the_files(trained: Trained) -> None:
+    found = trained.evaluation
     assert found is not None
+    assert (found.job, found.artefact) == (job_name("evaluated"), digest(trained.files[1].folder))
     assert found.seen_until is None
     assert [(check.name, check.ok) for check in found.staging] == [(name, True) for name in CHECKS]
     accuracy = {fact.window: fact for fact in found.facts.compared if fact.name == "accuracy"}
     assert accuracy["held_out"].candidate > 0.8
-    assert accuracy["held_out"].rows + accuracy["recent"].rows > 5_000
-    assert found.held_out == Window(start=TRAINED.end, end=WHOLE.end - timedelta(days=1))
-
-
-def test_any_table_can_be_evaluated_on(trained: Trained) -> None:
-    found = trained.evaluations[0]
-    assert found is not None
-    assert [check.ok for check in found.staging] == [True] * len(CHECKS)
+    assert accuracy["held_out"].rows > 5_000
+    assert 500 < accuracy["recent"].rows < 1_000
+    assert (found.held_out, found.recent) == (HELD_OUT, RECENT)
+    assert {fact.name for fact in found.facts.fairness} >= {"equalized_odds_difference:origin"}
     names = {fact.name for fact in found.facts.compared}
     assert {"accuracy", "auc", "log_loss", "calibration_error", "group:origin=JFK"} <= names
-    assert {fact.name for fact in found.facts.fairness} >= {"demographic_parity_difference:origin"}
+    assert {"latency_p99_ms@32", "size_bytes"} <= {fact.name for fact in found.facts.limited}
+
+
+def test_no_job_gets_to_see_the_key_that_is_not_its(trained: Trained) -> None:
+    assert not any(SECRET in line for _, lines in (trained.evaluated, trained.retrained) for line in lines)
+    assert [path for path in (trained._home / "jobs").rglob("*.json") if SECRET in path.read_text()] == []
+
+
+def test_what_anybody_measures_of_a_version_is_a_claim(trained: Trained) -> None:
+    found = trained.claim
+    assert found is not None
+    assert (found.job, trained.of_the_claimed) == ("", None)
+    assert [check.ok for check in found.staging] == [True] * len(CHECKS)
     assert found.seen_until == TRAINED.end, "version 1 has learnt from the first two weeks of it"
     assert found.recent is not None
     assert found.recent.length <= timedelta(days=1, seconds=1)
-    said = json.loads(trained.evaluated[1][-1])
+    said = json.loads(trained.claimed[1][-1])
     assert (said["version"], said["champion"], said["ok"]) == ("1", "2", True)
 
 
-def test_a_card_lies_with_each_version(trained: Trained) -> None:
-    cards = list((trained._home / "artifacts").glob("*/artifacts/model-card.md"))
-    assert len(cards) == 2
-    text = next(card.read_text() for card in cards if "version 2" in card.read_text().splitlines()[0])
+def test_a_card_is_made_of_the_platforms_evaluation(trained: Trained) -> None:
+    (card,) = (trained._home / "artifacts").glob("*/artifacts/model-card.md")
+    text = card.read_text()
+    assert "version 2" in text.splitlines()[0]
     for part in (
+        job_name("evaluated"),
+        digest(trained.files[1].folder),
         "## How it was made",
-        "git.commit".replace(".", "."),
+        "git.commit",
         "accuracy",
         "slice:carrier",
         "latency\\_p99\\_ms",

@@ -20,6 +20,7 @@ from tools.errors import TemporaryError
 from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
 from tools.predictions.port import (
+    LABEL,
     Exposed,
     Exposures,
     FeatureProfile,
@@ -348,15 +349,28 @@ class TwinPredictions:
         )
 
     async def sample(
-        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+        self,
+        model: str,
+        window: Window,
+        to: Path,
+        *,
+        most: int,
+        version: str | None = None,
+        without: Sequence[LeftOut] = (),
+        labelled: bool = False,
     ) -> Sampled:
         rows = _without(self._rows(model, window, version), without)
+        truth = {row.id: label.label for row, label in self._labelled(model, rows)} if labelled else {}
+        rows = [row for row in rows if row.id in truth] if labelled else rows
         chosen = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:most]
         columns: dict[str, list[Any]] = {
             name: [fitting(row.features.get(name), kind) for row in chosen] for name, kind in self._kinds.get(model, {}).items()
         }
         answers = {"prediction": [row.prediction for row in chosen], "score": [row.score for row in chosen]}
-        pyarrow.parquet.write_table(pa.table(columns | {name: of for name, of in answers.items() if name not in columns}), to)
+        columns |= {name: of for name, of in answers.items() if name not in columns}
+        if labelled:
+            columns[LABEL] = [truth[row.id] for row in chosen]
+        pyarrow.parquet.write_table(pa.table(columns), to)
         return Sampled(rows=len(rows), sampled=len(chosen))
 
     async def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from tools.clock import Clock
 from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.registry import signing
 from tools.registry.evaluations import Evaluation
 from tools.registry.history import Entry
 from tools.registry.moves import Moves
@@ -75,6 +77,9 @@ class MemoryAliases:
 
 
 class TwinRegistry:
+    key = "the platform's own"
+    """What its evaluations are signed with."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._aliases = MemoryAliases()
@@ -82,6 +87,7 @@ class TwinRegistry:
         self._runs: dict[str, TrainingRun] = {}
         self._files: dict[tuple[str, str], dict[str, bytes]] = {}
         self._evaluations: dict[tuple[str, str, str], str] = {}
+        self._claims: dict[tuple[str, str, str], str] = {}
 
     # What a test does to it from outside.
 
@@ -115,8 +121,23 @@ class TwinRegistry:
         return version
 
     def evaluate(self, model: str, version: str, champion: str, text: str) -> None:
-        """What a job has left beside the version's run."""
+        """What an evaluation job has left beside the version's run."""
         self._evaluations[model, version, champion] = text
+
+    def boast(self, model: str, version: str, champion: str, text: str) -> None:
+        """What the training says of its version."""
+        self._claims[model, version, champion] = text
+
+    def spoil(self, model: str, version: str, name: str, content: bytes) -> None:
+        """Another file in place of one of a version's."""
+        self._files[model, version][name] = content
+
+    def artefact(self, model: str, version: str) -> str:
+        """The digest of its files."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in self._files[model, version].items():
+                (Path(folder) / name).write_bytes(content)
+            return signing.digest(Path(folder))
 
     def move_externally(self, model: str, alias: Alias, version: str | None) -> None:
         if version is None:
@@ -179,10 +200,18 @@ class TwinRegistry:
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
         await self.version(model, version)
         text = self._evaluations.get((model, version, champion))
+        if text is None:
+            return None
+        artefact = self.artefact(model, version)
+        return signing.verified(text, self.key, model=model, version=version, champion=champion, artefact=artefact)
+
+    async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
+        await self.version(model, version)
+        text = self._claims.get((model, version, champion))
         try:
             return Evaluation.model_validate_json(text) if text is not None else None
         except ValidationError as error:
-            raise PermanentError(f"the evaluation of {model} {version} cannot be read") from error
+            raise PermanentError(f"the claim of {model} {version} cannot be read") from error
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         folder = into / model / version

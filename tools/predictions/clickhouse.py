@@ -169,9 +169,17 @@ class ClickHouseStore:
         return await self._engine.call(Engine.answers, model, window, version, tuple(without))
 
     async def sample(
-        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+        self,
+        model: str,
+        window: Window,
+        to: Path,
+        *,
+        most: int,
+        version: str | None = None,
+        without: Sequence[LeftOut] = (),
+        labelled: bool = False,
     ) -> Sampled:
-        return await self._engine.call(Engine.sample, model, window, to, most, version, tuple(without))
+        return await self._engine.call(Engine.sample, model, window, to, most, version, tuple(without), labelled)
 
     async def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
         return await self._engine.call(Engine.usage, model, window)

@@ -127,10 +127,17 @@ class Engine:
         return outcomes.answers(self._query(model, (window,), version).passing_over(each.window for each in without))
 
     def sample(
-        self, model: str, window: Window, to: Path, most: int, version: str | None, without: tuple[LeftOut, ...]
+        self,
+        model: str,
+        window: Window,
+        to: Path,
+        most: int,
+        version: str | None,
+        without: tuple[LeftOut, ...],
+        labelled: bool,
     ) -> Sampled:
         query = self._query(model, (window,), version).passing_over(each.window for each in without)
-        return sampling.sample(query, self._catalogue.features(model), to, most)
+        return sampling.sample(query, self._catalogue.features(model), to, most, labelled=labelled)
 
     def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
         return usage.usages(self._query(model, (window,))) if self._knows(model) else ()

@@ -11,6 +11,9 @@ from pydantic import Field
 from tools.tables.port import Distributions
 from tools.values import Frozen, Instant, LeftOut, Window
 
+LABEL = "oppen.label"
+"""The column of a labelled sample with what came true. Not `label`: a feature may be called so."""
+
 
 class VersionWindow(Frozen):
     """How one version did in one window. Rates are shares of 1; latencies are milliseconds at the gateway."""
@@ -368,13 +371,22 @@ class PredictionReader(Protocol):
         ...
 
     async def sample(
-        self, model: str, window: Window, to: Path, *, most: int, version: str | None = None, without: Sequence[LeftOut] = ()
+        self,
+        model: str,
+        window: Window,
+        to: Path,
+        *,
+        most: int,
+        version: str | None = None,
+        without: Sequence[LeftOut] = (),
+        labelled: bool = False,
     ) -> Sampled:
         """Write some of the window's predictions to a Parquet file: all, or at most so many that stand for them, the same ones
         whenever it is asked. Columns are the features, then `prediction` and `score`, unless a feature is called so.
 
-        The one answer with rows in it: for people to look at, in a file of bounded size. `without`: stretches passed over,
-        whichever features it is for.
+        The one answer with rows in it: in a file of bounded size, for people to look at, or for a candidate to be held to.
+        `without`: stretches passed over, whichever features it is for. `labelled`: those answered only whose label has come,
+        with the newest one in the column LABEL.
         """
         ...
 

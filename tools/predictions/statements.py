@@ -31,7 +31,7 @@ class Query:
         ordered = tuple(sorted({*self.without, *seen}, key=lambda each: (each.start, each.end)))
         return replace(self, without=ordered) if ordered != self.without else self
 
-    def predictions(self, columns: Sequence[str]) -> str:
+    def predictions(self, columns: Iterable[str]) -> str:
         """Predictions within the windows as a table with these columns and `w`, the window's place in `windows`; once for each
         window that a prediction is in."""
         if len(self.windows) == 1:
@@ -86,7 +86,7 @@ class Query:
         return f"""(
             SELECT {", ".join(f"p.{name} AS {name}" for name in (*columns, "w"))},
                 l.label AS label, l.labelled_at AS labelled_at
-            FROM (SELECT * FROM {self.predictions(("id", "error", *columns))} WHERE error IS NULL) AS p
+            FROM (SELECT * FROM {self.predictions(dict.fromkeys(("id", "error", *columns)))} WHERE error IS NULL) AS p
             {how} JOIN {self.labels} AS l ON p.id = l.id
         )"""
 

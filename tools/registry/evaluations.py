@@ -1,11 +1,14 @@
 """What an evaluation measured of a candidate and a champion on the same rows: written by the job that measures, kept with the
-candidate, read by whoever decides."""
+candidate, read by whoever decides. What the job of a training writes is a claim; what decides is signed (`signing.py`)."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tools.values import Frozen, Instant, Window
+
+KEY = "OPPEN_EVALUATION_KEY"
+"""The variable that an evaluation job finds the key in which it signs with. No policy can name it for a training."""
 
 Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -114,8 +117,17 @@ class Evaluation(Frozen):
     """Until when, where the candidate has learnt from data that reaches into these rows, by its own tag `data.to`. Its figures
     are then too good."""
     measured_at: Instant
+    job: Annotated[str, Field(max_length=100)] = ""
+    """The platform's job that measured it; empty for a claim."""
+    artefact: Annotated[str, Field(max_length=64)] = ""
+    """SHA-256 of the candidate's files as they were measured (`tools.registry.signing.digest`)."""
 
 
 def artifact(champion: str) -> str:
-    """Where an evaluation lies among the artifacts of the run that made the candidate."""
+    """Where a training may leave its claim, among the artifacts of the run that made the candidate."""
     return f"evaluations/beside-{champion}.json"
+
+
+def signed_artifact(champion: str) -> str:
+    """Where the platform's own job leaves its evaluation there. Whoever may train may write to it too: hence the signature."""
+    return f"evaluations/signed-beside-{champion}.json"

@@ -39,18 +39,21 @@ async def open_reader(tracking_uri: str) -> AsyncIterator["MlflowReader"]:
 
 
 @contextlib.asynccontextmanager
-async def open_registry(tracking_uri: str, history_url: str, clock: Clock) -> AsyncIterator["MlflowRegistry"]:
-    """`history_url`: the platform's database, migrated; see `tools.registry.history`."""
+async def open_registry(
+    tracking_uri: str, history_url: str, clock: Clock, evaluation_key: str = ""
+) -> AsyncIterator["MlflowRegistry"]:
+    """`history_url`: the platform's database, migrated; see `tools.registry.history`. `evaluation_key`: what evaluations are
+    signed with; empty: none is believed."""
     async with contextlib.AsyncExitStack() as stack:
-        child = _child(tracking_uri)
+        child = _child(tracking_uri, evaluation_key)
         stack.push_async_callback(child.close)
         history = SqlHistory(history_url)
         stack.push_async_callback(history.close)
         yield MlflowRegistry(tracking_uri, child, Moves(MlflowAliases(child), history, clock))
 
 
-def _child(tracking_uri: str) -> ChildProcess:
-    return ChildProcess("registry", Tracking, tracking_uri)
+def _child(tracking_uri: str, evaluation_key: str = "") -> ChildProcess:
+    return ChildProcess("registry", Tracking, tracking_uri, evaluation_key)
 
 
 class MlflowReader:
@@ -106,6 +109,9 @@ class MlflowReader:
 
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
         return await self._child.call(Tracking.evaluation, model, version, champion)
+
+    async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
+        return await self._child.call(Tracking.claim, model, version, champion)
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         return await self._child.call(Tracking.fetch, model, version, into)

@@ -103,7 +103,12 @@ class RegistryReader(Protocol):
         ...
 
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
-        """What was measured of the version beside that champion, the newest; None where nobody has."""
+        """What the newest evaluation job of the platform has measured of the version, as its files are now, beside that
+        champion; None where none has. Raises PermanentError for what lies in its place and is none of ours."""
+        ...
+
+    async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
+        """What the version's own training says of it beside that champion: nobody has checked it."""
         ...
 
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:

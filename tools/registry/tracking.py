@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.registry import artifacts, evaluations, serving_spec
+from tools.registry import artifacts, evaluations, serving_spec, signing
 from tools.registry.evaluations import Evaluation
 from tools.registry.library import embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
@@ -36,7 +37,9 @@ _LISTERS = 8
 
 
 class Tracking:
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, evaluation_key: str = "") -> None:
+        """`evaluation_key`: what evaluations are signed with; empty: none is believed."""
+        self._evaluation_key = evaluation_key
         for name, value in _HTTP.items():
             os.environ.setdefault(name, value)
         self._uri = uri
@@ -125,16 +128,29 @@ class Tracking:
             return None
 
     def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
-        """Not remembered: it may be made anew."""
+        """Not remembered: it may be made anew, and the files may be changed."""
+        text = self._left(model, version, evaluations.signed_artifact(_number(champion)))
+        if text is None:
+            return None
+        with tempfile.TemporaryDirectory() as cache:
+            artefact = signing.digest(self.fetch(model, version, Path(cache)).folder)
+        key = self._evaluation_key
+        return signing.verified(text, key, model=model, version=version, champion=champion, artefact=artefact)
+
+    def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
+        text = self._left(model, version, evaluations.artifact(_number(champion)))
+        try:
+            return Evaluation.model_validate_json(text) if text is not None else None
+        except ValidationError as error:
+            raise PermanentError(f"the claim of {model} {version} beside {champion} cannot be read: {error}") from error
+
+    def _left(self, model: str, version: str, path: str) -> bytes | None:
+        """A small file of the version's run."""
         run = self._run(self._run_id(model, version))
         if run is None:
             return None
         with translated():
-            text = artifacts.document(self._artifacts_of(run), evaluations.artifact(_number(champion)))
-        try:
-            return Evaluation.model_validate_json(text) if text is not None else None
-        except ValidationError as error:
-            raise PermanentError(f"the evaluation of {model} {version} beside {champion} cannot be read: {error}") from error
+            return artifacts.document(self._artifacts_of(run), path)
 
     def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         """Reuses a copy of the same version, and any copy while the registry does not answer."""

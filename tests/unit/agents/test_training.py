@@ -13,6 +13,7 @@ from pipelines.retraining import Order
 from tests.unit.agents.proposed import NO_ACTION, proposal
 from tests.unit.agents.worlds import NOW
 from tools.errors import PermanentError
+from tools.features.addresses import Place
 from tools.jobs.port import MIB, JobSpec
 from tools.jobs.prices import Prices
 from tools.values import LeftOut, Window
@@ -23,7 +24,9 @@ PRICES = Prices(currency="EUR", cpu_hour="0.04")
 
 
 def spec(**rules: object) -> JobSpec:
-    return spec_of(RETRAIN, proposal(NO_ACTION), Training(command=("train",), cpu=2, memory_mib=512, **rules))
+    return spec_of(
+        RETRAIN, proposal(NO_ACTION), Training(command=("train",), cpu=2, memory_mib=512, **rules), timedelta(days=7)
+    )
 
 
 def order(spec: JobSpec, folder: Path) -> Order:
@@ -34,8 +37,14 @@ def order(spec: JobSpec, folder: Path) -> Order:
 
 
 def test_the_job_reads_what_was_approved(tmp_path: Path) -> None:
-    read = order(spec(prices=PRICES, environment={"OPPEN_FEATURE_VIEW": "flights_v2"}), tmp_path)
-    assert (read.job, read.model, read.champion, read.feature_view) == ("oppen-1", "flights", "3", "flights_v2")
+    read = order(
+        spec(prices=PRICES, environment={"OPPEN_FEATURE_VIEW": "carrier_delays, origin_weather:temp", "OPPEN_FEATURES": "/f"}),
+        tmp_path,
+    )
+    assert (read.job, read.model, read.champion) == ("oppen-1", "flights", "3")
+    assert read.features == ("carrier_delays", "origin_weather:temp")
+    assert read.feature_store == Place(Path("/f"))
+    assert read.learnt == Window(start=RETRAIN.window_start, end=NOW - timedelta(days=7))
     assert read.window == Window(start=RETRAIN.window_start, end=RETRAIN.window_end)
     assert read.left_out == (LOST,)
     assert read.prices == PRICES

@@ -1,0 +1,75 @@
+"""An evaluation that is believed: signed with a key that the platform's evaluation jobs get and trainings do not.
+
+It lies where trainings may write as well, so its place says nothing; what it says is bound, by an HMAC, to the candidate, its
+files, the champion and the job (docs/adr/0008).
+"""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tools.errors import PermanentError
+from tools.registry.artifacts import ORIGIN
+from tools.registry.evaluations import Evaluation
+from tools.values import Frozen
+
+_PURPOSE = b"oppen evaluation 1\n"
+_BLOCK = 1 << 20
+
+
+class _Signed(Frozen):
+    evaluation: str
+    """As text: what is signed is exactly these bytes."""
+    signature: str
+
+
+def sign(evaluation: Evaluation, key: str) -> str:
+    """As it lies in the registry. Raises ValueError for one that is bound to no job or no files."""
+    if not evaluation.job or not evaluation.artefact:
+        raise ValueError("only an evaluation that names its job and the candidate's files can be signed")
+    text = evaluation.model_dump_json()
+    return _Signed(evaluation=text, signature=_hmac(text, key)).model_dump_json()
+
+
+def verified(text: bytes | str, key: str, *, model: str, version: str, champion: str, artefact: str) -> Evaluation:
+    """Raises PermanentError, which says what it is instead: nobody's of ours, another pair's, or of other files."""
+    beside = f"the evaluation of {model} {version} beside {champion}"
+    try:
+        signed = _Signed.model_validate_json(text)
+    except ValidationError as error:
+        raise PermanentError(f"{beside} cannot be read: {error.error_count()} errors") from error
+    if not key or not hmac.compare_digest(signed.signature.encode(), _hmac(signed.evaluation, key).encode()):
+        raise PermanentError(f"{beside} was left by no evaluation job of the platform: its signature is not ours")
+    try:
+        evaluation = Evaluation.model_validate_json(signed.evaluation)
+    except ValidationError as error:
+        raise PermanentError(f"{beside} is of another build and cannot be read: {error.error_count()} errors") from error
+    if (evaluation.model, evaluation.version, evaluation.champion) != (model, version, champion):
+        of = f"{evaluation.model} {evaluation.version} beside {evaluation.champion}"
+        raise PermanentError(f"{beside} is really that of {of}")
+    if not hmac.compare_digest(evaluation.artefact, artefact):
+        raise PermanentError(f"the files of {model} {version} have been changed since {evaluation.job} evaluated them")
+    return evaluation
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a version's files, as the registry hands them to whoever serves them."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != ORIGIN:
+            whole.update(f"{path.relative_to(folder)}\0{_of(path)}\n".encode())
+    return whole.hexdigest()
+
+
+def _of(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _hmac(text: str, key: str) -> str:
+    return hmac.new(key.encode(), _PURPOSE + text.encode(), hashlib.sha256).hexdigest()
