@@ -56,6 +56,8 @@ class Score:
     stuck: int = 0
     at: Counter[str] = field(default_factory=Counter)
     """Where the kills fell."""
+    parts: Counter[str] = field(default_factory=Counter)
+    """In which part of the way, where the drill tells them apart."""
 
     def __str__(self) -> str:
         return f"kills={self.kills} lost={self.lost} doubled={self.doubled} stuck={self.stuck}"
@@ -99,7 +101,14 @@ class Drill:
             if traffic.done():
                 await traffic
         await self._incident(registry, approver, 1, kill_at=0)
-        boundaries = len(self._trace.read_text().splitlines())
+        await self.kill(kills, registry, approver)
+        audit = await approver.get("/v1/audit/verify")
+        if not audit["ok"]:
+            raise Failed(f"the audit chain is broken at {audit['first_bad_seq']}")
+
+    async def kill(self, kills: int, registry: Registry, approver: Person) -> None:
+        """One in each incident, at boundaries spread over all that the first incident had."""
+        boundaries = len(self.crossed())
         self.stage.say(f"an incident has {boundaries} boundaries; {kills} kills are spread over them")
         done = 0
         for number in range(2, 2 * kills + 2):
@@ -109,19 +118,21 @@ class Drill:
                 done += 1
             else:
                 # No two runs are quite alike: this one was over before it came to that boundary.
-                boundaries = len(self._trace.read_text().splitlines())
+                boundaries = len(self.crossed())
             if done == kills:
                 break
         else:
             raise Failed(f"only {done} of {kills} kills met a boundary")
-        audit = await approver.get("/v1/audit/verify")
-        if not audit["ok"]:
-            raise Failed(f"the audit chain is broken at {audit['first_bad_seq']}")
 
-    async def _life(self) -> Program:
-        """The service as a new process, ready."""
+    def crossed(self) -> list[tuple[int, str]]:
+        """The boundaries of the latest incident: the part of it (`simulations.phases`), and the name."""
+        lines = (line.split(" ", 1) for line in self._trace.read_text().splitlines())
+        return [(int(phase), name) for phase, name in lines]
+
+    async def _life(self, resumed: str = "") -> Program:
+        """The service as a new process, ready. `resumed`: the part in which the one before was killed; it counts on there."""
         self._lives += 1
-        drilled = {"CHAOS_ORDER": str(self._order), "CHAOS_TRACE": str(self._trace)}
+        drilled = {"CHAOS_ORDER": str(self._order), "CHAOS_TRACE": str(self._trace), "CHAOS_RESUMED": resumed}
         environment, log = {**self.installation.environment, **drilled}, self.installation.home / "service.log"
         worker = self._programs.start(f"service, life {self._lives}", ["simulations.chaos_worker"], environment, log)
         await asyncio.to_thread(worker.wait_ready, f"{self.installation.service_url}/healthz", 60)
@@ -181,7 +192,7 @@ class Drill:
         """What an init system does: start it again when it has died."""
         while worker.process.poll() is None:  # noqa: ASYNC110 - it is another process that ends
             await asyncio.sleep(0.05)
-        self._ended_at = self._trace.read_text().splitlines()[-1:]
+        self._ended_at = [name for _, name in self.crossed()[-1:]]
         self._worker = await self._life()
 
     async def through(self, approver: Person, number: int) -> dict[str, Any]:
@@ -311,7 +322,11 @@ def main(kind_of: type[Drill] = Drill, policies: str = "chaos.yaml", name: str =
         print(error, file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps({"ok": _clean(score), "at": score.at, "seconds": round(time.perf_counter() - started)}))
+        print(
+            json.dumps(
+                {"ok": _clean(score), "parts": score.parts, "at": score.at, "seconds": round(time.perf_counter() - started)}
+            )
+        )
     print(score)
     return 0 if _clean(score) else 1
 
