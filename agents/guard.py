@@ -88,8 +88,9 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
         return Deny(reason=flaw)
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
     risk = max(proposal.impact.risk, weigh(action, proposal.finding, proposal.state, policies).risk, key=lambda each: each.rank)
-    if proposal.part_of is not None and isinstance(action, AbortRollout):
-        # Also during a freeze: it ends a change instead of making one.
+    if proposal.part_of is not None and isinstance(action, AbortRollout | Rollback):
+        # Also during a freeze: it ends a change instead of making one. A rollback is part of what it undoes where somebody
+        # wants that back while it is still looked whether it holds: the way back was approved with the way there.
         return Auto(reason=f"it was approved with {proposal.part_of}")
     freezes = [freeze for freeze in policies.freezes if freeze.holds(action.model, now)]
     for freeze in freezes:
@@ -167,6 +168,12 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
             return Flaw(f"action.{name}", said)
         case Promote(), StartRollout() as new if new.judging is not None:
             return Flaw("action.judging", "leave it out: a rollout that is made of a promotion is judged by the policies")
+        case ((StartRollout(version=tried) | Promote(version=tried)), Retrain()) if proposal.state.weights.get(tried):
+            said = (
+                f"version {tried} has a part of the traffic, and nobody would look at it for the hours of a training: reject "
+                "this, which takes it back, and ask for the training by itself"
+            )
+            return Flaw("action.kind", said)
         case StartRollout() | Promote(), _:
             return None
         case _, (StartRollout(version=new) | Promote(version=new)):
@@ -214,8 +221,8 @@ def _flaw(
                 return f"version {new} has none of the traffic of {model}: it becomes champion by a rollout, so ask for that"
             if others := sorted(version for version, weight in state.weights.items() if weight and version not in {old, new}):
                 return f"version {others[0]} answers some of the traffic of {model} too: one rollout at a time"
-        case AbortRollout(model=model, to_version=old):
-            if state.champion != old:
+        case AbortRollout(model=model, to_version=old, blind=blind):
+            if not blind and state.champion != old:
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known"

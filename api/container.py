@@ -27,6 +27,7 @@ from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.features import JobProcess, Materializing
+from api.work.following import Joined
 from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
@@ -133,7 +134,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         approvals = Approvals(database, policy, clock)
         autonomy = Autonomy(database, policy, clock)
-        rollouts = Rollouts(database, clock)
+        rollouts, joined = Rollouts(database, clock), Joined(database)
         toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
         # Entered here to be left after the engine has stopped: a run that still moves then needs its thread.
         checkpoints = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -141,7 +142,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         progress = Progress(database, approvals, clock)
 
         def context(timeline: Timeline) -> Context:
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, rollouts.standing, settings.address)
+            orders, unread = rollouts.standing, joined.unread
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders, unread, settings.address)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)

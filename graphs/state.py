@@ -98,6 +98,12 @@ class Verified(TypedDict):
     wake_at: datetime
 
 
+class LookedAt(Verified, total=False):
+    alerts: tuple[Alert, ...]
+    asked_back: str
+    """Who wants taken back what is being verified."""
+
+
 class Rollout(Frozen):
     """How far one has come."""
 
@@ -154,5 +160,6 @@ class RunState(Started, total=False):
     part_of: str | None
     candidate: str | None
     """The version that a job of this run has made, or that somebody wants promoted."""
+    asked_back: str
     outcome: Outcome
     reason: str

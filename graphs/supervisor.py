@@ -40,15 +40,16 @@ from agents.proposals import AGENT, Edit, Proposal, Reject
 from agents.requests import asker_of, others_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
-from agents.verification import Status, verify
+from agents.verification import Status, Verification, verify
 from graphs import drift, incident, promotion
 from graphs.approval import ask
 from graphs.context import Context
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
 from graphs.rolling import advance, begun, give_back, giving_up, look, under_way
-from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
-from graphs.training import attend, outrun
+from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, LookedAt, Outcome, Proposed, Routed, RunState, Started
+from graphs.training import Outrun, attend, outrun
+from graphs.undoing import asked_back
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
@@ -132,6 +133,8 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         receipt = await execute(proposal, _actor(state), context)
     except TemporaryError:
         raise
+    except Outrun as error:
+        return await _merged(state, error, context)
     except Exception as error:  # noqa: BLE001 - whatever it is, the record has to say what is left in the world
         return await _given_up(state, error, context)
     policies, done_at = context.policies, receipt.finished_at
@@ -168,6 +171,9 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
     match answer:
         case guard.Holds():
             return None
+        case guard.Moved() if state.get("asked_back") and state.get("moves", 0) < MAX_MOVES:
+            # It stays what somebody wants; whether it can still be done is judged on the world of now.
+            return Command(goto="propose", update={"moves": state.get("moves", 0) + 1})
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
             fresh = {"moves": state.get("moves", 0) + 1, "requested_by": asker_of(state["alerts"])}
             fresh |= {"undo_of": None, "part_of": None, "reason": reason}
@@ -208,12 +214,27 @@ async def _given_up(state: RunState, error: Exception, context: Context) -> Comm
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
-async def check(state: RunState, runtime: Runtime[Context]) -> Verified:
-    """Has it helped? Looked at on the traffic since the change only."""
+async def _merged(state: RunState, error: Outrun, context: Context) -> Command[Any]:
+    """Another training of the model has come first: what it makes is looked at for both."""
+    reason = str(error)
+    await context.ledger.fail(state["proposal"].id, reason)
+    if under_way(state):
+        return Command(goto="give_back", update=giving_up(state, reason))
+    return Command(goto="report", update=Ended(outcome=Outcome.NO_ACTION, reason=reason))
+
+
+async def check(state: RunState, runtime: Runtime[Context]) -> LookedAt:
+    """Has it helped? Looked at on the traffic since the change only; whoever wants it taken back has seen enough."""
     context, proposal, receipt = runtime.context, state["proposal"], state["receipt"]
     if receipt is None:
         raise TypeError("nothing was carried out that could be verified")
     now = context.clock.now()
+    if (asked := asked_back(state, await context.joined(state["run_id"]))) is not None:
+        alert, request = asked
+        reason = f"{request.by} wants it taken back: {request.reason}"
+        verification = Verification(status=Status.FAILED, reason=reason, measures=(), at=now)
+        read = (*state["alerts"], alert)
+        return {"verification": verification, "wake_at": now, "alerts": read, "asked_back": request.by}
     observations = await observe_since(receipt.finished_at, proposal, context.tools.readers, context.policies, now)
     verification = verify(proposal, receipt, observations, context.policies, now)
     return {"verification": verification, "wake_at": now + context.policies.verification.recheck}
@@ -237,7 +258,8 @@ async def take_back(state: RunState, runtime: Runtime[Context]) -> Advised:
     if receipt is None or receipt.undo is None or verification is None:
         raise TypeError("there is nothing to take back")
     back = Recommendation(finding=state["recommendation"].finding, action=receipt.undo, reason=verification.reason)
-    return {"recommendation": back, "requested_by": "", "undo_of": receipt.key, "part_of": None}
+    by = state.get("asked_back", "")
+    return {"recommendation": back, "requested_by": by, "undo_of": receipt.key, "part_of": receipt.key if by else None}
 
 
 async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
@@ -345,7 +367,10 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
     graph.add_node(
-        "act", act, retry_policy=retry, destinations=("wait", "incident", "drift", "promotion", "look", "give_back", "report")
+        "act",
+        act,
+        retry_policy=retry,
+        destinations=("wait", "incident", "drift", "promotion", "look", "give_back", "propose", "report"),
     )
     graph.add_node("wait", wait)
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))

@@ -1,23 +1,27 @@
 """Taking in what somebody asks for: as an alert, of a model and version that are there, once.
 
 A run reads what was asked for when it begins. What a run under way would not read is not taken in: a 202 that nothing follows
-is worse than a refusal. A rollback that meets a rollout is what it means there: an order to end it.
+is worse than a refusal. A rollback that meets a rollout is what it means there: an order to end it. One that meets a promotion
+that is still watched is the undo of that, at once: it was approved with it.
 """
 
 from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from agents.actions import Rollback
+from agents.proposals import Receipt
 from agents.requests import Kind, Request, joins, to_alert
 from agents.subjects import subject_of
 from api.problems import Clash, FieldError, Invalid, NotFound
-from api.store import alerts, ids, incidents, rollouts, runs
-from api.store.records import RolloutRecord
-from api.store.sessions import Transaction
+from api.store import actions, alerts, ids, incidents, rollouts, runs
+from api.store.records import ActionRecord, IncidentRecord, RolloutRecord
+from api.store.sessions import ReadSession, Transaction
 from api.store.text import storable
 from api.web.repeats import Once
 from api.web.services import Services
 from api.web.views import View
+from graphs.undoing import undone_by
 from tools.errors import PermanentError
 
 
@@ -28,6 +32,8 @@ class TriggeredView(View):
     """The model had an open incident, and the request is part of it now: nothing is begun twice."""
     aborts: str | None = None
     """The rollout that was under way, and is ended by this: the champion gets all the traffic back."""
+    undoes: str | None = None
+    """The key of the change whose effect was still watched, and that is taken back by this: nobody else has to approve."""
 
 
 _UNTIL_THEN = {
@@ -52,14 +58,17 @@ async def ask(kind: Kind, fields: dict[str, Any], needs: Services, by: str, once
         return await _end(rollout, request, needs, once)
     now = needs.clock.now()
     key = ids.new("trg", now)
-    await _fits(request, key, needs)
+    undoes = await _fits(request, key, needs)
     accepted = await needs.intake.accept([to_alert(request, key, now)], actor=by)
     for run_id in accepted.runs:
         await needs.wake(run_id)
-    if not accepted.runs:
+    if undoes is not None:
+        await _look_at_once(undoes.run_id, needs)
+    elif not accepted.runs:
         # Another request may have been quicker.
         await _fits(request, key, needs)
-    view = TriggeredView(incident_id=accepted.incidents[0], joined=not accepted.runs)
+    undone = undoes.key if undoes is not None and not accepted.runs else None
+    view = TriggeredView(incident_id=accepted.incidents[0], joined=not accepted.runs, undoes=undone)
     async with needs.database.begin() as transaction:
         await once.remember(transaction, view, 202)
     return view
@@ -94,19 +103,44 @@ async def _end(rollout: RolloutRecord, request: Request, needs: Services, once: 
     return view
 
 
-async def _fits(request: Request, key: str, needs: Services) -> None:
-    """Raises Clash when the model has an open incident that comes to something else. `key`: its own, when it is in already."""
+async def _look_at_once(run_id: str, needs: Services) -> None:
+    """One that moves at this moment finds the request where it would wait for its next look."""
+    now = needs.clock.now()
+    async with needs.database.begin() as transaction:
+        await runs.wake(transaction, run_id, f"order:{now:%Y%m%dT%H%M%S.%fZ}", at=now)
+    await needs.wake(run_id)
+
+
+async def _fits(request: Request, key: str, needs: Services) -> ActionRecord | None:
+    """The action that the request takes back, when it is one that an open incident is still watching.
+
+    Raises Clash when the model has an open incident that comes to something else. `key`: its own, when it is in already.
+    """
     subject = subject_of(to_alert(request, key, needs.clock.now()), needs.policies().intake)
     async with needs.database.read() as session:
         incident = await incidents.open_of(session, str(subject))
         if incident is None:
-            return
+            return None
         known = [each for each in await alerts.of_incident(session, incident.id) if each.fingerprint != key]
+        watched = await _watched(session, incident) if request.kind == "rollback" else None
         begun = any(run.event != runs.START or run.status != "queued" for run in await runs.of_incident(session, incident.id))
     if joins(request, map(alerts.to_alert, known), begun=begun):
-        return
+        return None
+    if watched is not None:
+        receipt = Receipt.model_validate(watched.receipt)
+        if undone_by(receipt.undo, request, rolled_back=isinstance(receipt.action, Rollback)):
+            return watched
     then = _UNTIL_THEN.get(incident.status, "ask again once it is closed")
     raise Clash(f"{incident.id} is at work on {request.model} ({incident.status}) and would not read this request: {then}")
+
+
+async def _watched(session: ReadSession, incident: IncidentRecord) -> ActionRecord | None:
+    """What the incident's run has done last, while it looks whether that holds."""
+    (run, *_) = reversed(await runs.of_incident(session, incident.id))
+    done = [each for each in await actions.of_run(session, run.id) if each.state == "done" and each.finished_at is not None]
+    if incident.status != "verifying" or run.status not in ("queued", "running", "waiting") or not done:
+        return None
+    return max(done, key=lambda each: (each.finished_at, each.key))
 
 
 async def _known(needs: Services, model: str, version: str | None) -> None:
