@@ -123,6 +123,8 @@ class Rollout(Frozen):
     """The first of the latest looks that could measure nothing."""
     given_up: str = ""
     """Why it is to be taken back as soon as that is allowed."""
+    tries: int = 0
+    """How often it could not be taken back."""
     over: bool = False
     """What ended it has been carried out."""
 

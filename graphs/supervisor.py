@@ -132,6 +132,9 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return other
         receipt = await execute(proposal, _actor(state), context)
     except TemporaryError:
+        if _could_go_blind(state) and await context.ledger.intended(proposal.id) is None:
+            # The next look finds out what is away, and needs no registry to take the traffic back.
+            return Command(goto="look", update={"moves": state.get("moves", 0) + 1})
         raise
     except Outrun as error:
         return await _merged(state, error, context)
@@ -282,9 +285,19 @@ async def leave_it(state: RunState, error: NodeError) -> Command[Any]:
     reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
     if under_way(state) and isinstance(error.error, TemporaryError):
         return Command(goto="wait")
-    if under_way(state) and not isinstance(state["recommendation"].action, AbortRollout):
+    action = state["recommendation"].action
+    if under_way(state) and not isinstance(action, AbortRollout):
         return Command(goto="give_back", update=giving_up(state, reason))
+    if isinstance(action, AbortRollout) and not action.blind:
+        # Perhaps by the route alone.
+        blind = state["recommendation"].model_copy(update={"action": action.model_copy(update={"blind": True})})
+        return Command(goto="propose", update={"recommendation": blind})
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+
+
+def _could_go_blind(state: RunState) -> bool:
+    action = state["proposal"].action
+    return under_way(state) and isinstance(action, AbortRollout) and not action.blind and state.get("moves", 0) < MAX_MOVES
 
 
 def _ended(state: RunState) -> Ended:
@@ -376,7 +389,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "promotion", "report"))
     graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
     graph.add_node("shift", advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
-    graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose"))
+    graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose", "report"))
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
     graph.add_node("report", report, retry_policy=retry)
