@@ -24,6 +24,7 @@ from langgraph.types import Command, RetryPolicy
 
 from agents import guard
 from agents.actions import (
+    CHANGES_NOTHING,
     AbortRollout,
     NoAction,
     Notify,
@@ -76,7 +77,8 @@ async def pass_on(state: RunState) -> Command[Any]:
     """To the specialist that the case is handed over to, or on to what is proposed."""
     wish, handed, recommendation = state.get("handover"), state.get("handed"), state["recommendation"]
     if handed is not None:
-        if recommendation.finding.cause in _NOTHING_FOUND:
+        idle = isinstance(recommendation.action, CHANGES_NOTHING) and recommendation.finding.cause in _NOTHING_FOUND
+        if idle or isinstance(recommendation.action, NoAction):
             return Command(goto="propose", update={"recommendation": handed.recommendation, "specialist": handed.by})
         said = f"{recommendation.finding.summary} Handed over by the {handed.by} specialist: {handed.reason}."
         finding = recommendation.finding.model_copy(update={"summary": said})

@@ -66,6 +66,8 @@ class Score:
 class Drill:
     """One installation on one database, and incident after incident in it."""
 
+    limit_s = INCIDENT_S
+
     def __init__(self, installation: Installation, programs: Programs, stage: Stage, score: Score) -> None:
         self.installation = installation
         self._programs = programs
@@ -167,13 +169,13 @@ class Drill:
         self._trace.write_text("")
         watch = asyncio.create_task(self._revive(worker))
         try:
-            async with asyncio.timeout(INCIDENT_S):
+            async with asyncio.timeout(self.limit_s):
                 os.kill(worker.process.pid, signal.SIGUSR1)
                 incident = await self.through(approver, number)
         except TimeoutError:
             self.score.stuck += 1
             self.stage.say(f"incident {number}, killed at {kill_at}: stuck; the logs are in {self.installation.home}")
-            raise Failed(f"incident {number} did not end within {INCIDENT_S:.0f} s") from None
+            raise Failed(f"incident {number} did not end within {self.limit_s:.0f} s") from None
         killed = worker.process.poll() is not None
         if killed:
             await watch

@@ -27,13 +27,15 @@ _ROUTES = 4
 """Changes of the route: three stages, and the promotion."""
 _KILLS = 6
 """In one way at most: every other part of it."""
-_WAY_S, _RESTART_S = 120.0, 40.0
-"""What does not end within these, the second for each kill, is stuck."""
+_WAY_S, _RESTART_S = 300.0, 60.0
+"""What does not end within these, the second for each kill, is stuck: many times what it takes, for a machine that is busy."""
 
 Instant = tuple[int, str, int]
 
 
 class LifecycleDrill(Drill):
+    limit_s = _WAY_S
+
     def warm(self, labelled: Counter[str]) -> bool:
         return bool(labelled)
 
