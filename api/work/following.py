@@ -58,7 +58,7 @@ async def open_next(transaction: Transaction, run: RunRecord, values: RunState, 
     if outcome is Outcome.UNDONE:
         found = [each for each in found if not unread.asks_back(each)]
     confirmed = receipt.finished_at if outcome is Outcome.RESOLVED and receipt is not None else None
-    news = unread.news(found, values["alerts"], confirmed=confirmed)
+    news = unread.news(found, values.get("alerts", ()), confirmed=confirmed)
     if not news:
         return Next.NOTHING
     told = {"count": len(news), "names": sorted({each.name[:300] for each in news})[:20]}
