@@ -11,21 +11,25 @@ MAX_RUNS = 4
 
 
 def news(unread: Iterable[Alert], read: Sequence[Alert], *, confirmed: datetime | None = None) -> tuple[Alert, ...]:
-    """What another run has to be opened for: alerts that fire and say what none of those that were read did, and rollbacks that
-    were asked for.
+    """What another run has to be opened for: alerts that fire and say what none of those that were read did, and what is asked
+    for and was not asked for before: by a schedule, or too late for the run.
 
     `confirmed`: the moment of a change that has been verified since; alerts that began before it are answered by that.
     """
-    known = {(each.name, each.severity) for each in read}
+    known = {_said(each) for each in read}
     firing = (each for each in unread if each.status == "firing")
     late = (each for each in firing if confirmed is None or each.starts_at > confirmed)
-    return tuple(each for each in late if asks_back(each) or (_told(each) and (each.name, each.severity) not in known))
+    return tuple(each for each in late if asks_back(each) or (_counts(each) and _said(each) not in known))
 
 
 def asks_back(alert: Alert) -> bool:
     return alert.source == SOURCE and alert.name == NAMES["rollback"]
 
 
-def _told(alert: Alert) -> bool:
-    """Requests are taken in only where they are read; what is for information asks for nothing."""
-    return alert.source != SOURCE and alert.severity != "info"
+def _counts(alert: Alert) -> bool:
+    """What is for information asks for nothing, and who only asks to look has had somebody look."""
+    return alert.name != NAMES["check"] if alert.source == SOURCE else alert.severity != "info"
+
+
+def _said(alert: Alert) -> tuple[str, str]:
+    return (alert.name, alert.labels.get("version", "") if alert.source == SOURCE else alert.severity)

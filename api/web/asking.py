@@ -5,7 +5,11 @@ is worse than a refusal. A rollback that meets a rollout is what it means there:
 that is still watched is the undo of that, at once: it was approved with it.
 """
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 from fastapi.responses import JSONResponse
 
@@ -15,6 +19,7 @@ from agents.requests import Kind, Request, joins, to_alert
 from agents.subjects import subject_of
 from api.problems import Clash, FieldError, Invalid, NotFound
 from api.store import actions, alerts, ids, incidents, rollouts, runs
+from api.store.database import Database
 from api.store.records import ActionRecord, IncidentRecord, RolloutRecord
 from api.store.sessions import ReadSession, Transaction
 from api.store.text import storable
@@ -22,7 +27,7 @@ from api.web.repeats import Once
 from api.web.services import Services
 from api.web.views import View
 from graphs.undoing import undone_by
-from tools.errors import PermanentError
+from tools.errors import PermanentError, TemporaryError
 
 
 class TriggeredView(View):
@@ -35,6 +40,10 @@ class TriggeredView(View):
     undoes: str | None = None
     """The key of the change whose effect was still watched, and that is taken back by this: nobody else has to approve."""
 
+
+_asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Between tries; taking a request in takes a hundredth of a second."""
 
 _UNTIL_THEN = {
     "awaiting_approval": "decide what it asks (`oppen approvals list`), which ends it when you say no, and ask again",
@@ -58,20 +67,34 @@ async def ask(kind: Kind, fields: dict[str, Any], needs: Services, by: str, once
         return await _end(rollout, request, needs, once)
     now = needs.clock.now()
     key = ids.new("trg", now)
-    undoes = await _fits(request, key, needs)
-    accepted = await needs.intake.accept([to_alert(request, key, now)], actor=by)
+    async with _alone(request.model, needs.database):
+        # Of two that ask at once for what does not go together, one is taken in and the other is told.
+        undoes = await _fits(request, key, needs)
+        accepted = await needs.intake.accept([to_alert(request, key, now)], actor=by)
     for run_id in accepted.runs:
         await needs.wake(run_id)
     if undoes is not None:
         await _look_at_once(undoes.run_id, needs)
-    elif not accepted.runs:
-        # Another request may have been quicker.
-        await _fits(request, key, needs)
     undone = undoes.key if undoes is not None and not accepted.runs else None
     view = TriggeredView(incident_id=accepted.incidents[0], joined=not accepted.runs, undoes=undone)
     async with needs.database.begin() as transaction:
         await once.remember(transaction, view, 202)
     return view
+
+
+@contextlib.asynccontextmanager
+async def _alone(model: str, database: Database) -> AsyncIterator[None]:
+    """Of all who ask something of the model, on whichever replica, the only one. Raises TemporaryError when that takes long."""
+    async with _asking.setdefault(model, asyncio.Lock()), contextlib.AsyncExitStack() as stack:
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                await stack.enter_async_context(database.hold(f"request {model}"))
+                break
+            except TemporaryError:
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+        yield
 
 
 async def _under_way(needs: Services, model: str) -> RolloutRecord | None:

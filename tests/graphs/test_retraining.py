@@ -347,6 +347,54 @@ async def test_a_training_whose_end_nobody_saw_holds_up_no_other() -> None:
     assert [key for key, _ in case.platform.jobs.submissions] == ["run-1/1", "run-2/1"]
 
 
+SCHEDULED = {"by": "schedule:cron", "reason": "by its schedule, 0 3 * * 1"}
+NEW_DATA = {"by": "schedule:new_data", "reason": "12,000 labelled predictions have come since the data of version 1 ended"}
+BY_HAND = {"by": "carol", "reason": "the new airport has opened"}
+
+
+def triggered(case: Drifted, asked: dict[str, str]) -> Alert:
+    return to_alert(Request(kind="retrain", model=MODEL, **asked), "trg", case.platform.clock.now())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", [SCHEDULED, NEW_DATA, BY_HAND])
+async def test_what_asks_for_a_training_is_its_reason(asked: dict[str, str]) -> None:
+    case = await drifted("none")
+    case.platform.policies = POLICIES
+    await case.platform.start(triggered(case, asked))
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    assert proposal.asked_by == (asked["by"] if asked is BY_HAND else "")
+    recommended = (await case.platform.graph.aget_state(case.platform.config)).values["recommendation"]
+    assert recommended.reason == f"{asked['by']} asks: {asked['reason']}"
+
+
+@pytest.mark.parametrize("asked", [SCHEDULED, NEW_DATA, BY_HAND])
+async def test_broken_data_is_not_trained_on_whatever_asks(asked: dict[str, str]) -> None:
+    case = await drifted("data_quality")
+    case.platform.policies = POLICIES
+    await case.platform.start(triggered(case, asked))
+    assert isinstance((await case.platform.proposal()).action, QuarantineData)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(SCHEDULED, True), (NEW_DATA, True), (BY_HAND, False)])
+async def test_the_cool_down_is_for_whom_nobody_stands_behind(asked: dict[str, str], waits: bool) -> None:
+    case = await training()
+    case.platform.jobs.go_on(JOB, Play(Phase.FAILED, Reason.EXIT_CODE, exit_code=1))
+    case.platform.run_id = "run-2"
+    ended = await case.platform.start(triggered(case, asked))
+    assert ("policy lets 12 h pass" in ended.get("reason", "")) is waits
+    assert waits or isinstance((await case.platform.proposal()).action, Retrain)
+
+
+@pytest.mark.parametrize("asked", [SCHEDULED, NEW_DATA, BY_HAND])
+async def test_what_asks_while_it_is_trained_is_told_and_trains_nothing(asked: dict[str, str]) -> None:
+    case = await training()
+    case.platform.run_id = "run-2"
+    ended = await case.platform.start(triggered(case, asked))
+    assert (ended["outcome"], JOB in ended["reason"]) == (Outcome.NO_ACTION, True)
+    assert len(case.platform.jobs.submissions) == 1
+
+
 async def test_a_day_has_its_budget() -> None:
     case = await drifted("concept_drift")
     rules = Training(command=COMMAND, per_day=0)

@@ -56,7 +56,8 @@ def test_an_alert_that_has_become_more_severe_is_news() -> None:
     assert news([worse], [alert("a", severity="warning")]) == (worse,)
 
 
-def test_of_requests_only_a_rollback_is() -> None:
-    rollback = asked("rollback")
-    assert news([asked("check"), asked("retrain"), rollback], ()) == (rollback,)
+def test_of_requests_what_was_not_asked_for_before_is() -> None:
+    rollback, retrain = asked("rollback"), asked("retrain")
+    assert news([asked("check"), retrain, rollback], [asked("promote")]) == (retrain, rollback)
+    assert news([retrain, rollback], [retrain, rollback]) == (rollback,)
     assert [asks_back(each) for each in (rollback, asked("check"), alert())] == [True, False, False]
