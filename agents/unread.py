@@ -31,5 +31,8 @@ def _counts(alert: Alert) -> bool:
     return alert.name != NAMES["check"] if alert.source == SOURCE else alert.severity != "info"
 
 
-def _said(alert: Alert) -> tuple[str, str]:
-    return (alert.name, alert.labels.get("version", "") if alert.source == SOURCE else alert.severity)
+def _said(alert: Alert) -> tuple[str, ...]:
+    if alert.source != SOURCE:
+        return alert.name, alert.severity
+    window = (alert.annotations.get(name, "") for name in ("window_start", "window_end"))
+    return (alert.name, alert.labels.get("version", ""), *window)

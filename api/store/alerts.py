@@ -72,8 +72,8 @@ async def of_incident(session: ReadSession, incident_id: str, *, limit: int | No
 
 
 async def read(transaction: Transaction, incident_id: str, run_id: str, *, limit: int) -> list[AlertRecord]:
-    """What the run is about: of all that no run of the incident has read before, the newest requests of people and the oldest of
-    what goes wrong, `limit` together, oldest first. A storm repeats itself, a person does not. Repeated, it is the same and
+    """What the run is about: of all that no run of the incident has read before, the newest requests of people and the oldest
+    of what goes wrong, `limit` together, oldest first. A storm repeats itself, a person does not. Repeated, it is the same and
     what has come since."""
     fresh = (AlertRecord.incident_id == incident_id, AlertRecord.read_by.is_(None))
     await transaction.execute(sql_update(AlertRecord).where(*fresh).values(read_by=run_id))

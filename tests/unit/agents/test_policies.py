@@ -124,4 +124,6 @@ def test_what_no_rollout_could_follow_is_refused_as_policy(rollouts: dict[str, o
 
 @pytest.mark.parametrize("cron", ["0 0 30 2 *", "0 0 * *", "x"])
 def test_a_schedule_without_a_moment_is_refused(cron: str) -> None:
-    assert any("five fields" in reason for reason in refused({"models": {"flights": {"training": {"schedule": cron}}}}).values())
+    assert any(
+        "five fields" in reason for reason in refused({"models": {"flights": {"training": {"schedule": cron}}}}).values()
+    )
