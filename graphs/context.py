@@ -68,7 +68,8 @@ class Context:
     clock: Clock
     timeline: Timeline
     order: Callable[[str], Awaitable[Order | None]]
-    """What stands ordered about the rollout that a run (by id) has under way; None: it goes on by itself."""
+    """What stands ordered about the rollout that a run (by id) has under way, or ordered about one that has become champion
+    since; None: it goes on by itself."""
     joined: Callable[[str], Awaitable[tuple[Alert, ...]]]
     """Alerts that have joined the incident of a run (by id) and that no run of it has read."""
     address: str

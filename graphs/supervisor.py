@@ -234,12 +234,12 @@ async def check(state: RunState, runtime: Runtime[Context]) -> LookedAt:
     if receipt is None:
         raise TypeError("nothing was carried out that could be verified")
     now = context.clock.now()
-    if (asked := asked_back(state, await context.joined(state["run_id"]))) is not None:
-        alert, request = asked
-        reason = f"{request.by} wants it taken back: {request.reason}"
+    run_id = state["run_id"]
+    if (wish := asked_back(state, await context.joined(run_id), await context.order(run_id))) is not None:
+        reason = f"{wish.by} wants it taken back: {wish.reason}"
         verification = Verification(status=Status.FAILED, reason=reason, measures=(), at=now)
-        read = (*state["alerts"], alert)
-        return {"verification": verification, "wake_at": now, "alerts": read, "asked_back": request.by}
+        read = (*state["alerts"], *([wish.alert] if wish.alert is not None else []))
+        return {"verification": verification, "wake_at": now, "alerts": read, "asked_back": wish.by}
     observations = await observe_since(receipt.finished_at, proposal, context.tools.readers, context.policies, now)
     verification = verify(proposal, receipt, observations, context.policies, now)
     return {"verification": verification, "wake_at": now + context.policies.verification.recheck}

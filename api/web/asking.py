@@ -64,7 +64,12 @@ async def ask(kind: Kind, fields: dict[str, Any], needs: Services, by: str, once
         raise Invalid("the reason cannot be stored", errors=(FieldError(field="reason", detail="plain text, please"),))
     request = Request(kind=kind, by=by, **fields)
     if kind == "rollback" and (rollout := await _under_way(needs, request.model)) is not None:
-        return await _end(rollout, request, needs, once)
+        try:
+            return await _end(rollout, request, needs, once)
+        except Clash:
+            if (open_still := await _under_way(needs, request.model)) is not None and open_still.id == rollout.id:
+                raise
+            # It has become champion meanwhile: then that is what is taken back.
     now = needs.clock.now()
     key = ids.new("trg", now)
     async with _alone(request.model, needs.database):

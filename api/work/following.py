@@ -11,6 +11,7 @@ from api.store import alerts, events, ids, runs
 from api.store.database import Database
 from api.store.records import RunRecord
 from api.store.sessions import Transaction
+from api.work.rollouts import ordered
 from graphs import undoing
 from graphs.state import Outcome, RunState
 
@@ -40,7 +41,7 @@ class Joined:
 async def asked_back(transaction: Transaction, run: RunRecord, values: RunState) -> bool:
     """Whether somebody has asked, while the run moved, for what it has done to be taken back: then it looks again at once."""
     found = await alerts.unread(transaction, run.incident_id)
-    return undoing.asked_back(values, map(alerts.to_alert, found)) is not None
+    return undoing.asked_back(values, map(alerts.to_alert, found), await ordered(transaction, run.id)) is not None
 
 
 async def take_in(transaction: Transaction, run: RunRecord, values: RunState) -> None:

@@ -67,7 +67,7 @@ async def test_a_promotion_and_a_rollback_at_once_leave_one_champion(met: Meetin
         seen.add((answer.status_code, now == wanted))
         if answer.status_code == 202:
             # The rollout is ended, or the promotion that was quicker is taken back.
-            assert (now, done["abort_rollout"] + done["rollback"]) == (champion, 1)
+            assert (now, done["abort_rollout"] + done["rollback"]) == (champion, 1), answer.json()
         else:
             assert answer.status_code == 409
             assert now in (champion, wanted)

@@ -9,6 +9,7 @@ from agents.alerts import Alert
 from agents.guard import Auto
 from agents.policies import Mode
 from agents.requests import Request, to_alert
+from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, bad_rollout
 from tests.graphs.test_rollouts import STEP, begun
@@ -98,3 +99,12 @@ async def test_asking_twice_for_a_rollback_does_not_roll_forward() -> None:
     platform.traffic("1", 3 * HOUR)
     ended = await platform.wake()
     assert (ended["outcome"], await platform.champion()) == (Outcome.RESOLVED, "1")
+
+
+async def test_an_abort_that_is_ordered_while_the_promotion_is_carried_out_takes_it_back() -> None:
+    platform = await promoted()
+    # As the record has it once the row says that the rollout is over.
+    platform.orders["run-1"] = Order("abort", "dave", "it is on fire")
+    ended = await platform.wake()
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+    assert (ended["proposal"].requested_by, ended["proposal"].part_of) == ("dave", ended["proposal"].undo_of)
