@@ -38,7 +38,7 @@ from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import AGENT, Edit, Proposal, Reject
-from agents.requests import asker_of, others_of
+from agents.requests import asker_of, others_of, request_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
 from agents.verification import Status, Verification, verify
@@ -77,8 +77,11 @@ async def pass_on(state: RunState) -> Command[Any]:
     """To the specialist that the case is handed over to, or on to what is proposed."""
     wish, handed, recommendation = state.get("handover"), state.get("handed"), state["recommendation"]
     if handed is not None:
-        idle = isinstance(recommendation.action, CHANGES_NOTHING) and recommendation.finding.cause in _NOTHING_FOUND
-        if idle or isinstance(recommendation.action, NoAction):
+        idle, cause = isinstance(recommendation.action, CHANGES_NOTHING), recommendation.finding.cause
+        # What somebody asks for is not answered by telling people, unless it would be learnt from what is broken.
+        request = request_of(state["alerts"])
+        asked = request is not None and request.kind == "retrain" and cause not in (Cause.LABELS, Cause.DATA_QUALITY)
+        if isinstance(recommendation.action, NoAction) or (idle and (asked or cause in _NOTHING_FOUND)):
             return Command(goto="propose", update={"recommendation": handed.recommendation, "specialist": handed.by})
         said = f"{recommendation.finding.summary} Handed over by the {handed.by} specialist: {handed.reason}."
         finding = recommendation.finding.model_copy(update={"summary": said})

@@ -9,7 +9,6 @@ a change that was made more than once, stuck is an incident that did not end in 
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ import httpx
 
 from pipelines.flights import load
 from simulations import alerting
+from simulations.checks import Checks
 from simulations.installation import Installation, Person
 from simulations.postgres import throwaway
 from simulations.processes import Failed, Program, Programs
@@ -316,25 +316,26 @@ def main(kind_of: type[Drill] = Drill, policies: str = "chaos.yaml", name: str =
     home = options.home.absolute()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
+    databases = options.database or ["sqlite", "postgresql"]
+    wanted = options.kills * len(databases)
     try:
-        score = asyncio.run(
-            drill(kind_of, policies, options.database or ["sqlite", "postgresql"], options.kills, home, stage, rate)
-        )
+        score = asyncio.run(drill(kind_of, policies, databases, options.kills, home, stage, rate))
     except Failed as error:
         print(error, file=sys.stderr)
         return 1
-    if options.json:
-        print(
-            json.dumps(
-                {"ok": _clean(score), "parts": score.parts, "at": score.at, "seconds": round(time.perf_counter() - started)}
-            )
-        )
     print(score)
-    return 0 if _clean(score) else 1
+    if options.json:
+        seconds = round(time.perf_counter() - started)
+        print(_checked(score, wanted).as_json({"parts": score.parts, "at": score.at, "seconds": seconds}))
+    return 0 if _checked(score, wanted).ok else 1
 
 
-def _clean(score: Score) -> bool:
-    return score.kills > 0 and score.lost == score.doubled == score.stuck == 0
+def _checked(score: Score, kills: int) -> Checks:
+    checks = Checks()
+    checks.at_least("kills", score.kills, kills, "kills")
+    for name, value in (("lost", score.lost), ("doubled", score.doubled), ("stuck", score.stuck)):
+        checks.at_most(name, value, 0, "incidents")
+    return checks
 
 
 if __name__ == "__main__":
