@@ -9,6 +9,7 @@ from agents.evidence import Cause, Finding
 from agents.narrative import plain
 from agents.policies import Policies, Training
 from agents.requests import SCHEDULED, Request
+from agents.routing import Specialist, route
 from agents.telling import tell
 from agents.wording import counted, span
 from tools.jobs.port import JobState
@@ -106,7 +107,9 @@ def below_promise_on_old_data(case: DriftCase, policies: Policies) -> str | None
 
 
 def _below_promise(case: DriftCase, model: str, policies: Policies) -> str | None:
-    """Said where the measured accuracy is, beyond chance, below what was promised."""
+    """Said where the measured accuracy is, beyond chance, below what was promised, and that is what the alerts are about."""
+    if route(case.alerts) is not Specialist.INCIDENT:
+        return None
     now, promise = case.measured.performance if case.measured is not None else None, policies.slo_of(model).min_accuracy
     if now is None or promise is None or now.interval is None or now.labelled < policies.investigation.min_labels:
         return None
