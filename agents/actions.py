@@ -140,6 +140,9 @@ class AbortRollout(Frozen):
     model: Name
     version: Name
     to_version: Name
+    blind: bool = False
+    """The registry does not answer: who is champion is not looked at, and no alias is touched. `to_version` is the one that the
+    rollout began beside, which still serves."""
 
 
 class Promote(Frozen):

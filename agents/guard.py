@@ -90,8 +90,9 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
         return Deny(reason=flaw)
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
     risk = max(proposal.impact.risk, weigh(action, proposal.finding, proposal.state, policies).risk, key=lambda each: each.rank)
-    if proposal.part_of is not None and isinstance(action, AbortRollout | StopExperiment):
-        # Also during a freeze: it ends a change instead of making one.
+    if proposal.part_of is not None and isinstance(action, AbortRollout | StopExperiment | Rollback):
+        # Also during a freeze: it ends a change instead of making one. A rollback is part of what it undoes where somebody
+        # wants that back while it is still looked whether it holds: the way back was approved with the way there.
         return Auto(reason=f"it was approved with {proposal.part_of}")
     freezes = [freeze for freeze in policies.freezes if freeze.holds(action.model, now)]
     for freeze in freezes:
@@ -182,6 +183,12 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
             return Flaw("action.kind", said)
         case _, StartExperiment():
             return Flaw("action.kind", "no version gets traffic by an edit of something else: ask for the experiment by itself")
+        case ((StartRollout(version=tried) | Promote(version=tried)), Retrain()) if proposal.state.weights.get(tried):
+            said = (
+                f"version {tried} has a part of the traffic, and nobody would look at it for the hours of a training: reject "
+                "this, which takes it back, and ask for the training by itself"
+            )
+            return Flaw("action.kind", said)
         case StartRollout() | Promote(), _:
             return None
         case _, (StartRollout(version=new) | Promote(version=new)):
@@ -268,8 +275,8 @@ def _flaw(
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known"
-        case AbortRollout(model=model, to_version=old):
-            if state.champion != old:
+        case AbortRollout(model=model, to_version=old, blind=blind):
+            if not blind and state.champion != old:
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known"

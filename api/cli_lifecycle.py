@@ -217,6 +217,8 @@ def cancel_job(name: str, reason: Reason, url: Url = URL, key: Key = "", as_json
 def _ask(url: str, key: str, path: str, body: dict[str, Any], as_json: bool) -> None:
     found = call(url, key, "POST", path, json={name: value for name, value in body.items() if value is not None})
     joined = " (joined: the model has an open incident)" if found["joined"] else ""
+    if found["undoes"] is not None:
+        joined = f" ({found['undoes']} is taken back, at once)"
     if found["aborts"] is not None:
         joined = f" ({found['aborts']} is under way, and is ended: the champion gets the traffic back)"
     emit(found, as_json, f"{found['incident_id']}{joined}")

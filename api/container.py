@@ -28,6 +28,7 @@ from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.experiments import Experiments
 from api.work.features import JobProcess, Materializing
+from api.work.following import Joined
 from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
@@ -136,7 +137,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         approvals = Approvals(database, policy, clock)
         autonomy = Autonomy(database, policy, clock)
-        rollouts, experiments = Rollouts(database, clock), Experiments(database, clock)
+        rollouts, experiments, joined = Rollouts(database, clock), Experiments(database, clock), Joined(database)
         toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
         # Entered here to be left after the engine has stopped: a run that still moves then needs its thread.
         checkpoints = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -147,7 +148,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             return await rollouts.standing(run_id) or await experiments.standing(run_id)
 
         def context(timeline: Timeline) -> Context:
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, ordered, settings.address)
+            read = joined.unread
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, ordered, read, settings.address)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from agents.actions import WorldState
+from agents.alerts import Alert
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Receipt
 from graphs.state import RunState
@@ -17,7 +18,14 @@ class Ledger(Protocol):
     """The record of intents and receipts; what makes an action happen once."""
 
     async def intend(self, proposal: Proposal, before: WorldState) -> tuple[WorldState, Receipt | None]:
-        """Write the intent, or find it: the `before` that was first recorded, and the receipt if it is already done."""
+        """Write the intent, or find it: the `before` that was first recorded, and the receipt if it is already done.
+
+        What the action claims (`agents.claims`) is its own from now on. Raises Claimed when another action has it.
+        """
+        ...
+
+    async def release(self, key: str) -> None:
+        """What the action has begun is over, and another may claim the same. Repeating it is a no-op."""
         ...
 
     async def intended(self, key: str) -> datetime | None:
@@ -64,7 +72,10 @@ class Context:
     clock: Clock
     timeline: Timeline
     order: Callable[[str], Awaitable[Order | None]]
-    """What stands ordered about the rollout that a run (by id) has under way; None: it goes on by itself."""
+    """What stands ordered about the rollout that a run (by id) has under way, or ordered about one that has become champion
+    since; None: it goes on by itself."""
+    joined: Callable[[str], Awaitable[tuple[Alert, ...]]]
+    """Alerts that have joined the incident of a run (by id) and that no run of it has read."""
     address: str
     """Where people reach the service, without a slash at the end."""
 

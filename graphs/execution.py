@@ -30,6 +30,7 @@ from agents.proposals import Proposal, Receipt
 from agents.training import spec_of
 from graphs import moves
 from graphs.context import Context
+from graphs.training import Outrun, claim, outrun
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
@@ -45,15 +46,16 @@ _PAUSES_S = (0.2, 1.0)
 async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     """Carry the proposal out on the state it was decided on, in the name of `actor`; repeating it returns the first receipt.
 
-    Raises TemporaryError when it may be tried again as it is, PermanentError when it cannot be done: then nothing of it is left
-    in the world, or the message says what is.
+    Raises Outrun for a training beside another one, TemporaryError when it may be tried again as it is, PermanentError when it
+    cannot be done: then nothing of it is left in the world, or the message says what is.
     """
     started = context.clock.now()
     if await context.ledger.intended(proposal.id) is None:
         world = await read_state(proposal.action, context.tools.readers)
         if world != proposal.state:
             raise Conflict(f"the world has moved since it was decided: {guard.differences(proposal.state, world)}")
-    before, done = await context.ledger.intend(proposal, proposal.state)
+    intend = claim if isinstance(proposal.action, Retrain) else _intend
+    before, done = await intend(proposal, proposal.state, context)
     if done is not None:
         return done
     undo, made = await _perform(proposal, before, actor, context)
@@ -72,6 +74,10 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     )
     await context.ledger.complete(receipt)
     return receipt
+
+
+async def _intend(proposal: Proposal, before: WorldState, context: Context) -> tuple[WorldState, Receipt | None]:
+    return await context.ledger.intend(proposal, before)
 
 
 async def shift(key: str, action: StartRollout, stage: int, generation: int, context: Context) -> Standing:
@@ -196,8 +202,13 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
     try:
         if rules.command is None:
             raise PermanentError(f"no training command is configured for {action.model}")
+        if (outrun_by := await outrun(proposal, context)) is not None and not await submitted(job_name(proposal.id), context):
+            # Between the look before and the claim another one may have begun and ended.
+            raise Outrun(outrun_by)
         held_out = context.policies.evaluation_of(action.model).held_out
         await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out))
+    except Outrun:
+        raise
     except PermanentError as error:
         if not await submitted(job_name(proposal.id), context):
             raise

@@ -1,4 +1,4 @@
-"""The incident specialist: gather what the platform knows, assess it, recommend one action."""
+"""The incident specialist: gather what the platform knows, assess it, recommend one action, or hand the case over."""
 
 from typing import Any
 
@@ -10,8 +10,10 @@ from typing_extensions import TypedDict
 from agents.alerts import Alert
 from agents.evidence import Recommendation
 from agents.incident.assess import assess
+from agents.incident.handing import hand_over
 from agents.incident.observations import Observations
 from agents.incident.recommend import recommend
+from agents.routing import HandOver
 from graphs.context import Context
 from graphs.gathering import observe
 from tools.errors import TemporaryError
@@ -27,6 +29,8 @@ class Gathered(TypedDict):
 
 class Concluded(TypedDict):
     recommendation: Recommendation
+    handover: HandOver | None
+    """Another specialist's case, if that one finds something to do; else the recommendation stands."""
 
 
 class IncidentState(Case, Gathered, Concluded): ...
@@ -40,7 +44,9 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Gathered:
 async def conclude(state: Gathered, runtime: Runtime[Context]) -> Concluded:
     observations, policies, now = state["observations"], runtime.context.policies, runtime.context.clock.now()
     finding = assess(observations, policies, now)
-    return {"recommendation": recommend(finding, observations, policies, now)}
+    recommended = recommend(finding, observations, policies, now)
+    over = hand_over(recommended, observations, policies.investigation.min_labels)
+    return {"recommendation": recommended, "handover": over}
 
 
 def build() -> Any:

@@ -64,7 +64,7 @@ async def shift(action: StartRollout, key: str, stage: int, generation: int, too
 
 
 async def abort(action: AbortRollout, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
-    if before.champion != action.to_version or before.route_generation is None:
+    if before.route_generation is None or (before.champion != action.to_version and not action.blind):
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
     await tools.traffic.abort(action.model, action.to_version, expected=before.route_generation, key=f"{proposal.id}/route")
 

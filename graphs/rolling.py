@@ -29,12 +29,15 @@ from agents.wording import share, span
 from graphs.context import Context, Order
 from graphs.execution import announce, shift
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
-from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
 from tools.predictions.port import PredictionReader, Tally
 from tools.registry.port import Alias
 from tools.rollouts.port import Phase, Standing
 from tools.values import Window
+
+MAX_TRIES = 10
+"""Looks at a rollout that is to be taken back and cannot be, for a reason that lasts; then people have it."""
 
 
 class Step(Protocol):
@@ -66,9 +69,7 @@ def _kept(step: Step) -> Step:
 async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     context, rollout = runtime.context, _rollout(state)
     now, action = context.clock.now(), rollout.action
-    champion, traffic = await asyncio.gather(
-        context.tools.registry.alias(action.model, Alias.CHAMPION), context.tools.traffic.state(action.model)
-    )
+    (champion, unread), traffic = await asyncio.gather(_champion(action, context), context.tools.traffic.state(action.model))
     if traffic.token != rollout.generation:
         reason = f"somebody has given the traffic of {action.model} to {traffic.weights} since: theirs stands"
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
@@ -76,7 +77,7 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
     # Nothing is changed then, not even back, and by no order: whoever threw the switch has it in hand.
     observing = await context.mode() is Mode.OBSERVE
-    if champion != action.from_version:
+    if unread is None and champion != action.from_version:
         now_champion = champion or action.from_version
         reason = f"somebody has made version {now_champion} champion meanwhile"
         return untouched if observing else _over(state, rollout, reason, to=now_champion)
@@ -86,11 +87,14 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
     order = await context.order(state["run_id"])
     if order is not None and order.ends:
-        return untouched if observing else await _as_ordered(state, rollout, order, context)
+        return untouched if observing else await _as_ordered(state, rollout, order, context, unread)
     if rollout.given_up:
-        return untouched if observing else _over(state, rollout, rollout.given_up)
+        return untouched if observing else _over(state, rollout, rollout.given_up, unread=unread)
     if (stuck := _stuck(rollout, traffic, rules.extend, now)) is not None:
-        return untouched if observing else _over(state, rollout, stuck)
+        return untouched if observing else _over(state, rollout, stuck, unread=unread)
+    if isinstance(unread, PermanentError):
+        # It can end by the route alone, and never become champion.
+        return untouched if observing else _over(state, rollout, f"it cannot go on: {unread}", unread=unread)
     if rollout.moving and rollout.stage == 0:
         return untouched
     # What has not moved yet is judged as the stage that it is still in.
@@ -98,7 +102,7 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     try:
         decision = await _decided(rollout, begun, context, now)
     except TemporaryError as error:
-        return await _unseen(state, rollout, str(error), context, observing=observing)
+        return await _unseen(state, rollout, str(error), context, observing=observing, unread=unread)
     paused = order.by if order is not None else None
     fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused, "blind_since": None})
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
@@ -106,7 +110,10 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         return Command(goto="wait", update=later)
     match decision.choice:
         case Choice.ROLLBACK:
-            return _over(state, fresh, decision.reason)
+            return _over(state, fresh, decision.reason, unread=unread)
+        case _ if unread is not None:
+            # Only back, until it is known who is champion.
+            return Command(goto="wait", update=later)
         case _ if paused is not None or rollout.moving or _frozen(action, context.policies, now):
             return Command(goto="wait", update=later)
         case Choice.ADVANCE:
@@ -145,7 +152,17 @@ async def _decided(rollout: Rollout, begun: tuple[datetime, ...], context: Conte
     return decide(rules, await _observed(rollout, begun, context.tools.predictions, rules, now), now)
 
 
-async def _unseen(state: RunState, rollout: Rollout, error: str, context: Context, *, observing: bool) -> Command[Any]:
+async def _champion(action: StartRollout, context: Context) -> tuple[str | None, PortError | None]:
+    """Who is champion, or why the registry does not say. The traffic needs no registry to be taken back."""
+    try:
+        return await context.tools.registry.alias(action.model, Alias.CHAMPION), None
+    except PortError as error:
+        return None, error
+
+
+async def _unseen(
+    state: RunState, rollout: Rollout, error: str, context: Context, *, observing: bool, unread: PortError | None
+) -> Command[Any]:
     """Nothing could be measured. A challenger that nobody sees does not stay for longer than one that is unclear: it is taken
     back, by the route, and people are told."""
     now, rules = context.clock.now(), context.policies.rollouts_of(rollout.action.model)
@@ -165,7 +182,7 @@ async def _unseen(state: RunState, rollout: Rollout, error: str, context: Contex
     )
     key = f"{rollout.key}/unseen/{since:%Y%m%dT%H%M%SZ}/{'kept' if observing else 'back'}"
     await announce(context.policies.notify_channel, message, key, context)
-    return later if observing else _over(state, rollout, reason)
+    return later if observing else _over(state, rollout, reason, unread=unread)
 
 
 @_kept
@@ -201,7 +218,13 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     # The next proposal takes the place of this one and of what became of it.
     await context.timeline.tell(state)
     lasts, reason = _not_gone_on(state, rollout)
-    if isinstance(action, AbortRollout) or await context.mode() is Mode.OBSERVE:
+    observing = await context.mode() is Mode.OBSERVE
+    if isinstance(action, AbortRollout) and not observing:
+        if rollout.tries + 1 >= MAX_TRIES:
+            told = f"it could not be taken back in {MAX_TRIES} tries, and is left as it is: {reason}"
+            return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=told))
+        rollout = rollout.model_copy(update={"tries": rollout.tries + 1})
+    if isinstance(action, AbortRollout) or observing:
         if lasts and not isinstance(action, AbortRollout):
             rollout = rollout.model_copy(update={"given_up": reason})
         wake_at = context.clock.now() + context.policies.rollouts_of(rollout.action.model).look_every
@@ -212,9 +235,11 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     return _over(state, rollout, reason)
 
 
-async def _as_ordered(state: RunState, rollout: Rollout, order: Order, context: Context) -> Command[Any]:
+async def _as_ordered(
+    state: RunState, rollout: Rollout, order: Order, context: Context, unread: PortError | None = None
+) -> Command[Any]:
     if order.kind == "abort":
-        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by)
+        return _over(state, rollout, f"{order.by} ended it: {order.reason}", by=order.by, unread=unread)
     # Who was asked is told that there is nothing to decide any more.
     action = rollout.action
     message = Message(
@@ -226,7 +251,7 @@ async def _as_ordered(state: RunState, rollout: Rollout, order: Order, context: 
         link=context.incident_link(state["incident_id"]),
     )
     await announce(context.policies.notify_channel, message, f"{rollout.key}/worse", context)
-    return _over(state, rollout, order.reason)
+    return _over(state, rollout, order.reason, unread=unread)
 
 
 def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Rollout]:
@@ -276,13 +301,18 @@ def _promoting(state: RunState, rollout: Rollout, reason: str, *, part_of: str |
     return {"recommendation": recommendation, "requested_by": "", "undo_of": None, "part_of": part_of}
 
 
-def _over(state: RunState, rollout: Rollout, reason: str, *, to: str = "", by: str = "") -> Command[Any]:
-    ending = _ending(state, rollout, reason, to or rollout.action.from_version)
+def _over(
+    state: RunState, rollout: Rollout, reason: str, *, to: str = "", by: str = "", unread: PortError | None = None
+) -> Command[Any]:
+    """`unread`: why nobody knows who is champion."""
+    if unread is not None:
+        reason = f"{reason}. The registry does not answer ({unread}), so the traffic goes back and no alias is looked at"
+    ending = _ending(state, rollout, reason, to or rollout.action.from_version, blind=unread is not None)
     return Command(goto="propose", update={**ending, "requested_by": by, "rollout": rollout})
 
 
-def _ending(state: RunState, rollout: Rollout, reason: str, to: str) -> Advised:
-    abort = AbortRollout(model=rollout.action.model, version=rollout.action.version, to_version=to)
+def _ending(state: RunState, rollout: Rollout, reason: str, to: str, *, blind: bool = False) -> Advised:
+    abort = AbortRollout(model=rollout.action.model, version=rollout.action.version, to_version=to, blind=blind)
     recommendation = Recommendation(finding=state["recommendation"].finding, action=abort, reason=reason)
     return {"recommendation": recommendation, "requested_by": "", "undo_of": rollout.key, "part_of": rollout.key}
 

@@ -100,6 +100,12 @@ class Verified(TypedDict):
     wake_at: datetime
 
 
+class LookedAt(Verified, total=False):
+    alerts: tuple[Alert, ...]
+    asked_back: str
+    """Who wants taken back what is being verified."""
+
+
 class Rollout(Frozen):
     """How far one has come."""
 
@@ -119,6 +125,8 @@ class Rollout(Frozen):
     """The first of the latest looks that could measure nothing."""
     given_up: str = ""
     """Why it is to be taken back as soon as that is allowed."""
+    tries: int = 0
+    """How often it could not be taken back."""
     over: bool = False
     """What ended it has been carried out."""
 
@@ -188,5 +196,6 @@ class RunState(Started, total=False):
     """The version that a job of this run has made, or that somebody wants promoted."""
     examination: Examination | None
     """Of the candidate, by a job of the platform's own: under way, or why it has left nothing."""
+    asked_back: str
     outcome: Outcome
     reason: str

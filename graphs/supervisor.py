@@ -24,6 +24,8 @@ from langgraph.types import Command, RetryPolicy
 
 from agents import guard
 from agents.actions import (
+    CHANGES_NOTHING,
+    AbortRollout,
     NoAction,
     Notify,
     QuarantineData,
@@ -37,19 +39,20 @@ from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
 from agents.proposals import AGENT, Edit, Proposal, Reject
-from agents.requests import asker_of, others_of
+from agents.requests import asker_of, others_of, request_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
-from agents.verification import Status, verify
+from agents.verification import Status, Verification, verify
 from graphs import drift, experiment, experimenting, incident, promotion, rolling
 from graphs.approval import ask
 from graphs.context import Context
 from graphs.examining import examine, examining
 from graphs.execution import announce, execute, left_of
 from graphs.gathering import observe_since
-from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, Outcome, Proposed, Routed, RunState, Started, Verified
-from graphs.training import attend, outrun
+from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, LookedAt, Outcome, Proposed, Routed, RunState, Started
+from graphs.training import Outrun, attend, outrun
 from graphs.under_way import ENDS, give_back, giving_up, look, model_of, over, under_way
+from graphs.undoing import asked_back
 from graphs.waiting import wait
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
@@ -76,7 +79,11 @@ async def pass_on(state: RunState) -> Command[Any]:
     """To the specialist that the case is handed over to, or on to what is proposed."""
     wish, handed, recommendation = state.get("handover"), state.get("handed"), state["recommendation"]
     if handed is not None:
-        if recommendation.finding.cause in _NOTHING_FOUND:
+        idle, cause = isinstance(recommendation.action, CHANGES_NOTHING), recommendation.finding.cause
+        # What somebody asks for is not answered by telling people, unless it would be learnt from what is broken.
+        request = request_of(state["alerts"])
+        asked = request is not None and request.kind == "retrain" and cause not in (Cause.LABELS, Cause.DATA_QUALITY)
+        if isinstance(recommendation.action, NoAction) or (idle and (asked or cause in _NOTHING_FOUND)):
             return Command(goto="propose", update={"recommendation": handed.recommendation, "specialist": handed.by})
         said = f"{recommendation.finding.summary} Handed over by the {handed.by} specialist: {handed.reason}."
         finding = recommendation.finding.model_copy(update={"summary": said})
@@ -132,7 +139,12 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return other
         receipt = await execute(proposal, _actor(state), context)
     except TemporaryError:
+        if _could_go_blind(state) and await context.ledger.intended(proposal.id) is None:
+            # The next look finds out what is away, and needs no registry to take the traffic back.
+            return Command(goto="look", update={"moves": state.get("moves", 0) + 1})
         raise
+    except Outrun as error:
+        return await _merged(state, error, context)
     except Exception as error:  # noqa: BLE001 - whatever it is, the record has to say what is left in the world
         return await _given_up(state, error, context)
     policies, done_at = context.policies, receipt.finished_at
@@ -173,6 +185,9 @@ async def _another_way(state: RunState, context: Context) -> Command[Any] | None
     match answer:
         case guard.Holds():
             return None
+        case guard.Moved() if state.get("asked_back") and state.get("moves", 0) < MAX_MOVES:
+            # It stays what somebody wants; whether it can still be done is judged on the world of now.
+            return Command(goto="propose", update={"moves": state.get("moves", 0) + 1})
         case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
             fresh = {"moves": state.get("moves", 0) + 1, "requested_by": asker_of(state["alerts"])}
             fresh |= {"undo_of": None, "part_of": None, "reason": reason}
@@ -212,12 +227,27 @@ async def _given_up(state: RunState, error: Exception, context: Context) -> Comm
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
-async def check(state: RunState, runtime: Runtime[Context]) -> Verified:
-    """Has it helped? Looked at on the traffic since the change only."""
+async def _merged(state: RunState, error: Outrun, context: Context) -> Command[Any]:
+    """Another training of the model has come first: what it makes is looked at for both."""
+    reason = str(error)
+    await context.ledger.fail(state["proposal"].id, reason)
+    if under_way(state):
+        return Command(goto="give_back", update=giving_up(state, reason))
+    return Command(goto="report", update=Ended(outcome=Outcome.NO_ACTION, reason=reason))
+
+
+async def check(state: RunState, runtime: Runtime[Context]) -> LookedAt:
+    """Has it helped? Looked at on the traffic since the change only; whoever wants it taken back has seen enough."""
     context, proposal, receipt = runtime.context, state["proposal"], state["receipt"]
     if receipt is None:
         raise TypeError("nothing was carried out that could be verified")
     now = context.clock.now()
+    run_id = state["run_id"]
+    if (wish := asked_back(state, await context.joined(run_id), await context.order(run_id))) is not None:
+        reason = f"{wish.by} wants it taken back: {wish.reason}"
+        verification = Verification(status=Status.FAILED, reason=reason, measures=(), at=now)
+        read = (*state["alerts"], *([wish.alert] if wish.alert is not None else []))
+        return {"verification": verification, "wake_at": now, "alerts": read, "asked_back": wish.by}
     observations = await observe_since(receipt.finished_at, proposal, context.tools.readers, context.policies, now)
     verification = verify(proposal, receipt, observations, context.policies, now)
     return {"verification": verification, "wake_at": now + context.policies.verification.recheck}
@@ -241,7 +271,8 @@ async def take_back(state: RunState, runtime: Runtime[Context]) -> Advised:
     if receipt is None or receipt.undo is None or verification is None:
         raise TypeError("there is nothing to take back")
     back = Recommendation(finding=state["recommendation"].finding, action=receipt.undo, reason=verification.reason)
-    return {"recommendation": back, "requested_by": "", "undo_of": receipt.key, "part_of": None}
+    by = state.get("asked_back", "")
+    return {"recommendation": back, "requested_by": by, "undo_of": receipt.key, "part_of": receipt.key if by else None}
 
 
 async def report(state: RunState, runtime: Runtime[Context]) -> Ended:
@@ -264,9 +295,19 @@ async def leave_it(state: RunState, error: NodeError) -> Command[Any]:
     reason = str(error.error) if isinstance(error.error, PortError) else f"{type(error.error).__name__} in {error.node}"
     if under_way(state) and isinstance(error.error, TemporaryError):
         return Command(goto="wait")
-    if under_way(state) and not isinstance(state["recommendation"].action, ENDS):
+    action = state["recommendation"].action
+    if under_way(state) and not isinstance(action, ENDS):
         return Command(goto="give_back", update=giving_up(state, reason))
+    if isinstance(action, AbortRollout) and not action.blind:
+        # Perhaps by the route alone.
+        blind = state["recommendation"].model_copy(update={"action": action.model_copy(update={"blind": True})})
+        return Command(goto="propose", update={"recommendation": blind})
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+
+
+def _could_go_blind(state: RunState) -> bool:
+    action = state["proposal"].action
+    return under_way(state) and isinstance(action, AbortRollout) and not action.blind and state.get("moves", 0) < MAX_MOVES
 
 
 def _ended(state: RunState) -> Ended:
@@ -356,13 +397,15 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
-    graph.add_node("act", act, retry_policy=retry, destinations=(*_SPECIALISTS, "wait", "look", "give_back", "report"))
+    graph.add_node(
+        "act", act, retry_policy=retry, destinations=(*_SPECIALISTS, "wait", "look", "give_back", "propose", "report")
+    )
     graph.add_node("wait", wait)
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "examine", "report"))
     graph.add_node("examine", examine, retry_policy=retry, destinations=("wait", "promotion"))
     graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
     graph.add_node("shift", rolling.advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
-    graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose"))
+    graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose", "report"))
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
     graph.add_node("report", report, retry_policy=retry)

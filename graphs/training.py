@@ -5,16 +5,43 @@ from typing import Any
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from agents.actions import Retrain
+from agents.actions import Retrain, WorldState
 from agents.drift.retraining import held_back
-from agents.proposals import AGENT, Proposal
+from agents.proposals import AGENT, Proposal, Receipt
 from agents.routing import Specialist
 from agents.training import follow
 from agents.verification import Status
 from graphs.context import Context
 from graphs.state import Ended, Outcome, RunState
-from tools.errors import PermanentError
+from tools.errors import Claimed, Conflict, PermanentError
 from tools.jobs.port import job_name
+
+
+class Outrun(Conflict):
+    """Another training is under way, or has taken what was left of the time or the budget."""
+
+
+async def claim(proposal: Proposal, before: WorldState, context: Context) -> tuple[WorldState, Receipt | None]:
+    """The intent of a training, which is the only one of its model from now on until it ends. Raises Outrun beside another.
+
+    A claim that nobody let go, because its run broke or its end was never looked at, is one as long as its job is there.
+    """
+    try:
+        return await context.ledger.intend(proposal, before)
+    except Claimed as taken:
+        if taken.pending or await _under_way(taken.holder, proposal, context):
+            raise Outrun(f"it is being trained already ({job_name(taken.holder)})") from taken
+        await context.ledger.release(taken.holder)
+    try:
+        return await context.ledger.intend(proposal, before)
+    except Claimed as taken:
+        raise Outrun(f"it is being trained already ({job_name(taken.holder)})") from taken
+
+
+async def _under_way(key: str, proposal: Proposal, context: Context) -> bool:
+    assert isinstance(proposal.action, Retrain)
+    known = await context.tools.jobs.jobs(model=proposal.action.model)
+    return any(each.name == job_name(key) and not each.final for each in known)
 
 
 async def outrun(proposal: Proposal, context: Context) -> str | None:
@@ -42,6 +69,8 @@ async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
     found = follow(job, usage, versions, now)
     update = {"verification": found.verification, "wake_at": now + context.policies.training_of(model).look_every}
+    if job.final:
+        await context.ledger.release(proposal.id)
     match found.verification.status:
         case Status.WAITING:
             return Command(goto="wait", update=update)

@@ -27,6 +27,9 @@ from tools.toolbox import Readers
 async def read_state(action: Catalogue, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
+        case AbortRollout(model=model, blind=True):
+            traffic = await readers.traffic.state(model)
+            return WorldState(route_generation=traffic.token, weights=traffic.weights)
         case (
             Rollback(model=model)
             | StartRollout(model=model)

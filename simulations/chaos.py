@@ -9,7 +9,6 @@ a change that was made more than once, stuck is an incident that did not end in 
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ import httpx
 
 from pipelines.flights import load
 from simulations import alerting
+from simulations.checks import Checks
 from simulations.installation import Installation, Person
 from simulations.postgres import throwaway
 from simulations.processes import Failed, Program, Programs
@@ -56,6 +56,8 @@ class Score:
     stuck: int = 0
     at: Counter[str] = field(default_factory=Counter)
     """Where the kills fell."""
+    parts: Counter[str] = field(default_factory=Counter)
+    """In which part of the way, where the drill tells them apart."""
 
     def __str__(self) -> str:
         return f"kills={self.kills} lost={self.lost} doubled={self.doubled} stuck={self.stuck}"
@@ -63,6 +65,8 @@ class Score:
 
 class Drill:
     """One installation on one database, and incident after incident in it."""
+
+    limit_s = INCIDENT_S
 
     def __init__(self, installation: Installation, programs: Programs, stage: Stage, score: Score) -> None:
         self.installation = installation
@@ -99,7 +103,14 @@ class Drill:
             if traffic.done():
                 await traffic
         await self._incident(registry, approver, 1, kill_at=0)
-        boundaries = len(self._trace.read_text().splitlines())
+        await self.kill(kills, registry, approver)
+        audit = await approver.get("/v1/audit/verify")
+        if not audit["ok"]:
+            raise Failed(f"the audit chain is broken at {audit['first_bad_seq']}")
+
+    async def kill(self, kills: int, registry: Registry, approver: Person) -> None:
+        """One in each incident, at boundaries spread over all that the first incident had."""
+        boundaries = len(self.crossed())
         self.stage.say(f"an incident has {boundaries} boundaries; {kills} kills are spread over them")
         done = 0
         for number in range(2, 2 * kills + 2):
@@ -109,19 +120,21 @@ class Drill:
                 done += 1
             else:
                 # No two runs are quite alike: this one was over before it came to that boundary.
-                boundaries = len(self._trace.read_text().splitlines())
+                boundaries = len(self.crossed())
             if done == kills:
                 break
         else:
             raise Failed(f"only {done} of {kills} kills met a boundary")
-        audit = await approver.get("/v1/audit/verify")
-        if not audit["ok"]:
-            raise Failed(f"the audit chain is broken at {audit['first_bad_seq']}")
 
-    async def _life(self) -> Program:
-        """The service as a new process, ready."""
+    def crossed(self) -> list[tuple[int, str]]:
+        """The boundaries of the latest incident: the part of it (`simulations.phases`), and the name."""
+        lines = (line.split(" ", 1) for line in self._trace.read_text().splitlines())
+        return [(int(phase), name) for phase, name in lines]
+
+    async def _life(self, resumed: str = "") -> Program:
+        """The service as a new process, ready. `resumed`: the part in which the one before was killed; it counts on there."""
         self._lives += 1
-        drilled = {"CHAOS_ORDER": str(self._order), "CHAOS_TRACE": str(self._trace)}
+        drilled = {"CHAOS_ORDER": str(self._order), "CHAOS_TRACE": str(self._trace), "CHAOS_RESUMED": resumed}
         environment, log = {**self.installation.environment, **drilled}, self.installation.home / "service.log"
         worker = self._programs.start(f"service, life {self._lives}", ["simulations.chaos_worker"], environment, log)
         await asyncio.to_thread(worker.wait_ready, f"{self.installation.service_url}/healthz", 60)
@@ -156,13 +169,13 @@ class Drill:
         self._trace.write_text("")
         watch = asyncio.create_task(self._revive(worker))
         try:
-            async with asyncio.timeout(INCIDENT_S):
+            async with asyncio.timeout(self.limit_s):
                 os.kill(worker.process.pid, signal.SIGUSR1)
                 incident = await self.through(approver, number)
         except TimeoutError:
             self.score.stuck += 1
             self.stage.say(f"incident {number}, killed at {kill_at}: stuck; the logs are in {self.installation.home}")
-            raise Failed(f"incident {number} did not end within {INCIDENT_S:.0f} s") from None
+            raise Failed(f"incident {number} did not end within {self.limit_s:.0f} s") from None
         killed = worker.process.poll() is not None
         if killed:
             await watch
@@ -181,7 +194,7 @@ class Drill:
         """What an init system does: start it again when it has died."""
         while worker.process.poll() is None:  # noqa: ASYNC110 - it is another process that ends
             await asyncio.sleep(0.05)
-        self._ended_at = self._trace.read_text().splitlines()[-1:]
+        self._ended_at = [name for _, name in self.crossed()[-1:]]
         self._worker = await self._life()
 
     async def through(self, approver: Person, number: int) -> dict[str, Any]:
@@ -303,21 +316,26 @@ def main(kind_of: type[Drill] = Drill, policies: str = "chaos.yaml", name: str =
     home = options.home.absolute()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
+    databases = options.database or ["sqlite", "postgresql"]
+    wanted = options.kills * len(databases)
     try:
-        score = asyncio.run(
-            drill(kind_of, policies, options.database or ["sqlite", "postgresql"], options.kills, home, stage, rate)
-        )
+        score = asyncio.run(drill(kind_of, policies, databases, options.kills, home, stage, rate))
     except Failed as error:
         print(error, file=sys.stderr)
         return 1
-    if options.json:
-        print(json.dumps({"ok": _clean(score), "at": score.at, "seconds": round(time.perf_counter() - started)}))
     print(score)
-    return 0 if _clean(score) else 1
+    if options.json:
+        seconds = round(time.perf_counter() - started)
+        print(_checked(score, wanted).as_json({"parts": score.parts, "at": score.at, "seconds": seconds}))
+    return 0 if _checked(score, wanted).ok else 1
 
 
-def _clean(score: Score) -> bool:
-    return score.kills > 0 and score.lost == score.doubled == score.stuck == 0
+def _checked(score: Score, kills: int) -> Checks:
+    checks = Checks()
+    checks.at_least("kills", score.kills, kills, "kills")
+    for name, value in (("lost", score.lost), ("doubled", score.doubled), ("stuck", score.stuck)):
+        checks.at_most(name, value, 0, "incidents")
+    return checks
 
 
 if __name__ == "__main__":

@@ -29,3 +29,14 @@ class Misused(PermanentError):
 
 class Conflict(PermanentError):
     """The world is not in the state the caller expected (a generation or an alias has moved on)."""
+
+
+class Claimed(Conflict):
+    """Another action is at what only one may be at."""
+
+    def __init__(self, claim: str, holder: str, *, pending: bool) -> None:
+        super().__init__(f"{claim} is claimed by {holder}")
+        self.holder = holder
+        """Its key."""
+        self.pending = pending
+        """Its run may still carry out what it has intended; if not, all there is of it is what can be seen in the world."""

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from agents.actions import Action, QuarantineData
 from agents.drift.case import DriftCase
-from agents.drift.retraining import nothing, retrain
+from agents.drift.retraining import below_promise_on_old_data, nothing, retrain
 from agents.evidence import Cause, Finding, Recommendation
 from agents.policies import Policies
 from agents.requests import request_of
@@ -29,6 +29,9 @@ def _action(finding: Finding, case: DriftCase, policies: Policies, now: datetime
             return retrain(finding, case, policies, now)
         case Cause.SEASONALITY:
             return nothing(finding, now, "it is a rhythm that was there in earlier seasons")
+        case Cause.FALSE_ALARM if (old := below_promise_on_old_data(case, policies)) is not None:
+            action, _ = retrain(finding, case, policies, now)
+            return action, old
         case Cause.FALSE_ALARM:
             return nothing(finding, now, "nothing moved")
         case Cause.DATA_QUALITY:

@@ -10,6 +10,7 @@ from agents.examination import is_evaluation
 from agents.narrative import plain
 from agents.policies import Policies, Training
 from agents.requests import SCHEDULED, Request
+from agents.routing import Specialist, route
 from agents.telling import tell
 from agents.wording import counted, span
 from tools.jobs.port import JobState
@@ -28,8 +29,8 @@ def retrain(
         return tell(finding, case.alerts, policies, "the model has no champion that could be trained anew")
     skewed = case.measured is not None and case.measured.cause in ("none", "undetermined")
     lost, how = (None, "") if skewed else _lost(case)
-    least = policies.drift_of(finding.model).min_gain
-    if request is None and lost is not None and lost < least and finding.cause is Cause.DATA_DRIFT:
+    least, promised = policies.drift_of(finding.model).min_gain, _below_promise(case, finding.model, policies)
+    if request is None and lost is not None and lost < least and promised is None and finding.cause is Cause.DATA_DRIFT:
         return nothing(finding, now, f"its answers are as right as they were ({how})")
     rules = policies.training_of(finding.model)
     by_person = request is not None and not request.by.startswith(SCHEDULED)
@@ -53,6 +54,8 @@ def retrain(
         return action, f"{request.by} asks: {request.reason}"
     if skewed:
         return action, "it is asked about other inputs than it was trained on, and has been all along"
+    if promised is not None:
+        return action, promised
     return action, how if lost is not None else "whether the answers suffer cannot be told yet, and it may go unseen"
 
 
@@ -93,6 +96,28 @@ def _window(finding: Finding, case: DriftCase, rules: Training, request: Request
         # Older data teaches what is not so any more; too little of the new teaches nothing.
         return Window(start=min(case.current.start, end - rules.least_window), end=end)
     return Window(start=min(case.reference.start, end - rules.window), end=end)
+
+
+def below_promise_on_old_data(case: DriftCase, policies: Policies) -> str | None:
+    """Nothing has moved of late, and still a training may help: accuracy is below its promise, and the champion has learnt
+    nothing of all that it is compared with. None: there is nothing new to learn, or it is not known."""
+    run = case.training
+    if case.model is None or run is None or run.ended_at is None or run.ended_at > case.reference.start:
+        return None
+    promised = _below_promise(case, case.model, policies)
+    return f"{promised}, and it was trained before {case.reference.start:%Y-%m-%d}" if promised is not None else None
+
+
+def _below_promise(case: DriftCase, model: str, policies: Policies) -> str | None:
+    """Said where the measured accuracy is, beyond chance, below what was promised, and that is what the alerts are about."""
+    if route(case.alerts) is not Specialist.INCIDENT:
+        return None
+    now, promise = case.measured.performance if case.measured is not None else None, policies.slo_of(model).min_accuracy
+    if now is None or promise is None or now.interval is None or now.labelled < policies.investigation.min_labels:
+        return None
+    if now.interval[1] >= promise or now.accuracy is None:
+        return None
+    return f"accuracy {now.accuracy:.1%} is below its promise of {promise:.1%}"
 
 
 def _lost(case: DriftCase) -> tuple[float | None, str]:

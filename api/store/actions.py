@@ -5,15 +5,16 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 
 from agents.actions import WorldState
+from agents.claims import claim_of
 from agents.proposals import Proposal, Receipt
 from api.store import audit, events, ids, paging
 from api.store.database import Database
 from api.store.paging import Page
-from api.store.records import ActionRecord
+from api.store.records import ActionRecord, RunRecord
 from api.store.sessions import ReadSession, Transaction
 from api.store.statements import insert
 from tools.clock import Clock
-from tools.errors import PermanentError
+from tools.errors import Claimed, PermanentError
 
 
 class ActionLedger:
@@ -27,12 +28,14 @@ class ActionLedger:
         """Write the intent, or find it: the `before` that was first recorded, and the receipt if it is already done.
 
         Raises PermanentError when the key stands for another proposal, or for an action that was given up: what was once
-        declared failed is not done after all.
+        declared failed is not done after all. Raises Claimed when another action is at what this one claims.
         """
         async with self._database.begin() as transaction:
             if await self._note(transaction, proposal, before):
                 return before, None
-            record = await transaction.get_one(ActionRecord, proposal.id)
+            record = await transaction.get(ActionRecord, proposal.id)
+            if record is None:
+                raise await _claimed(transaction, proposal)
         if Proposal.model_validate(record.proposal).fingerprint != proposal.fingerprint:
             raise PermanentError(f"{proposal.id} stands for another action")
         if record.state == "failed":
@@ -60,6 +63,10 @@ class ActionLedger:
         async with self._database.begin() as transaction:
             await self._end(transaction, key, state="failed", error=error)
 
+    async def release(self, key: str) -> None:
+        async with self._database.begin() as transaction:
+            await transaction.execute(update(ActionRecord).where(ActionRecord.key == key).values(claim=None))
+
     async def _note(self, transaction: Transaction, proposal: Proposal, before: WorldState) -> bool:
         now = self._clock.now()
         content = proposal.model_dump(mode="json")
@@ -73,8 +80,10 @@ class ActionLedger:
                 state="intended",
                 before=before.model_dump(mode="json"),
                 intended_at=now,
+                claim=claim_of(proposal.action),
             )
-            .on_conflict_do_nothing(index_elements=["key"])
+            # Of its key, or of what it claims: which of them, its caller finds out.
+            .on_conflict_do_nothing()
             .returning(ActionRecord.key)
         )
         if (await transaction.execute(statement)).first() is None:
@@ -86,6 +95,8 @@ class ActionLedger:
 
     async def _end(self, transaction: Transaction, key: str, **values: object) -> bool:
         now = self._clock.now()
+        if values["state"] == "failed":
+            values["claim"] = None
         ended = await transaction.execute(
             update(ActionRecord)
             .where(ActionRecord.key == key, ActionRecord.state == "intended")
@@ -100,6 +111,18 @@ class ActionLedger:
         events.append(transaction, row.incident_id, name, told, at=now, run_id=row.run_id)
         audit.append(transaction, at=now, actor="engine", action=name, subject=row.incident_id, data=told)
         return True
+
+
+async def _claimed(session: ReadSession, proposal: Proposal) -> Claimed:
+    claim = claim_of(proposal.action) or ""
+    found = await session.execute(
+        select(ActionRecord.key, ActionRecord.state, RunRecord.status)
+        .outerjoin(RunRecord, RunRecord.id == ActionRecord.run_id)
+        .where(ActionRecord.claim == claim)
+    )
+    # The statement before found it taken, within this transaction; on PostgreSQL it may have been let go since.
+    key, state, status = found.one_or_none() or ("another action", "intended", None)
+    return Claimed(claim, key, pending=state == "intended" and status not in ("completed", "failed", "cancelled"))
 
 
 async def get(session: ReadSession, key: str) -> ActionRecord | None:

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import bindparam, case, select, tuple_
+from sqlalchemy import update as sql_update
 
 from agents.alerts import Alert
 from agents.requests import SOURCE
@@ -53,6 +54,8 @@ async def update(transaction: Transaction, rows: list[dict[str, Any]]) -> None:
             status=bindparam("status"),
             ends_at=bindparam("ends_at"),
             incident_id=bindparam("incident_id"),
+            # What joins another incident is read there by nobody yet.
+            read_by=case((alerts.c.incident_id == bindparam("incident_id"), alerts.c.read_by), else_=None),
             last_seen_at=bindparam("last_seen_at"),
             deliveries=alerts.c.deliveries + bindparam("more"),
         )
@@ -68,15 +71,31 @@ async def of_incident(session: ReadSession, incident_id: str, *, limit: int | No
     return list(await session.scalars(statement.order_by(AlertRecord.starts_at, AlertRecord.id).limit(limit)))
 
 
-async def to_be_read(session: ReadSession, incident_id: str, *, limit: int) -> list[AlertRecord]:
-    """The newest requests of people and the oldest of what goes wrong, `limit` together, oldest first. A storm repeats
-    itself, a person does not."""
-    statement = select(AlertRecord).where(AlertRecord.incident_id == incident_id)
-    asked = statement.where(AlertRecord.source == SOURCE).order_by(AlertRecord.starts_at.desc(), AlertRecord.id.desc())
-    requests = list(await session.scalars(asked.limit(limit)))
-    others = statement.where(AlertRecord.source != SOURCE).order_by(AlertRecord.starts_at, AlertRecord.id)
-    found = [*requests, *await session.scalars(others.limit(limit - len(requests)))]
+async def read(transaction: Transaction, incident_id: str, run_id: str, *, limit: int) -> list[AlertRecord]:
+    """What the run is about: of all that no run of the incident has read before, the newest requests of people and the oldest
+    of what goes wrong, `limit` together, oldest first. A storm repeats itself, a person does not. Repeated, it is the same and
+    what has come since."""
+    fresh = (AlertRecord.incident_id == incident_id, AlertRecord.read_by.is_(None))
+    await transaction.execute(sql_update(AlertRecord).where(*fresh).values(read_by=run_id))
+    mine = select(AlertRecord).where(AlertRecord.incident_id == incident_id, AlertRecord.read_by == run_id)
+    asked = mine.where(AlertRecord.source == SOURCE).order_by(AlertRecord.starts_at.desc(), AlertRecord.id.desc())
+    requests = list(await transaction.scalars(asked.limit(limit)))
+    others = mine.where(AlertRecord.source != SOURCE).order_by(AlertRecord.starts_at, AlertRecord.id)
+    found = [*requests, *await transaction.scalars(others.limit(limit - len(requests)))]
     return sorted(found, key=lambda record: (record.starts_at, record.id))
+
+
+async def unread(session: ReadSession, incident_id: str) -> list[AlertRecord]:
+    """Those that fire and that no run of the incident has read, oldest first."""
+    statement = select(AlertRecord).where(
+        AlertRecord.incident_id == incident_id, AlertRecord.read_by.is_(None), AlertRecord.status == "firing"
+    )
+    return list(await session.scalars(statement.order_by(AlertRecord.starts_at, AlertRecord.id)))
+
+
+async def mark_read(transaction: Transaction, alert_ids: Collection[str], run_id: str) -> None:
+    if alert_ids:
+        await transaction.execute(sql_update(AlertRecord).where(AlertRecord.id.in_(alert_ids)).values(read_by=run_id))
 
 
 async def firing(session: ReadSession, incident_ids: Collection[str]) -> set[str]:

@@ -69,6 +69,11 @@ async def lock_open(transaction: Transaction, subjects: Collection[str]) -> dict
     return {incident.subject: incident for incident in await transaction.scalars(statement)}
 
 
+async def lock(transaction: Transaction, incident_id: str) -> None:
+    """Nothing joins the incident until the commit."""
+    await transaction.execute(select(IncidentRecord.id).where(IncidentRecord.id == incident_id).with_for_update())
+
+
 async def escalated(transaction: Transaction, subjects: Collection[str], *, since: datetime) -> dict[str, IncidentRecord]:
     """By subject, the last incident that was closed since then, where it was handed to people."""
     if not subjects:

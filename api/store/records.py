@@ -129,6 +129,8 @@ class AlertRecord(Base):
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     deliveries: Mapped[int] = mapped_column(default=1)
+    read_by: Mapped[str | None] = mapped_column(String(64))
+    """The run of its incident that has read it; None: none has yet."""
 
 
 class RunRecord(Base):
@@ -223,6 +225,7 @@ class ActionRecord(Base):
     """The ledger of what was meant and what was done. State: intended, done, failed."""
 
     __tablename__ = "actions"
+    __table_args__ = (Index("actions_claim", "claim", unique=True),)
 
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     run_id: Mapped[str] = mapped_column(String(64), index=True)
@@ -235,6 +238,8 @@ class ActionRecord(Base):
     error: Mapped[str | None] = mapped_column(Text)
     intended_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    claim: Mapped[str | None] = mapped_column(String(250))
+    """What no other action may be at until this one's work is over (`agents.claims`)."""
 
 
 class AuditRecord(Base):

@@ -35,6 +35,17 @@ async def open_of_run(session: ReadSession, run_id: str) -> RolloutRecord | None
     return found.first()
 
 
+async def promoted_of_run(session: ReadSession, run_id: str) -> RolloutRecord | None:
+    """The latest that the run has had, where that became champion."""
+    found = await session.scalars(
+        select(RolloutRecord)
+        .where(RolloutRecord.run_id == run_id)
+        .order_by(RolloutRecord.began_at.desc(), RolloutRecord.id.desc())
+    )
+    latest = found.first()
+    return latest if latest is not None and latest.status == "promoted" else None
+
+
 async def page(
     session: ReadSession,
     *,

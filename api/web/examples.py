@@ -631,7 +631,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "JobsView": {"items": [{**_JOB, "progress": None}]},
     "LinesView": {"items": ['{"progress": 0.6, "text": "registering"}']},
     "RolloutView": _ROLLOUT,
-    "TriggeredView": {"incident_id": "inc_0198c0ffee00700080000000000000aa", "joined": False, "aborts": None},
+    "TriggeredView": {"incident_id": "inc_0198c0ffee00700080000000000000aa", "joined": False, "aborts": None, "undoes": None},
     "Alive": _ALIVE,
     "AlertView": _ALERT,
     "RunView": _RUN,

@@ -8,14 +8,16 @@ from agents.alerts import Alert
 from agents.narrative import card
 from api.store import alerts, approvals, audit, events, incidents, runs
 from api.store.database import Database
+from api.store.incidents import ClosedStatus
 from api.store.records import ApprovalRecord, RunRecord
-from api.work import experiments, rollouts
+from api.work import experiments, following, rollouts
 from api.work.approvals import Approvals, withdraw
 from api.work.timeline import RunTimeline, tell
 from graphs.state import Outcome, RunState
 from tools.clock import Clock
 
 _OVER = frozenset({"completed", "failed", "cancelled"})
+_SOLVED = (Outcome.RESOLVED, Outcome.NO_ACTION)
 _MAX_ALERTS = 100
 """Of an incident, that an investigation reads."""
 
@@ -62,8 +64,9 @@ class Progress:
         return run if run is not None and run.status in _OVER else None
 
     async def alerts(self, run: RunRecord) -> tuple[Alert, ...]:
-        async with self._database.read() as session:
-            records = await alerts.to_be_read(session, run.incident_id, limit=_MAX_ALERTS)
+        """What the run is about: what has joined its incident and no run of it has read."""
+        async with self._database.begin() as transaction:
+            records = await alerts.read(transaction, run.incident_id, run.id, limit=_MAX_ALERTS)
         return tuple(alerts.to_alert(record) for record in records)
 
     async def verdict(self, run: RunRecord, interrupt_id: str) -> dict[str, Any] | None:
@@ -106,29 +109,41 @@ class Progress:
             tell(transaction, run, values, now)
             await rollouts.record(transaction, run, values, self._clock)
             await experiments.record(transaction, run, values, self._clock)
+            await following.take_in(transaction, run, values)
+            if await following.asked_back(transaction, run, values):
+                until = now
             if await runs.wait_until(transaction, run.id, interrupt_id, until, at=now):
                 await incidents.move(transaction, run.incident_id, "verifying", at=now)
 
     async def finish(self, run: RunRecord, values: RunState) -> None:
         """The run is over: its incident is closed with the report, or handed to people."""
         now, outcome = self._clock.now(), Outcome(values["outcome"])
-        solved = outcome in (Outcome.RESOLVED, Outcome.NO_ACTION)
+        solved = outcome in _SOLVED
         async with self._database.begin() as transaction:
             tell(transaction, run, values, now)
             await rollouts.record(transaction, run, values, self._clock)
             await experiments.record(transaction, run, values, self._clock)
+            # Before what has joined is counted: nothing joins until it is closed.
+            await incidents.lock(transaction, run.incident_id)
             if not await runs.end(transaction, run.id, "completed", at=now, outcome=outcome.value):
                 return
+            await following.take_in(transaction, run, values)
+            earlier = [each.outcome for each in await runs.of_incident(transaction, run.incident_id) if each.id != run.id]
+            unread = await following.open_next(transaction, run, values, now)
             finding = values["proposal"].finding if "proposal" in values else None
-            await incidents.close(
-                transaction,
-                run.incident_id,
-                "resolved" if solved else "escalated",
-                at=now,
-                cause=finding.cause.value if finding else None,
-                summary=finding.summary if finding else None,
-                report=_report(values),
-            )
+            told = {
+                "cause": finding.cause.value if finding else None,
+                "summary": finding.summary if finding else None,
+                "report": _report(values),
+            }
+            if unread is following.Next.RUN:
+                await incidents.describe(transaction, run.incident_id, at=now, **told)
+                await incidents.move(transaction, run.incident_id, "investigating", at=now)
+            else:
+                # What one run has handed to people is theirs, whatever another has come to since.
+                solved = solved and unread is following.Next.NOTHING and set(earlier) <= {each.value for each in _SOLVED}
+                status: ClosedStatus = "resolved" if solved else "escalated"
+                await incidents.close(transaction, run.incident_id, status, at=now, **told)
             data = {"outcome": outcome.value, "reason": values["reason"]}
             events.append(transaction, run.incident_id, "run.completed", data, at=now, run_id=run.id, key=f"{run.id}/over")
             audit.append(

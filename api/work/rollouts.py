@@ -56,7 +56,8 @@ async def record(transaction: Transaction, run: RunRecord, values: RunState, clo
 
 
 async def ordered(session: ReadSession, run_id: str) -> Order | None:
-    found = await rollouts.open_of_run(session, run_id)
+    # What was ordered while the promotion was being carried out is still wanted after it: then it is taken back.
+    found = await rollouts.open_of_run(session, run_id) or await rollouts.promoted_of_run(session, run_id)
     if found is None or found.ordered is None:
         return None
     return Order(_KINDS[found.ordered], found.ordered_by or "", found.order_reason or "")
@@ -91,7 +92,7 @@ class Rollouts:
         self._clock = clock
 
     async def standing(self, run_id: str) -> Order | None:
-        """What a person has ordered about the rollout that this run has under way."""
+        """What a person has ordered about the rollout that this run has under way, or has just promoted."""
         async with self._database.read() as session:
             return await ordered(session, run_id)
 

@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 
-from agents.actions import StartRollout
+from agents.actions import Promote, Rollback, StartRollout
 from agents.promotion_rules import Rollouts
+from agents.proposals import Receipt
 from agents.requests import request_of
+from agents.unread import asks_back
 from api.store import alerts, approvals, audit, events, incidents, rollouts, runs
+from api.store.actions import ActionLedger
+from api.work.following import Joined
 from api.work.progress import Progress
 from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
@@ -224,6 +228,68 @@ async def test_what_an_open_incident_would_not_read_is_refused(platform: Platfor
     assert "done by hand" in answer.json()["detail"]
     async with platform.database.read() as session:
         assert len(await alerts.of_incident(session, incident)) == 1
+
+
+async def watched(platform: Platform, done: Promote | Rollback, undo: Rollback) -> tuple[str, str]:
+    """An incident whose run has carried that out; its incident, and the key of what was done."""
+    incident = await verifying(platform, *PROMOTED)
+    async with platform.database.read() as session:
+        (run,) = await runs.of_incident(session, incident)
+    ledger, now = ActionLedger(platform.database, platform.clock), platform.clock.now()
+    about = proposal(incident, run.id).model_copy(update={"action": done})
+    before, _ = await ledger.intend(about, about.state)
+    receipt = Receipt(key=about.id, action=done, before=before, after=before, undo=undo, started_at=now, finished_at=now)
+    await ledger.complete(receipt)
+    platform.dispatches.runs.clear()
+    return incident, about.id
+
+
+PROMOTE = Promote(model=MODEL, from_version="1", version="2")
+BACK = Rollback(model=MODEL, from_version="2", to_version="1")
+
+
+@pytest.mark.parametrize("version", [None, "1"])
+async def test_a_rollback_that_meets_a_promotion_that_is_watched_is_the_undo_of_it(
+    platform: Platform, version: str | None
+) -> None:
+    incident, key = await watched(platform, PROMOTE, BACK)
+    body = {"reason": "it is on fire"} | ({"version": version} if version else {})
+    answer = await platform.operator.post(f"/v1/models/{MODEL}/rollback", json=body)
+    assert answer.status_code == 202
+    told = answer.json()
+    assert (told["incident_id"], told["joined"], told["undoes"], told["aborts"]) == (incident, True, key, None)
+    run_id = key.split("/")[0]
+    assert platform.dispatches.runs == [run_id]
+    async with platform.database.read() as session:
+        run = await runs.get(session, run_id)
+    assert run is not None
+    assert (run.status, run.event.startswith("order:")) == ("queued", True)
+    (unread,) = [each for each in await Joined(platform.database).unread(run_id) if asks_back(each)]
+    assert request_of([unread]) is not None
+
+
+@pytest.mark.parametrize(
+    ("done", "undo", "version"),
+    [
+        (PROMOTE, BACK, "2"),  # not where its undo leads
+        (BACK, Rollback(model=MODEL, from_version="1", to_version="2"), None),  # asked for twice, it is no roll forward
+    ],
+)
+async def test_a_rollback_that_is_not_the_undo_of_what_is_watched_is_refused(
+    platform: Platform, done: Any, undo: Rollback, version: str | None
+) -> None:
+    incident, _ = await watched(platform, done, undo)
+    body = {"reason": "r"} | ({"version": version} if version else {})
+    answer = await platform.operator.post(f"/v1/models/{MODEL}/rollback", json=body)
+    refused(answer, 409, "conflict")
+    assert incident in answer.json()["detail"]
+    assert platform.dispatches.runs == []
+
+
+async def test_at_a_prompt_a_rollback_that_undoes_says_so(platform: Platform) -> None:
+    _, key = await watched(platform, PROMOTE, BACK)
+    said = await Terminal(platform, "operator").run("models", "rollback", MODEL, "--reason", "r")
+    assert f"{key} is taken back" in said.stdout
 
 
 @pytest.mark.parametrize(

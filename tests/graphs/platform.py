@@ -75,6 +75,8 @@ class Platform:
         self.registry = DisturbedRegistry(self.clock)
         self.jobs = TwinJobs(self.clock, secrets=frozenset({TRACKING, KEY}))
         self.orders: dict[str, Order] = {}
+        self.joined: list[Alert] = []
+        """What has joined the run's incident, and no run has read."""
         self.serving = DisturbedServing()
         self.quarantines = DisturbedQuarantines(self.clock)
         self.ledger = self.ledger_on(self.clock)
@@ -99,10 +101,13 @@ class Platform:
             self.jobs,
             self.moving,
         )
-        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, ADDRESS)
+        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, self._joined, ADDRESS)
 
     async def _order(self, run_id: str) -> Order | None:
         return self.orders.get(run_id)
+
+    async def _joined(self, _: str) -> tuple[Alert, ...]:
+        return tuple(self.joined)
 
     async def _mode(self) -> Mode:
         return self.mode

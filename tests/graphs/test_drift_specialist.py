@@ -11,6 +11,7 @@ from agents.actions import NoAction, Notify, QuarantineData, Retrain, Rollback
 from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import Mode, ModelPolicy
+from agents.requests import Request, to_alert
 from agents.routing import HandOver, Specialist, route
 from graphs.state import Outcome
 from graphs.supervisor import pass_on
@@ -290,3 +291,17 @@ async def test_a_case_is_handed_over_once_whoever_wishes_it_again() -> None:
     back = HandOver(to=Specialist.DRIFT, reason="it is yours after all")
     step = await pass_on({**state, "handover": back, "specialist": Specialist.INCIDENT})
     assert step.goto == "propose"
+
+
+@pytest.mark.parametrize(("cause", "stands"), [(Cause.TRAFFIC_CHANGE, True), (Cause.LABELS, False)])
+async def test_a_training_that_a_person_asks_for_is_not_answered_by_telling_people(cause: Cause, stands: bool) -> None:
+    platform = await bad_rollout()
+    request = Request(kind="retrain", model=MODEL, by="carol", reason="the new airport has opened")
+    await platform.start(to_alert(request, "trg", platform.clock.now()))
+    state = (await platform.graph.aget_state(platform.config)).values
+    asked = state["handed"].recommendation
+    assert isinstance(asked.action, Retrain)
+    told = Notify(channel="ops", title="flights: the traffic has changed", body="look")
+    found = asked.model_copy(update={"action": told, "finding": asked.finding.model_copy(update={"cause": cause})})
+    step = await pass_on({**state, "recommendation": found})
+    assert (step.update["recommendation"].action == asked.action) is stands  # type: ignore[call-overload,index]

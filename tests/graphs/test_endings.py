@@ -27,7 +27,8 @@ async def test_a_false_alarm_needs_no_action() -> None:
 
 
 async def test_what_no_action_helps_against_is_told_to_people_even_when_only_looking() -> None:
-    platform = await healthy(mode=Mode.OBSERVE)
+    # The promise is kept: below it, whether a training would help is asked.
+    platform = await healthy(mode=Mode.OBSERVE, policies=Policies(slo=Slo(min_accuracy=0.6)))
     platform.traffic("1", 6 * HOUR, wind=60.0, accuracy=0.7)
     ended = await platform.start()
     assert ended["outcome"] == Outcome.NOTIFIED

@@ -1,19 +1,22 @@
 """From a drift to a training, from the training to a candidate, from there to a rollout, or to people."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from langgraph.types import Command
 
 from agents.actions import Notify, QuarantineData, Retrain, StartRollout
 from agents.alerts import Alert
 from agents.evidence import Cause
 from agents.policies import ModelPolicy, Policies, Training
+from agents.proposals import Approve, Proposal, Verdict
 from agents.requests import Request, to_alert
 from agents.training import JOB_TAG, spec_of
 from graphs.state import Outcome
 from tests.graphs.evaluations import evaluation_of, leave, measured
-from tests.graphs.platform import MODEL
+from tests.graphs.platform import MODEL, Platform
 from tests.graphs.test_drift_specialist import Drifted, drifted
 from tests.twins.jobs import Play
 from tools.errors import PermanentError, TemporaryError
@@ -270,6 +273,115 @@ async def test_one_training_at_a_time_and_a_pause_between_two() -> None:
     other.run_id = "run-4"
     await other.start(request(case))
     assert isinstance((await other.proposal()).action, Retrain)
+
+
+async def both_look_before_either_begins(case: Drifted) -> None:
+    """Two runs that ask for a training, and act at the same instant: each has seen no other when it goes on."""
+    case.platform.run_id = "run-1"
+    await case.run()
+    case.platform.run_id = "run-2"
+    await case.run()
+    listed, both = case.platform.jobs.jobs, asyncio.Barrier(2)
+    looked: list[object] = []
+
+    async def together(**which: Any) -> Any:
+        found = await listed(**which)
+        if len(looked) < 2:
+            looked.append(found)
+            await both.wait()
+        return found
+
+    case.platform.jobs.jobs = together  # type: ignore[method-assign]
+
+
+async def decided(platform: Platform, run_id: str) -> dict[str, Any]:
+    config: Any = {"configurable": {"thread_id": run_id}, "recursion_limit": 200}
+    (question,) = (await platform.graph.aget_state(config)).interrupts
+    fingerprint = Proposal.model_validate(question.value["proposal"]).fingerprint
+    said = Verdict(decision=Approve(), fingerprint=fingerprint, decided_by=("alice",), decided_at=platform.clock.now())
+    step = Command(resume={question.id: said.model_dump(mode="json")})
+    ended: dict[str, Any] = await platform.graph.ainvoke(step, config, context=platform.context, durability="sync")
+    return ended
+
+
+async def test_of_two_runs_that_act_at_the_same_instant_one_trains_and_the_other_is_told() -> None:
+    case = await drifted("concept_drift")
+    case.platform.policies = POLICIES
+    await both_look_before_either_begins(case)
+    ended = await asyncio.gather(*(decided(case.platform, run_id) for run_id in ("run-1", "run-2")))
+    ((begun, _),) = case.platform.jobs.submissions
+    (loser,) = [each for each in ended if "outcome" in each]
+    assert loser["outcome"] == Outcome.NO_ACTION
+    assert loser["reason"] == f"it is being trained already ({job_name(begun)})"
+    (message,) = [message for _, message, key in case.platform.notify.sent if key == f"{loser['run_id']}/closing"]
+    assert job_name(begun) in message.body
+
+
+async def test_the_next_training_may_begin_when_the_first_is_over() -> None:
+    case = await training()
+    case.platform.jobs.go_on(JOB, Play(Phase.FAILED, Reason.EXIT_CODE, exit_code=1))
+    await case.platform.wake()
+    case.platform.run_id = "run-2"
+    await case.platform.start(request(case))
+    await case.platform.decide()
+    assert [key for key, _ in case.platform.jobs.submissions] == ["run-1/1", "run-2/1"]
+
+
+async def test_a_training_whose_end_nobody_saw_holds_up_no_other() -> None:
+    case = await training()
+    case.platform.jobs.go_on(JOB, Play(Phase.FAILED, Reason.LOST))
+    case.platform.run_id = "run-2"
+    await case.platform.start(request(case))
+    await case.platform.decide()
+    assert [key for key, _ in case.platform.jobs.submissions] == ["run-1/1", "run-2/1"]
+
+
+SCHEDULED = {"by": "schedule:cron", "reason": "by its schedule, 0 3 * * 1"}
+NEW_DATA = {"by": "schedule:new_data", "reason": "12,000 labelled predictions have come since the data of version 1 ended"}
+BY_HAND = {"by": "carol", "reason": "the new airport has opened"}
+
+
+def triggered(case: Drifted, asked: dict[str, str]) -> Alert:
+    return to_alert(Request(kind="retrain", model=MODEL, **asked), "trg", case.platform.clock.now())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", [SCHEDULED, NEW_DATA, BY_HAND])
+async def test_what_asks_for_a_training_is_its_reason(asked: dict[str, str]) -> None:
+    case = await drifted("none")
+    case.platform.policies = POLICIES
+    await case.platform.start(triggered(case, asked))
+    proposal = await case.platform.proposal()
+    assert isinstance(proposal.action, Retrain)
+    assert proposal.asked_by == (asked["by"] if asked is BY_HAND else "")
+    recommended = (await case.platform.graph.aget_state(case.platform.config)).values["recommendation"]
+    assert recommended.reason == f"{asked['by']} asks: {asked['reason']}"
+
+
+@pytest.mark.parametrize("asked", [SCHEDULED, NEW_DATA, BY_HAND])
+async def test_broken_data_is_not_trained_on_whatever_asks(asked: dict[str, str]) -> None:
+    case = await drifted("data_quality")
+    case.platform.policies = POLICIES
+    await case.platform.start(triggered(case, asked))
+    assert isinstance((await case.platform.proposal()).action, QuarantineData)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(SCHEDULED, True), (NEW_DATA, True), (BY_HAND, False)])
+async def test_the_cool_down_is_for_whom_nobody_stands_behind(asked: dict[str, str], waits: bool) -> None:
+    case = await training()
+    case.platform.jobs.go_on(JOB, Play(Phase.FAILED, Reason.EXIT_CODE, exit_code=1))
+    case.platform.run_id = "run-2"
+    ended = await case.platform.start(triggered(case, asked))
+    assert ("policy lets 12 h pass" in ended.get("reason", "")) is waits
+    assert waits or isinstance((await case.platform.proposal()).action, Retrain)
+
+
+@pytest.mark.parametrize("asked", [SCHEDULED, NEW_DATA, BY_HAND])
+async def test_what_asks_while_it_is_trained_is_told_and_trains_nothing(asked: dict[str, str]) -> None:
+    case = await training()
+    case.platform.run_id = "run-2"
+    ended = await case.platform.start(triggered(case, asked))
+    assert (ended["outcome"], JOB in ended["reason"]) == (Outcome.NO_ACTION, True)
+    assert len(case.platform.jobs.submissions) == 1
 
 
 async def test_a_day_has_its_budget() -> None:

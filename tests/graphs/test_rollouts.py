@@ -14,6 +14,7 @@ from agents.proposals import Edit, Reject, fingerprint
 from agents.requests import Request, to_alert
 from api.work.rollouts import standing_of
 from graphs.context import Order
+from graphs.rolling import MAX_TRIES
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
@@ -576,18 +577,95 @@ async def test_measurements_that_cannot_be_read_end_the_rollout_not_the_run() ->
     assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
 
 
-async def test_a_rollout_that_cannot_even_be_taken_back_fails_with_the_reason() -> None:
+@pytest.mark.parametrize("error", [TemporaryError("the registry is away"), PermanentError("the registry refuses")])
+async def test_an_abort_needs_no_registry(error: Exception) -> None:
     platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
     real = platform.registry.alias
-
-    async def refused(*_: Any, **__: Any) -> Any:
-        raise PermanentError("the registry refuses")
-
-    platform.registry.alias = refused  # type: ignore[method-assign]
+    platform.registry.alias = fails  # type: ignore[method-assign]
     ended = await platform.wake()
     platform.registry.alias = real  # type: ignore[method-assign]
-    assert (ended["outcome"], ended["reason"]) == (Outcome.FAILED, "the registry refuses")
-    assert standing_of(ended) == ("left", "the registry refuses")
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+    assert await platform.registry.alias(MODEL, Alias.CHALLENGER) == "2"
+    action = ended["proposal"].action
+    assert isinstance(action, AbortRollout)
+    assert (action.blind, ended["proposal"].requested_by, ended["rollout"].over) == (True, "dave", True)
+    status, reason = standing_of(ended)
+    assert status == "taken_back"
+    assert "dave ended it: complaints. The registry does not answer" in reason
+
+
+async def test_a_challenger_that_is_worse_is_taken_back_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.registry.go_down()
+    for _ in range(60):
+        await platform.routed(STEP, accuracy={"1": 0.9, "2": 0.6})
+        if (await platform.wake())["rollout"].over:
+            break
+    platform.registry.come_back()
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_nothing_is_brought_on_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.registry.go_down()
+    for _ in range(60):
+        ended = await wake_with_traffic(platform, {"1": 0.9, "2": 0.92})
+    assert (ended["rollout"].stage, await platform.weights()) == (0, {"1": 90, "2": 10})
+    platform.registry.come_back()
+    await wake_with_traffic(platform, {"1": 0.9, "2": 0.92})
+    assert await platform.weights() == {"1": 50, "2": 50}
+
+
+async def test_a_registry_that_goes_away_between_the_proposal_and_the_abort_does_not_keep_it_from_the_route() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    real, calls = platform.registry.alias, iter([True, True])
+
+    async def twice(*args: Any, **values: Any) -> Any:
+        if next(calls, False):
+            return await real(*args, **values)
+        raise TemporaryError("the registry is away")
+
+    platform.registry.alias = twice  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert (ended["rollout"].over, await platform.weights()) == (True, {"1": 100})
+
+
+async def test_what_cannot_be_taken_back_for_good_is_left_and_people_are_told() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+
+    async def refused(_: str) -> Any:
+        raise PermanentError("the gateway knows no such model")
+
+    mover = GatewayTraffic(platform.serving)
+    mover.state = refused  # type: ignore[method-assign]
+    platform.mover = mover
+    for _ in range(2 * MAX_TRIES):
+        ended = await platform.wake()
+        if "outcome" in ended:
+            break
+    assert ended["outcome"] == Outcome.FAILED
+    assert standing_of(ended)[0] == "left"
+    assert "the gateway knows no such model" in ended["reason"]
+    assert platform.notify.sent[-1][2] == "run-1/closing"
+
+
+async def test_what_is_refused_at_every_look_is_left_after_so_many() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    platform.mover = Unsteady(platform.serving)
+    for _ in range(MAX_TRIES):
+        assert await waits(platform)
+        ended = await platform.wake()
+    assert ended["outcome"] == Outcome.FAILED
+    assert f"in {MAX_TRIES} tries" in ended["reason"]
+    assert standing_of(ended)[0] == "left"
 
 
 async def test_a_registry_that_is_away_for_a_minute_is_waited_for() -> None:

@@ -1,18 +1,19 @@
 """The ledger of actions: what makes an action happen once."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from agents.actions import WorldState
-from agents.proposals import Receipt
-from api.store import audit, events
+from agents.actions import Retrain, WorldState
+from agents.proposals import Proposal, Receipt
+from api.store import audit, events, runs
 from api.store.actions import ActionLedger, of_incident
 from api.store.database import Database
 from graphs.context import Ledger
 from tests.twins.clock import START, SteppedClock
-from tests.work.cases import proposal
-from tools.errors import PermanentError
+from tests.work.cases import proposal, running_case
+from tools.errors import Claimed, PermanentError
 
 ABOUT = proposal("inc_" + "1" * 32, "run_" + "1" * 32)
 BEFORE = WorldState(champion="2", route_generation=4, weights={"2": 100})
@@ -104,3 +105,47 @@ async def test_processes_that_intend_at_once_see_one_before(database: Database, 
     answers = await asyncio.gather(*(ledgers[number % 2].intend(ABOUT, world) for number, world in enumerate(worlds)))
     assert len({before.champion for before, _ in answers}) == 1
     assert await _told(database) == ["action.intended"]
+
+
+def training(run_id: str, model: str = "flights") -> Proposal:
+    action = Retrain(model=model, version="2", window_start=START - timedelta(days=1), window_end=START)
+    return proposal(ABOUT.incident_id, run_id).model_copy(update={"action": action})
+
+
+RUNS = [f"run_{number:032x}" for number in range(8)]
+
+
+async def test_of_trainings_of_one_model_that_begin_at_once_one_does(database: Database, second: Database) -> None:
+    ledgers = [ActionLedger(each, SteppedClock()) for each in (database, second)]
+    tries = (ledgers[place % 2].intend(training(run), BEFORE) for place, run in enumerate(RUNS))
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    (winner,) = [run for run, answer in zip(RUNS, answers, strict=True) if not isinstance(answer, BaseException)]
+    losers = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert {(type(each), getattr(each, "holder", ""), getattr(each, "pending", False)) for each in losers} == {
+        (Claimed, f"{winner}/1", True)
+    }
+    assert await ledgers[0].intend(training(winner), BEFORE) == (BEFORE, None)
+    assert await _told(database) == ["action.intended"]
+
+
+@pytest.mark.parametrize("ended", ["released", "given up"])
+async def test_what_a_training_has_claimed_is_let_go_when_it_is_over(ledger: Ledger, ended: str) -> None:
+    first, other = training(RUNS[0]), training(RUNS[1])
+    await ledger.intend(first, BEFORE)
+    await ledger.intend(training(RUNS[2], model="other"), BEFORE)
+    with pytest.raises(Claimed):
+        await ledger.intend(other, BEFORE)
+    await (ledger.release(first.id) if ended == "released" else ledger.fail(first.id, "no such command"))
+    assert await ledger.intend(other, BEFORE) == (BEFORE, None)
+
+
+async def test_a_claim_is_not_pending_any_more_once_its_run_is_over(database: Database, ledger: Ledger) -> None:
+    _, run_id = await running_case(database, SteppedClock())
+    await ledger.intend(training(run_id), BEFORE)
+    with pytest.raises(Claimed) as before:
+        await ledger.intend(training(RUNS[1]), BEFORE)
+    async with database.begin() as transaction:
+        await runs.end(transaction, run_id, "failed", at=START, error="broke")
+    with pytest.raises(Claimed) as after:
+        await ledger.intend(training(RUNS[1]), BEFORE)
+    assert (before.value.pending, after.value.pending) == (True, False)

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from agents.actions import WorldState
+from agents.claims import claim_of
 from agents.proposals import Proposal, Receipt
 from tools.clock import Clock
-from tools.errors import PermanentError
+from tools.errors import Claimed, PermanentError
 
 
 class TwinLedger:
@@ -15,8 +16,15 @@ class TwinLedger:
         self.intents: dict[str, tuple[Proposal, WorldState]] = {}
         self.receipts: dict[str, Receipt] = {}
         self.failures: dict[str, str] = {}
+        self.claims: dict[str, str] = {}
+        """Claim -> who has it."""
 
     async def intend(self, proposal: Proposal, before: WorldState) -> tuple[WorldState, Receipt | None]:
+        claim = claim_of(proposal.action)
+        if claim is not None and proposal.id not in self.intents:
+            holder = self.claims.setdefault(claim, proposal.id)
+            if holder != proposal.id:
+                raise Claimed(claim, holder, pending=holder not in self.receipts and holder not in self.failures)
         self.times.setdefault(proposal.id, self._clock.now())
         known, first = self.intents.setdefault(proposal.id, (proposal, before))
         if known.fingerprint != proposal.fingerprint:
@@ -36,3 +44,7 @@ class TwinLedger:
     async def fail(self, key: str, error: str) -> None:
         if key in self.intents and key not in self.receipts:
             self.failures.setdefault(key, error)
+            await self.release(key)
+
+    async def release(self, key: str) -> None:
+        self.claims = {claim: holder for claim, holder in self.claims.items() if holder != key}

@@ -130,6 +130,6 @@ async def declined(database: Database, approvals: Approvals, clock: SteppedClock
     async with database.read() as session:
         run = await runs.get(session, case.run_id)
     assert run is not None
-    about = Proposal.model_validate(case.approval.proposal)
-    ended = RunState(proposal=about, outcome=Outcome.DECLINED, reason="we roll forward")
-    await Progress(database, approvals, clock).finish(run, ended)
+    about, progress = Proposal.model_validate(case.approval.proposal), Progress(database, approvals, clock)
+    read = await progress.alerts(run)
+    await progress.finish(run, RunState(alerts=read, proposal=about, outcome=Outcome.DECLINED, reason="we roll forward"))

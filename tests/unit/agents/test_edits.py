@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agents.actions import Catalogue, Promote, Risk, Rollback, Scale, StartRollout, WorldState
+from agents.actions import Catalogue, Promote, Retrain, Risk, Rollback, Scale, StartRollout, WorldState
 from agents.evidence import Cause
 from agents.guard import Ask, Deny, edit_flaw, judge
 from agents.policies import Mode, Policies
@@ -49,6 +49,20 @@ def test_an_edit_brings_no_other_version_in(asked: Catalogue, edited: Catalogue,
     assert flaw is not None
     assert flaw.field == field
     assert said in flaw.detail
+
+
+TRAINING = Retrain(model="flights", version="1", window_start=NOW - 24 * HOUR, window_end=NOW)
+TRIED = ALONE.model_copy(update={"weights": {"1": 90, "2": 10}})
+
+
+@pytest.mark.parametrize("asked", [start(), promote()])
+def test_a_rollout_under_way_is_not_made_into_what_lasts_for_hours(asked: Catalogue) -> None:
+    about = proposal(asked).model_copy(update={"state": TRIED})
+    flaw = edit_flaw(about, TRAINING)
+    assert flaw is not None
+    assert flaw.field == "action.kind"
+    assert "ask for the training by itself" in flaw.detail
+    assert edit_flaw(about.model_copy(update={"state": ALONE}), TRAINING) is None
 
 
 def test_an_edit_may_slow_a_rollout_down_or_start_one_again() -> None:
