@@ -75,7 +75,7 @@ async def triage(state: Started) -> Routed:
     return {"specialist": route(state["alerts"]), "requested_by": asker_of(state["alerts"])}
 
 
-async def pass_on(state: RunState) -> Command[Any]:
+async def pass_on(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """To the specialist that the case is handed over to, or on to what is proposed."""
     wish, handed, recommendation = state.get("handover"), state.get("handed"), state["recommendation"]
     if handed is not None:
@@ -83,7 +83,10 @@ async def pass_on(state: RunState) -> Command[Any]:
         # What somebody asks for is not answered by telling people, unless it would be learnt from what is broken.
         request = request_of(state["alerts"])
         asked = request is not None and request.kind == "retrain" and cause not in (Cause.LABELS, Cause.DATA_QUALITY)
-        if isinstance(recommendation.action, NoAction) or (idle and (asked or cause in _NOTHING_FOUND)):
+        action, policies = recommendation.action, runtime.context.policies
+        # Where nothing trains the model people are told what was found, and not that a training is forbidden.
+        idle = idle or (isinstance(action, Retrain) and not asked and policies.training_of(action.model).command is None)
+        if isinstance(action, NoAction) or (idle and (asked or isinstance(action, Retrain) or cause in _NOTHING_FOUND)):
             return Command(goto="propose", update={"recommendation": handed.recommendation, "specialist": handed.by})
         said = f"{recommendation.finding.summary} Handed over by the {handed.by} specialist: {handed.reason}."
         finding = recommendation.finding.model_copy(update={"summary": said})

@@ -27,7 +27,7 @@ from gateway.settings import Settings
 from graphs.context import Context, Timeline
 from tests.e2e.running import give_key, listening, services_on
 from tests.gateway.model_files import write_pt2
-from tests.graphs.platform import MODEL, Platform
+from tests.graphs.platform import MODEL, UNEXAMINED, Platform
 from tests.mlflow import Outside
 from tools.errors import TemporaryError
 from tools.registry.mlflow import open_registry
@@ -46,6 +46,7 @@ POLICIES = Policies(
         guardrails=Guardrails(errors=0.9, accuracy=0.9, latency=0.9),
         min_samples=5,
     ),
+    models=UNEXAMINED,
 )
 
 

@@ -27,7 +27,7 @@ from tests.contract.rollouts import MODEL, NAMESPACE, OnFlagger, flagger_traffic
 from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
 from tests.e2e.running import SENDERS, Platform, running
-from tests.graphs.platform import HOUR, healthy
+from tests.graphs.platform import HOUR, UNEXAMINED, healthy
 from tests.graphs.platform import Platform as World
 from tests.twins.clock import SteppedClock
 from tests.work.cases import proposal, running_case
@@ -48,6 +48,7 @@ POLICIES = Policies(
         guardrails=Guardrails(errors=0.05, accuracy=0.05, latency=0.05),
         extend=6 * HOUR,
     ),
+    models=UNEXAMINED,
 )
 
 

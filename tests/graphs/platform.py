@@ -9,7 +9,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, RetryPolicy
 
 from agents.alerts import Alert
-from agents.policies import Mode, Policies, Slo
+from agents.evaluation_job import EvaluationJob
+from agents.policies import Mode, ModelPolicy, Policies, Slo
 from agents.proposals import Approve, Decision, Proposal, Verdict
 from agents.training import TRACKING
 from graphs.context import Context, Order, Timeline
@@ -33,6 +34,8 @@ from tools.toolbox import Toolbox
 P = TypeVar("P", bound="Platform")
 
 MODEL = "flights"
+UNEXAMINED = {MODEL: ModelPolicy(evaluation=EvaluationJob(command=None))}
+"""Where what is looked at comes after the evaluation."""
 POLICIES = Policies(slo=Slo(min_accuracy=0.8))
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

@@ -17,13 +17,15 @@ from agents.requests import Request, to_alert
 from gateway.routing import Slots, assign, slot
 from graphs.context import Order
 from graphs.state import Outcome
-from tests.graphs.platform import MODEL, Platform, healthy
+from tests.graphs.platform import MODEL, UNEXAMINED, Platform, healthy
 from tools.errors import TemporaryError
 from tools.predictions.records import LabelRecord, PredictionRecord
 
 STEP = timedelta(hours=1)
 RULES = Experiments(look_every=STEP, shortest=timedelta(hours=6), longest=timedelta(hours=30), min_units=100)
-POLICIES = Policies(slo=Slo(min_accuracy=0.5), experiments=RULES, verification=Verification(settle=timedelta(minutes=5)))
+POLICIES = Policies(
+    slo=Slo(min_accuracy=0.5), experiments=RULES, verification=Verification(settle=timedelta(minutes=5)), models=UNEXAMINED
+)
 WRONG = Goal(name="wrong", kind="share", better="lower", margin=0.05)
 ERRORS = Goal(name="errors", kind="share", better="lower", margin=0.05)
 PLAN = Plan(treatments=(Treatment(version="2", weight=50),), goal=WRONG, guardrails=(ERRORS,))

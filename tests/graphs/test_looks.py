@@ -22,7 +22,7 @@ from api.work.looks import LOOKS, Looks
 from api.work.progress import Progress
 from api.work.runner import Runner
 from graphs.context import Context, Order, Timeline
-from tests.graphs.platform import MODEL, Platform, healthy
+from tests.graphs.platform import MODEL, UNEXAMINED, Platform, healthy
 from tests.graphs.runs import Case
 from tests.twins.clock import SteppedClock
 from tools.errors import TemporaryError
@@ -36,6 +36,7 @@ POLICIES = Policies(
         guardrails=Guardrails(errors=None, accuracy=0.05, latency=None),
         extend=STEP,
     ),
+    models=UNEXAMINED,
 )
 
 

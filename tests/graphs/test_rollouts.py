@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from agents.actions import AbortRollout, NoAction, Promote, Risk, Rollback, Scale, StartRollout
-from agents.evaluation_job import EvaluationJob
 from agents.guard import Bar, may_decide
-from agents.policies import Freeze, Mode, ModelPolicy, Policies, Slo
+from agents.policies import Freeze, Mode, Policies, Slo
 from agents.promotion_rules import Guardrails, Rollouts, Stage
 from agents.proposals import Edit, Reject, fingerprint
 from agents.requests import Request, to_alert
@@ -16,7 +15,7 @@ from api.work.rollouts import standing_of
 from graphs.context import Order
 from graphs.rolling import MAX_TRIES
 from graphs.state import Outcome
-from tests.graphs.platform import HOUR, MODEL, Platform, healthy
+from tests.graphs.platform import HOUR, MODEL, UNEXAMINED, Platform, healthy
 from tests.twins.rollouts import SlowTraffic
 from tests.twins.serving import TwinServing
 from tools.errors import PermanentError, TemporaryError
@@ -32,8 +31,6 @@ ROLLOUTS = Rollouts(
     guardrails=Guardrails(errors=0.05, accuracy=0.05, latency=0.05),
     extend=6 * HOUR,
 )
-UNEXAMINED = {MODEL: ModelPolicy(evaluation=EvaluationJob(command=None))}
-"""What is looked at here is what comes after the evaluation."""
 POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS, models=UNEXAMINED)
 
 
@@ -846,7 +843,7 @@ async def test_what_fails_with_all_the_traffic_never_becomes_champion() -> None:
         await platform.wake()
     await failing(platform, "2")
     ended = await platform.wake()
-    assert "With all the traffic the canary fails" in ended["recommendation"].reason
+    assert "The canary is worse than the control was, beyond chance: failed 100.0%" in ended["recommendation"].reason
     assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
 
 

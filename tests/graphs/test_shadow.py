@@ -25,7 +25,7 @@ from graphs.context import Context, Timeline
 from tests.gateway.folder_registry import FolderRegistry
 from tests.gateway.model_files import REGRESSION, SPEC, body, write_pt2
 from tests.gateway.running import until
-from tests.graphs.platform import HOUR, MODEL, Platform
+from tests.graphs.platform import HOUR, MODEL, UNEXAMINED, Platform
 from tests.twins.clock import SteppedClock
 from tools.predictions.clickhouse import ClickHouseStore, open_store
 from tools.predictions.loader import Loader
@@ -45,7 +45,7 @@ def policies(**guards: Any) -> Policies:
     # How quick it is depends on what else this machine is at.
     guardrails = Guardrails(errors=0.05, accuracy=0.05, latency=None, **guards)
     rollouts = Rollouts(stages=stages, look_every=STEP, guardrails=guardrails, extend=HOUR)
-    return Policies(slo=Slo(min_accuracy=0.8), rollouts=rollouts)
+    return Policies(slo=Slo(min_accuracy=0.8), rollouts=rollouts, models=UNEXAMINED)
 
 
 SHADOWED = policies()
