@@ -27,6 +27,7 @@ from api.web.auth import Role
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
 from api.work.experiments import Experiments
+from api.work.following import Joined
 from api.work.progress import Progress
 from api.work.runner import Runner
 from gateway.assembly import assembled
@@ -266,11 +267,13 @@ async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
             services.jobs,
             GatewayTraffic(serving),
         )
-        ledger, experiments = ActionLedger(database, clock), Experiments(database, clock)
+        ledger, experiments, joined = ActionLedger(database, clock), Experiments(database, clock), Joined(database)
 
         def context(timeline: Timeline) -> Context:
             mode = services.autonomy.mode
-            return Context(tools, ledger, POLICIES, mode, clock, timeline, experiments.standing, "https://oppen.example")
+            return Context(
+                tools, ledger, POLICIES, mode, clock, timeline, experiments.standing, joined.unread, "https://oppen.example"
+            )
 
         progress = Progress(database, services.approvals, clock)
         runner = Runner(build(InMemorySaver(), retry=FAST_RETRY), progress, context, clock)
