@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from agents.paired import gain, p_value
 from agents.promotion_rules import Evaluations
 from agents.statistics import holm
-from agents.wording import number, share
+from agents.wording import counted, number, share
 from tools.registry.evaluations import Compared, Facts, Fairness, Limited
 from tools.values import Frozen
 
@@ -63,9 +63,8 @@ def evaluate(facts: Facts, rules: Evaluations) -> Verdict:
 def _concluded(facts: Facts, weighed: Sequence[Weighed], rules: Evaluations) -> tuple[Standing, str]:
     if worse := [each for each in weighed if each.standing is Standing.WORSE]:
         return Standing.WORSE, f"Worse: {'; '.join(each.reason for each in worse)}."
-    names = (
-        [each.name for each in facts.compared] + [each.name for each in facts.limited] + [each.name for each in facts.fairness]
-    )
+    names = [each.name for each in facts.compared] + [each.name for each in facts.limited]
+    names += [each.name for each in facts.fairness if each.smallest_group >= rules.min_rows]
     missing = [name for name in rules.needed if not any(fnmatchcase(each, name) for each in names)]
     if missing:
         return Standing.INCONCLUSIVE, f"Not measured, and policy needs it: {', '.join(missing)}."
@@ -139,6 +138,11 @@ def _fair(fact: Fairness, rules: Evaluations) -> Weighed:
     unfair = judged and fact.candidate > max(rules.max_fairness_gap, fact.champion)
     allowed = f"{share(rules.max_fairness_gap)} is allowed"
     reason = f"{fact.name} {share(fact.candidate)}, the champion's is {share(fact.champion)}, {allowed}"
+    if fact.left_out_groups:
+        names = ", ".join(fact.left_out)
+        more = ", ..." if fact.left_out_groups > len(fact.left_out) else ""
+        groups, rows = counted(fact.left_out_groups, "group"), counted(fact.left_out_rows, "row")
+        reason += f", without {groups} of {rows} in all, too few to judge: {names}{more}"
     if not judged:
         reason += f" ({fact.smallest_group} rows in the smallest group: not judged)"
     return Weighed(

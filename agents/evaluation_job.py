@@ -40,6 +40,9 @@ class EvaluationJob(Frozen):
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """For a node that was lost."""
     look_every: Duration = timedelta(seconds=30)
+    good_for: Annotated[Duration, Field(ge=timedelta(days=1))] = timedelta(days=7)
+    """So long an evaluation of the same files beside the same champion stands; after that the candidate is evaluated anew. As
+    long as the week that is held out: by then none of the rows that it was measured on would be among the latest."""
     source: Annotated[str, Field(max_length=500)] = ""
     """Labelled rows: `flights`, the reference data; or a table by what `oppen data profile` takes, such as a file of Parquet or
     `clickhouse://host/database#table` (a password as `${VARIABLE}` of `secrets`, because it is shown). Empty: recent traffic

@@ -10,7 +10,7 @@ from agents.policies import Training
 from agents.training import TRACKING, failure_of, held_out_of, standing_of
 from agents.verification import Status
 from tools.jobs.port import MIB, JobSpec, JobState, Phase, Resources, job_name
-from tools.registry.evaluations import KEY
+from tools.registry.evaluations import KEY, Evaluation
 from tools.values import Frozen, Instant, LeftOut, Window
 
 CONFIG = "evaluation.json"
@@ -42,6 +42,11 @@ class Examination(Frozen):
 def key_of(run_id: str, candidate: str, champion: str) -> str:
     """Another champion is another evaluation."""
     return f"{_PREFIX}{run_id}/{candidate}-beside-{champion}"
+
+
+def stands(found: Evaluation, rules: EvaluationJob, now: datetime) -> bool:
+    """Whether it is young enough to be gone by."""
+    return now - found.of < rules.good_for
 
 
 def is_evaluation(name: str) -> bool:
@@ -77,8 +82,11 @@ def spec_of(
     recent: Window | None,
     left_out: tuple[LeftOut, ...],
     traffic: str,
+    least_group: int,
 ) -> JobSpec:
-    """`traffic`: labelled rows as Parquet in base64, empty without. Raises ValueError when policy names no command."""
+    """`traffic`: labelled rows as Parquet in base64, empty without. `least_group`: rows that a group needs.
+
+    Raises ValueError when policy names no command."""
     if rules.command is None:
         raise ValueError(f"models.{examination.model}.evaluation.command: nothing evaluates this model's candidates")
     memory = rules.memory_mib * MIB
@@ -91,9 +99,11 @@ def spec_of(
         "time": rules.time,
         "most_rows": rules.most_rows,
         "groups": list(rules.groups),
+        "least_group": least_group,
         "held_out": held_out.model_dump(mode="json") if held_out is not None else None,
         "recent": recent.model_dump(mode="json") if recent is not None and traffic else None,
         "left_out": [each.model_dump(mode="json") for each in left_out],
+        "asked_at": examination.begun_at.isoformat(),
         "load_seconds": rules.load.total_seconds(),
         "memory_bytes": memory,
     }

@@ -302,14 +302,22 @@ class Training(Frozen):
     """After a change of the concept it is the data since the change, but no less than this."""
     look_every: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] = timedelta(minutes=1)
     """How often a job in progress is looked at."""
-    cooldown: Duration = timedelta(hours=12)
-    """After a training has begun no other begins by itself for so long: its version has to show first what it is worth."""
+    cooldown: Annotated[Duration, Field(le=timedelta(days=364))] = timedelta(hours=12)
+    """After a training has begun no other begins by itself for so long: its version has to show first what it is worth. A
+    training is kept a day longer than that, whatever `keep` says: one that is forgotten would hold up no other."""
     per_day: Annotated[int, Field(ge=0)] = 3
     """Trainings that begin within 24 hours, whoever asks; beyond it people are told."""
     schedule: str | None = None
     """Cron expression, UTC; None: by no clock."""
     new_predictions: Annotated[int, Field(ge=1)] | None = None
     """Labelled predictions since the champion's data ended that ask for a training; None: they do not."""
+    new_batches: Annotated[int, Field(ge=1, le=500)] | None = None
+    """The same of batches stored in the lake, of all tables together that feed the model (`datasets.TABLE.model`)."""
+
+    @property
+    def kept(self) -> timedelta:
+        """How long a training is kept in fact."""
+        return max(self.keep, self.cooldown + timedelta(days=1))
 
     @field_validator("secrets")
     @classmethod
@@ -395,6 +403,10 @@ class Policies(Frozen):
 
     def dataset_of(self, table: str) -> Dataset:
         return self.datasets.get(table, self.dataset)
+
+    def datasets_feeding(self, model: str) -> dict[str, Dataset]:
+        """By table."""
+        return {table: rules for table, rules in self.datasets.items() if rules.model == model}
 
     def training_of(self, model: str) -> Training:
         return self.model(model).training

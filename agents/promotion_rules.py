@@ -148,6 +148,9 @@ class Rollouts(Judging):
     """Price of an hour of one core of the serving layer, in any currency: what a prediction costs is its processor time at this
     price. By default costs are counted in processor seconds: as long as nothing else costs anything, shares of the control's
     are the same at any price."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    """ISO 4217, of `cpu_hour`. Where it is named, the cost of a language model's answer is that of its tokens in it; None: what
+    tokens cost is not looked at."""
     look_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=1)
     """Looking often costs no certainty (`agents/sequential/`), only queries. Also the length of the periods that are
     compared."""

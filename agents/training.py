@@ -57,7 +57,7 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training, held_out: time
         resources=resources,
         deadline=rules.deadline,
         retries=rules.retries,
-        keep=rules.keep,
+        keep=rules.kept,
     )
 
 
@@ -92,13 +92,24 @@ def follow(job: JobState, usage: Usage | None, versions: tuple[ModelVersion, ...
     if job.phase is Phase.FAILED:
         why = f"The training failed: {failure_of(job)}."
         return Followed(verification=Verification(status=Status.FAILED, reason=why, measures=measures, at=now))
-    made = next((each.version for each in versions if each.tags.get(JOB_TAG) == job.name), None)
+    made = made_by(job.name, versions)
     if made is None:
         why = f"The training ended well but registered no version of {job.model} with the tag {JOB_TAG}={job.name}."
         return Followed(verification=Verification(status=Status.FAILED, reason=why, measures=measures, at=now))
     took = f" in {_seconds(job.ended_at - job.started_at)}" if job.ended_at and job.started_at else ""
     held = f"The training has made version {made}{took}."
     return Followed(verification=Verification(status=Status.HOLDS, reason=held, measures=measures, at=now), candidate=made)
+
+
+def made_by(job: str, versions: tuple[ModelVersion, ...]) -> str | None:
+    """The newest version with the tag of that job."""
+    return next((each.version for each in versions if each.tags.get(JOB_TAG) == job), None)
+
+
+def forgotten(name: str, made: str, now: datetime) -> Followed:
+    """Of a job that nobody knows any more, and the version that it has left."""
+    held = f"The training has made version {made}; its job {name} has ended too long ago to be asked about."
+    return Followed(verification=Verification(status=Status.HOLDS, reason=held, at=now), candidate=made)
 
 
 def _measures(usage: Usage) -> list[Measure]:

@@ -47,6 +47,7 @@ from tools.jobs.port import Jobs
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
+from tools.quality.arrivals import Arrivals
 from tools.quality.history import Histories
 from tools.quarantines.port import Quarantines
 from tools.registry.evaluations import KEY
@@ -177,9 +178,10 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         often = _WATCH if settings.clock == "system" else _SWEEP
         watch = Chore("watch", watching.once, often)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace, *_materializing(settings, policy, clock))
-        timely = Schedules(database, intake, adapters.predictions, adapters.registry, policy, clock)
-        repeated = (*repeated, Chore("schedules", timely.once, often))
         histories = open_histories(settings)
+        arrivals = Arrivals(histories, clock) if histories is not None else None
+        timely = Schedules(database, intake, adapters.predictions, adapters.registry, policy, clock, arrivals)
+        repeated = (*repeated, Chore("schedules", timely.once, often))
         if histories is not None:
             tables = DatasetWatch(database, intake, histories, policy, clock)
             repeated = (*repeated, Chore("watch datasets", tables.once, often))
@@ -283,7 +285,7 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     predictions = open_store(settings.predictions)
     stack.push_async_callback(predictions.close)
     token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
-    serving = await _scaled(await stack.enter_async_context(open_serving(settings.gateway_url, token)), settings, stack)
+    serving = await scaled(await stack.enter_async_context(open_serving(settings.gateway_url, token)), settings, stack)
     telemetry: Telemetry = AbsentTelemetry()
     if settings.prometheus_url:
         bearer = settings.prometheus_token.get_secret_value() if settings.prometheus_token else None
@@ -300,14 +302,15 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
     return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, flagger)
 
 
-async def _scaled(serving: Serving, settings: Settings, stack: contextlib.AsyncExitStack) -> Serving:
+async def scaled(serving: Serving, settings: Settings, stack: contextlib.AsyncExitStack) -> Serving:
+    """With the capacity that the settings name: its own, or a cluster's."""
     kind, _, namespace = settings.scaling.partition(":")
     if kind != "kubernetes":
         return serving
     from tools.kubernetes.cluster import connected
     from tools.serving.replicas import ReplicaServing
 
-    cluster = await stack.enter_async_context(connected(namespace))
+    cluster = await stack.enter_async_context(connected(namespace, kubeconfig=settings.kubeconfig))
     return ReplicaServing(serving, cluster, settings.scaling_cluster)
 
 
@@ -318,7 +321,7 @@ async def _open_jobs(settings: Settings, clock: Clock, stack: contextlib.AsyncEx
         from tools.kubernetes.cluster import connected
 
         assert settings.jobs_cluster is not None
-        cluster = await stack.enter_async_context(connected(namespace))
+        cluster = await stack.enter_async_context(connected(namespace, kubeconfig=settings.kubeconfig))
         return KubernetesJobs(cluster, settings.jobs_cluster)
     from tools.jobs.local import LocalJobs
 
@@ -335,7 +338,7 @@ async def _open_flagger(settings: Settings, stack: contextlib.AsyncExitStack) ->
 
     assert settings.rollouts_cluster is not None
     assert settings.canary_key is not None
-    cluster = await stack.enter_async_context(connected(namespace))
+    cluster = await stack.enter_async_context(connected(namespace, kubeconfig=settings.kubeconfig))
     return FlaggerTraffic(cluster, settings.rollouts_cluster, settings.canary_key.get_secret_value())
 
 

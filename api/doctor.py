@@ -13,11 +13,13 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from agents.policies import PolicyError
-from api import policy_file, settings
+from agents.training import TRACKING
+from api import evaluation_key, policy_file, settings
 from api.settings import Settings, WrongSettings
 from api.store.database import Database
 from tools.clock import clock_from
 from tools.errors import PortError
+from tools.registry.evaluations import KEY
 
 _LIMIT_S = 5.0
 
@@ -60,7 +62,7 @@ async def examine() -> list[Finding]:
             "start it (oppen serve), or read its log",
         ),
     )
-    return [_names(), _home(found.home), _policies(found), _clock(found), _senders(found), *asked]
+    return [_names(), _home(found.home), _policies(found), _clock(found), _senders(found), _signing(found), *asked]
 
 
 async def _ask(name: str, needed: bool, question: Callable[[], Awaitable[str]], advice: str) -> Finding:
@@ -213,3 +215,31 @@ def _senders(found: Settings) -> Finding:
         advice = 'nobody may post alerts; set OPPEN_SENDERS, e.g. {"alertmanager": {"bearer": "a long secret"}}'
         return Finding("alert sources", ok=False, needed=False, detail=advice)
     return Finding("alert sources", ok=True, needed=False, detail=", ".join(sorted(found.senders)))
+
+
+def _signing(found: Settings) -> Finding:
+    """The key of evaluations, which the service believes them by and their jobs sign them with."""
+    name = "evaluation key"
+    if found.jobs != "local":
+        # Without the key itself there are no settings, and this is not reached.
+        secret = found.jobs_cluster.secret if found.jobs_cluster is not None else None
+        if secret is None:
+            advice = "OPPEN_JOBS_CLUSTER names no secret, so no job can be evaluated, nor train: name the Secret that holds"
+            return Finding(name, ok=False, needed=False, detail=f"{advice} {TRACKING} and {KEY}")
+        unseen = "which nothing here has the right to look into"
+        return Finding(
+            name, ok=True, needed=False, detail=f"given; the jobs' Secret {secret!r}, {unseen}, has to hold the same"
+        )
+    if found.evaluation_key is not None:
+        return Finding(name, ok=True, needed=False, detail=f"given ({KEY})")
+    file = found.home.absolute() / evaluation_key.FILE
+    try:
+        made = file.read_text().strip() if file.exists() else None
+    except OSError as error:
+        return Finding(name, ok=False, needed=True, detail=f"{file} cannot be read ({error.strerror}); set {KEY}")
+    if made is None:
+        return Finding(name, ok=True, needed=False, detail=f"{file} is made at the first start")
+    if len(made) < evaluation_key.LEAST:
+        advice = f"{file} holds no key: put it back from a copy, or remove it, and every candidate is evaluated anew"
+        return Finding(name, ok=False, needed=False, detail=advice)
+    return Finding(name, ok=True, needed=False, detail=f"{file}")

@@ -6,6 +6,10 @@ from pathlib import Path
 
 from api.settings import Settings
 
+FILE = "evaluation-key"
+"""In `home`."""
+LEAST = 16
+"""Characters."""
 _BYTES = 32
 
 
@@ -13,7 +17,7 @@ def of(settings: Settings) -> str:
     """The same at every start. Raises OSError where the home cannot be written."""
     if settings.evaluation_key is not None:
         return settings.evaluation_key.get_secret_value()
-    file = settings.home.absolute() / "evaluation-key"
+    file = settings.home.absolute() / FILE
     if not file.exists():
         _make(file)
     return file.read_text().strip()

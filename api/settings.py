@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     """What `Scale` changes: `workers`, of the gateway's process; or `kubernetes:NAMESPACE`, replicas of Deployments there."""
     scaling_cluster: ClusterServing = ClusterServing()
     """Which Deployments, e.g. `{"deployment": "{model}-primary", "most": 8}`; looked at with `kubernetes:`."""
+    kubeconfig: Path | None = None
+    """How the cluster of `kubernetes:` and `flagger:` is reached from outside; none: as a pod, by its service account."""
     prometheus_url: str = ""
     """Empty: no metrics system, and investigations say so."""
     prometheus_token: SecretStr | None = None
@@ -176,7 +178,7 @@ class Settings(BaseSettings):
     def _lake(cls, url: str) -> str:
         return _of_scheme(url, "", "file", "chdb", "clickhouse", "clickhouses", "http", "https")
 
-    @field_validator("features", "segments", "policies", mode="before")
+    @field_validator("features", "segments", "policies", "kubeconfig", mode="before")
     @classmethod
     def _unset(cls, path: object) -> object:
         """Empty is not the folder that one happens to be in."""

@@ -7,6 +7,7 @@ for their answer, gathering doubles the rows per batch and nearly halves the tim
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +50,11 @@ class Batcher:
         limits: BatchLimits,
         cost: Estimate,
         observe_rows: Callable[[float], None],
+        *,
+        here: bool = True,
     ) -> None:
+        """`here`: whether the engine computes in the thread that calls it."""
+        self._here = here
         self._cost = cost
         self._engine = engine
         self._spec = spec
@@ -86,11 +91,15 @@ class Batcher:
             return None
         self.queued_rows -= count
         self._observe_rows(count)
-        return _Batch(self._engine, self._spec, self._cost, batch, count)
+        return _Batch(self._engine, self._spec, self._cost, batch, count, here=self._here)
 
 
 class _Batch:
-    def __init__(self, engine: Engine, spec: ServingSpec, cost: Estimate, requests: list[_Waiting], count: int) -> None:
+    def __init__(
+        self, engine: Engine, spec: ServingSpec, cost: Estimate, requests: list[_Waiting], count: int, *, here: bool
+    ) -> None:
+        self._here = here
+        self._waited_s = 0.0
         self._engine = engine
         self._spec = spec
         self._cost = cost
@@ -105,6 +114,7 @@ class _Batch:
         for request in self._requests:
             numeric += request.rows.numeric
             categorical += request.rows.categorical
+        started = time.perf_counter()
         try:
             output: NDArray[Any] = self._engine(*tensors(numeric, categorical, self._count))
             self._outcome = decode(self._spec, output, self._count)
@@ -112,6 +122,7 @@ class _Batch:
             self._outcome = Away(str(error))
         except Exception as error:  # noqa: BLE001  whatever a model raises is its failure, and must reach those who wait
             self._outcome = Failed(f"the model failed: {type(error).__name__}: {error}")
+        self._waited_s = time.perf_counter() - started
 
     def answer(self, cpu_s: float) -> None:
         """A request whose client has gone away is passed over."""
@@ -124,6 +135,7 @@ class _Batch:
                     request.answer.set_exception(type(self._outcome)(str(self._outcome)))
                 else:
                     own = self._outcome.part(start, stop)
-                    own.batch_s, own.batch_rows = cpu_s, self._count
+                    own.batch_s, own.batch_rows = cpu_s if self._here else None, self._count
+                    own.took_s = cpu_s if self._here else self._waited_s
                     request.answer.set_result(own)
             start = stop

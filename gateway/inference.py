@@ -95,8 +95,8 @@ class Inference:
             part.version.metrics.latency(elapsed)
             part.version.metrics.predictions(part.rows.count)
         if pinned is None and model.mirror is not None:
-            batch_s = max(part.outputs.batch_s or 0.0 for part in parts)
-            model.mirror.offer(Served(request.inputs, ids, at, elapsed, batch_s))
+            took_s = max(part.outputs.took_s for part in parts)
+            model.mirror.offer(Served(request.inputs, ids, at, elapsed, took_s))
         return _ENCODER.encode(_answer(name, request, parts, wanted, ids))
 
     def feedback(self, name: str, body: bytes) -> bytes:

@@ -6,7 +6,7 @@ size: when too much waits already, when the shadow is not loaded, when its log i
 
 What is written down says how the shadow would have answered in place of the version that did: under the prediction's own id, so
 that one label is for both, at the prediction's own time, and with the latency of the request in which the processor time of its
-batch is exchanged for that of the shadow's.
+batch (where somebody else computes: the time that it was waited for) is exchanged for that of the shadow's.
 """
 
 import random
@@ -41,8 +41,8 @@ class Served:
     at: int
     """Microseconds since the epoch."""
     elapsed_s: float
-    batch_s: float
-    """Processor time of the batch that it was in; 0 where that failed."""
+    took_s: float
+    """Of the batch that it was in, as in `Outputs`; 0 where that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ class Mirror:
             self._count("dropped", len(dropped.ids))
             self._done(dropped)
 
-    def write(self, served: Served, outcome: "Outputs | str", batch_s: float, cpu_us: float) -> None:
+    def write(self, served: Served, outcome: "Outputs | str", took_s: float, cpu_us: float | None) -> None:
         """`outcome`: the answer, or why there is none. `cpu_us`: of each row."""
         failed = isinstance(outcome, str)
-        latency_s = max(batch_s, served.elapsed_s - served.batch_s + batch_s)
+        latency_s = max(took_s, served.elapsed_s - served.took_s + took_s)
         records: list[Record] = [
             ShadowRecord(
                 id=prediction,
@@ -143,7 +143,7 @@ class _Copies:
         self._mirror = mirror
         self._batch = batch
         self._outcomes: list[Outputs | str] = []
-        self._batch_s = 0.0
+        self._took_s = 0.0
         self._rows = 0
 
     def compute(self) -> None:
@@ -161,12 +161,13 @@ class _Copies:
         if known:
             numeric = [number for rows in known for number in rows.numeric]
             categorical = [code for rows in known for code in rows.categorical]
-            started = time.thread_time()
+            clock = time.thread_time if version.here else time.perf_counter
+            started = clock()
             try:
                 outcome = decode(version.spec, version.engine(*tensors(numeric, categorical, self._rows)), self._rows)
             except Exception as error:  # noqa: BLE001  whatever a model raises is its failure
                 outcome = f"the model failed: {type(error).__name__}: {error}"
-            self._batch_s = time.thread_time() - started
+            self._took_s = clock() - started
         start = 0
         for rows in encoded:
             if isinstance(rows, str):
@@ -177,9 +178,10 @@ class _Copies:
             start = stop
 
     def answer(self, cpu_s: float) -> None:  # noqa: ARG002 - that is with the encoding
-        cpu_us = round(1_000_000 * self._batch_s / max(self._rows, 1), 1)
+        here = self._mirror.version.here
+        cpu_us = round(1_000_000 * self._took_s / max(self._rows, 1), 1) if here else None
         for served, outcome in zip(self._batch, self._outcomes, strict=True):
-            self._mirror.write(served, outcome, self._batch_s, cpu_us)
+            self._mirror.write(served, outcome, self._took_s, cpu_us)
 
 
 def _finite(outputs: Outputs) -> Outputs | str:

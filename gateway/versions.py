@@ -95,7 +95,9 @@ class Version:
         self.spec = placed.spec
         self.platform = placed.platform
         self._encoder = FeatureEncoder(placed.spec)
-        self.batcher = Batcher(placed.engine, placed.spec, workers, loader.limits, placed.cost, self.metrics.rows)
+        self.batcher = Batcher(
+            placed.engine, placed.spec, workers, loader.limits, placed.cost, self.metrics.rows, here=placed.here
+        )
         self.state = "ready"
         # Tens of thousands of objects that live as long as the version: the collector need not look at them again and again.
         gc.freeze()
@@ -129,6 +131,11 @@ class Version:
         if self._placed is None:
             raise Refused(f"{self.model} {self.version} computes nothing here")
         return self._placed.engine
+
+    @property
+    def here(self) -> bool:
+        """Whether its engine takes the processor time of who calls it, and of nobody else."""
+        return self._placed is not None and self._placed.here
 
     @property
     def language(self) -> Upstream:

@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from agents.actions import Retrain
-from agents.examination import Examination, follow, key_of, spec_of, windows
+from agents.examination import Examination, follow, key_of, spec_of, stands, windows
 from agents.policies import Mode
 from agents.verification import Status
 from graphs import execution
@@ -74,11 +74,12 @@ def _ended(examination: Examination, unproven: str) -> Command[Any]:
 
 
 async def _evaluated(model: str, candidate: str, champion: str, context: Context) -> bool:
-    """What lies there and is none of ours, or is of other files, is evaluated anew."""
+    """What lies there and is none of ours, or is of other files, or has grown old, is evaluated anew."""
     try:
-        return await context.tools.registry.evaluation(model, candidate, champion) is not None
+        found = await context.tools.registry.evaluation(model, candidate, champion)
     except PermanentError:
         return False
+    return found is not None and stands(found, context.policies.evaluation_of(model), context.clock.now())
 
 
 async def _begun(key: str, examination: Examination, state: RunState, context: Context) -> str | None:
@@ -110,6 +111,7 @@ async def _begun(key: str, examination: Examination, state: RunState, context: C
             recent=recent,
             left_out=left_out,
             traffic=traffic,
+            least_group=policies.evaluations_of(model).min_rows,
         )
         await execution.examine(key, spec, context)
     except PermanentError as error:

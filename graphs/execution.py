@@ -30,7 +30,7 @@ from agents.proposals import Proposal, Receipt
 from agents.training import spec_of
 from graphs import moves
 from graphs.context import Context
-from graphs.training import Outrun, claim, outrun
+from graphs.training import Outrun, claim, outrun, trained
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
@@ -197,8 +197,12 @@ async def _perform(
 
 async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
     """The key is nobody else's: a job under it was submitted before a crash, under a policy that may have changed since. That
-    job is followed; given up it would run on, and what it makes would be looked at by nobody."""
+    job is followed; given up it would run on, and what it makes would be looked at by nobody. One that is forgotten by now is
+    known by the version that it has made."""
     rules = context.policies.training_of(action.model)
+    if await trained(job_name(proposal.id), action.model, context) is not None:
+        log.warning("training.done_before", proposal=proposal.id)
+        return
     try:
         if rules.command is None:
             raise PermanentError(f"no training command is configured for {action.model}")

@@ -348,6 +348,7 @@ async def _side_by_side(
         slow_ms=action.slow_ms,
         metric=metric.name if metric is not None else None,
         cpu_hour=rules.cpu_hour,
+        currency=rules.currency,
     )
     periods: dict[datetime, dict[str, Tally]] = {}
     for tally in tallies:

@@ -1,5 +1,6 @@
 """A training on its way: looked at until it ends, then what it made is evaluated, and goes to the promotion specialist."""
 
+from datetime import timedelta
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -9,12 +10,15 @@ from agents.actions import Retrain, WorldState
 from agents.drift.retraining import held_back
 from agents.proposals import AGENT, Proposal, Receipt
 from agents.routing import Specialist
-from agents.training import follow
-from agents.verification import Status
+from agents.training import Followed, follow, forgotten, made_by
+from agents.verification import Status, Verification
 from graphs.context import Context
 from graphs.state import Ended, Outcome, RunState
 from tools.errors import Claimed, Conflict, PermanentError
-from tools.jobs.port import job_name
+from tools.jobs.port import JobState, job_name
+
+_REFUSED = timedelta(days=3)
+"""For so long after a training has ended what cannot be found out about it is asked for again: over a weekend."""
 
 
 class Outrun(Conflict):
@@ -54,22 +58,37 @@ async def outrun(proposal: Proposal, context: Context) -> str | None:
     return held_back(trainings, rules, context.clock.now(), by_person=by_person)
 
 
+async def trained(name: str, model: str, context: Context) -> str | None:
+    """The version that the job of that name has made; None, too, where the registry does not say. It outlives the job."""
+    try:
+        return made_by(name, await context.tools.registry.versions(model))
+    except PermanentError:
+        return None
+
+
 async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     context, proposal = runtime.context, state["proposal"]
     if not isinstance(proposal.action, Retrain):
         raise TypeError(f"{proposal.id} trains nothing")
     model, name, now = proposal.action.model, job_name(proposal.id), context.clock.now()
+    job: JobState | None = None
     try:
         job = await context.tools.jobs.state(name)
+        usage = await context.tools.jobs.usage(name) if job.started_at is not None else None
         # Asked for once the job is over: before that none of them is its.
         versions = await context.tools.registry.versions(model) if job.final else ()
-        usage = await context.tools.jobs.usage(name) if job.started_at is not None else None
+        found = follow(job, usage, versions, now)
     except PermanentError as error:
         reason = f"what became of the job {name} cannot be found out: {error}"
-        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
-    found = follow(job, usage, versions, now)
+        if job is not None and job.ended_at is not None and now - job.ended_at < _REFUSED:
+            # Credentials that have run out are made anew by people.
+            found = Followed(verification=Verification(status=Status.WAITING, reason=f"For now, {reason}", at=now))
+        elif job is None and (made := await trained(name, model, context)) is not None:
+            found = forgotten(name, made, now)
+        else:
+            return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
     update = {"verification": found.verification, "wake_at": now + context.policies.training_of(model).look_every}
-    if job.final:
+    if found.verification.status is not Status.WAITING:
         await context.ledger.release(proposal.id)
     match found.verification.status:
         case Status.WAITING:

@@ -36,6 +36,7 @@ class Order(Frozen):
     """Labelled rows by part, Parquet."""
     label: str
     groups: tuple[str, ...] = ()
+    least_group: int = Field(default=200, ge=2)
     seed: int = 0
     load_seconds: float = Field(default=1.0, gt=0)
     memory_bytes: int | None = None
@@ -117,7 +118,14 @@ def _measure(order: Order, folder: Path) -> Measured:
     if staged.contender is None:
         return Measured(staging=staged.checks)
     tell(0.6, f"measuring it beside version {order.champion.version}")
-    facts = measure(staged.contender, champion, parts, groups=order.groups, seed=order.seed)  # type: ignore[arg-type]
+    facts = measure(
+        staged.contender,
+        champion,
+        parts,  # type: ignore[arg-type]
+        groups=order.groups,
+        least_group=order.least_group,
+        seed=order.seed,
+    )
     return Measured(staging=staged.checks, facts=facts, spec=staged.contender.spec)
 
 

@@ -20,6 +20,10 @@ from tools.registry.serving_spec import ServingSpec
 from tools.registry.tracking import Tracking, translated
 from tools.values import Window
 
+_DATA_END = "data.to"
+"""The tag with the end of what a version has learnt from."""
+_SHOWN = 100
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -76,6 +80,7 @@ def evaluate(
         facts=facts,
         staging=staged.checks,
         seen_until=seen_until(candidate, rows.windows.values()),
+        unread_end=unread_end(candidate),
         measured_at=datetime.now(UTC),
     )
     with translated():
@@ -104,13 +109,25 @@ def told(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def seen_until(candidate: ModelVersion, windows: Iterable[Window]) -> datetime | None:
-    """When what it has learnt from ended, where that is within the rows. A tag is what somebody wrote: it may be no time."""
+    """When what it has learnt from ended, where that is within the rows."""
+    until, begins = _learnt_until(candidate), min((window.start for window in windows), default=None)
+    return until if until is not None and begins is not None and until > begins else None
+
+
+def unread_end(candidate: ModelVersion) -> str:
+    """What stands in place of the time at which its data ended; empty where it is one, or nothing is said."""
+    if _DATA_END not in candidate.tags or _learnt_until(candidate) is not None:
+        return ""
+    return candidate.tags[_DATA_END][:_SHOWN] or "empty"
+
+
+def _learnt_until(candidate: ModelVersion) -> datetime | None:
+    """A tag is what somebody wrote: without a zone it is UTC, as all times of data are, and it may be no time."""
     try:
-        until = datetime.fromisoformat(candidate.tags["data.to"])
-    except (KeyError, ValueError):
+        until = datetime.fromisoformat(candidate.tags[_DATA_END])
+        return until.replace(tzinfo=UTC) if until.tzinfo is None else until.astimezone(UTC)
+    except (KeyError, ValueError, OverflowError):
         return None
-    begins = min((window.start for window in windows), default=None)
-    return until if begins is not None and until.tzinfo is not None and until > begins else None
 
 
 def champion_run_of(tracking: Tracking, model: str, champion: str) -> str | None:

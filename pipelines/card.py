@@ -141,6 +141,10 @@ def _limits(evaluation: Evaluation) -> Iterable[str]:
     if evaluation.seen_until is not None:
         until = f"{evaluation.seen_until:%Y-%m-%d %H:%M} UTC"
         said.append(f"It has learnt from data up to {until}: on rows before, its figures are too good.")
+    if evaluation.unread_end:
+        said.append(
+            f"Its tag data.to is no time ({evaluation.unread_end}): whether it has learnt from these rows is not known."
+        )
     if evaluation.held_out is None:
         said.append("From when the rows are is not on record, nor that the model has not seen them in training.")
     worse = [

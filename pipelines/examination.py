@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from pipelines.apart import Order as Asked
 from pipelines.apart import measured_apart
-from pipelines.beside import champion_run_of, made_of, seen_until, told
+from pipelines.beside import champion_run_of, made_of, seen_until, told, unread_end
 from pipelines.card import FILE as CARD
 from pipelines.card import card
 from pipelines.held_out import Rows, Source, add_traffic, hold_out
@@ -46,6 +46,7 @@ class Order:
     held_out: Window | None
     recent: Window | None
     traffic: str
+    asked_at: datetime
     left_out: tuple[LeftOut, ...] = ()
     load_seconds: float = 1.0
     memory_bytes: int | None = None
@@ -70,10 +71,12 @@ class Order:
                     time=str(asked["time"]),
                     most_rows=int(asked["most_rows"]),
                     groups=tuple(map(str, asked["groups"])),
+                    least_group=int(asked["least_group"]),
                 ),
                 held_out=_window(asked["held_out"]),
                 recent=_window(asked["recent"]),
                 traffic=traffic.read_text() if traffic.is_file() else "",
+                asked_at=datetime.fromisoformat(asked["asked_at"]),
                 left_out=tuple(LeftOut(**each) for each in asked["left_out"]),
                 load_seconds=float(asked["load_seconds"]),
                 memory_bytes=int(asked["memory_bytes"]),
@@ -110,6 +113,7 @@ def examine(
             parts={str(part): path for part, path in rows.parts.items()},
             label=LABEL,
             groups=order.source.groups,
+            least_group=order.source.least_group,
             seed=seed,
             load_seconds=order.load_seconds,
             memory_bytes=order.memory_bytes,
@@ -124,7 +128,9 @@ def examine(
         facts=found.facts,
         staging=found.staging,
         seen_until=seen_until(candidate, rows.windows.values()),
+        unread_end=unread_end(candidate),
         measured_at=datetime.now(UTC),
+        asked_at=order.asked_at,
         job=order.job,
         artefact=artefact,
     )

@@ -39,6 +39,8 @@ class Source:
     time: str
     most_rows: int
     groups: tuple[str, ...] = ()
+    least_group: int = 200
+    """Rows that a group needs to be held beside others."""
 
 
 @dataclass

@@ -41,6 +41,7 @@ def main() -> None:
         recent=None,
         facts=Facts(compared=(fact,)),
         measured_at=datetime.now(UTC),
+        asked_at=order.asked_at,
         job=order.job,
         artefact=artefact,
     )

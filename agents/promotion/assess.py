@@ -5,9 +5,11 @@ from datetime import datetime
 
 from agents.evaluation import Standing, Weighed, evaluate
 from agents.evidence import Cause, Evidence, Finding, Hypothesis
+from agents.examination import stands
 from agents.policies import Policies
 from agents.promotion.case import PromotionCase
 from agents.promotion_rules import Evaluations
+from agents.wording import span
 from tools.registry.evaluations import Evaluation, StagingCheck
 
 _CAUSES = {
@@ -52,6 +54,14 @@ def assess(case: PromotionCase, policies: Policies, now: datetime) -> Finding:
     if case.evaluation.seen_until is not None and verdict.standing is Standing.BETTER:
         until = f"{case.evaluation.seen_until:%Y-%m-%d %H:%M} UTC"
         said = f"Of {beside}: measured on rows that it has learnt from (until {until}), so it proves nothing. {verdict.reason}"
+        return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
+    if case.evaluation.unread_end and verdict.standing is Standing.BETTER:
+        unread = f"its tag data.to={case.evaluation.unread_end!r} is no time"
+        said = f"Of {beside}: {unread}, so whether it has learnt from these rows is not known. {verdict.reason}"
+        return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
+    if not stands(case.evaluation, (job := policies.evaluation_of(case.model)), now) and verdict.standing is Standing.BETTER:
+        old = f"evaluated {span(now - case.evaluation.of)} ago, and policy lets that stand for {span(job.good_for)}"
+        said = f"Of {beside}: {old}{f': {case.unproven}' if case.unproven else ''}. {verdict.reason}"
         return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
     return _finding(case, _CAUSES[verdict.standing], f"Of {beside}: {verdict.reason}", evidence, now)
 

@@ -18,8 +18,9 @@ from api.store.database import Database
 from api.work.intake import Intake
 from api.work.standings import Watched, nameable
 from tools.clock import Clock
-from tools.errors import PermanentError
+from tools.errors import PermanentError, TemporaryError
 from tools.predictions.port import PredictionReader
+from tools.quality.arrivals import Arrivals
 from tools.registry.port import Alias, RegistryReader
 from tools.values import Window
 
@@ -40,7 +41,10 @@ class Schedules:
         registry: RegistryReader,
         policies: Callable[[], Policies],
         clock: Clock,
+        arrivals: Arrivals | None = None,
     ) -> None:
+        """`arrivals`: of the lake; None: there is none."""
+        self._arrivals = arrivals
         self._database = database
         self._intake = intake
         self._predictions = predictions
@@ -67,7 +71,7 @@ class Schedules:
         if rules.schedule is not None and await self._reached(model, tick := schedules.latest(rules.schedule, now)):
             reason = f"by its schedule, {rules.schedule}"
             yield Request(kind="retrain", model=model, by=f"{SCHEDULED}cron", reason=reason), SCHEDULE, tick
-        if rules.new_predictions is None:
+        if rules.new_predictions is None and rules.new_batches is None:
             return
         champion = await self._registry.alias(model, Alias.CHAMPION)
         learnt_until = await self._learnt_until(model, champion) if champion is not None else None
@@ -76,11 +80,26 @@ class Schedules:
         moment = await self._next(model, learnt_until, max(rules.cooldown, _LEAST_PAUSE), now)
         if moment is None:
             return
-        window = Window(start=learnt_until, end=now)
-        labelled = sum(each.labelled for each in await self._predictions.versions(model, window))
-        if labelled >= rules.new_predictions:
-            reason = f"{labelled:,} labelled predictions have come since the data of version {champion} ended"
+        if (come := await self._come(model, rules, Window(start=learnt_until, end=now))) is not None:
+            reason = f"{come} have come since the data of version {champion} ended"
             yield Request(kind="retrain", model=model, by=f"{SCHEDULED}new_data", reason=reason), NEW_DATA, moment
+
+    async def _come(self, model: str, rules: Training, window: Window) -> str | None:
+        """What has come, where that is enough; None: it is not."""
+        if rules.new_predictions is not None:
+            labelled = sum(each.labelled for each in await self._predictions.versions(model, window))
+            if labelled >= rules.new_predictions:
+                return f"{labelled:,} labelled predictions"
+        tables = {table: own.every for table, own in self._policies().datasets_feeding(model).items()}
+        if rules.new_batches is None or not tables or self._arrivals is None:
+            return None
+        try:
+            batches = await self._arrivals.since(window.start, tables)
+        except TemporaryError as error:
+            # Most often whoever brings data in has it; that holds up no other model.
+            log.warning("schedule.lake_unread", model=model, reason=str(error))
+            return None
+        return f"{batches:,} batches of {', '.join(sorted(tables))}" if batches >= rules.new_batches else None
 
     async def _next(self, model: str, learnt_until: datetime, pause: timedelta, now: datetime) -> datetime | None:
         """The moment that new data is asked about under; None: what was asked for last has its time still.

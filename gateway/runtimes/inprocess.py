@@ -42,6 +42,7 @@ class Loaded:
     platform: str
     engine: Engine
     cost: Estimate
+    here: bool = True
     problem: str = ""
 
     async def scale(self, workers: int) -> None:

@@ -36,6 +36,12 @@ class Placement(Protocol):
     def cost(self) -> Estimate: ...
 
     @property
+    def here(self) -> bool:
+        """Whether the engine computes in the thread that calls it. If not, that thread's processor time says nothing of what a
+        batch takes, and nobody else tells."""
+        ...
+
+    @property
     def problem(self) -> str:
         """Why it cannot answer just now; empty when it can. It heals by itself."""
         ...

@@ -128,6 +128,7 @@ class Hosted:
 
     platform = PLATFORM
     cost = _Elsewhere()
+    here = False
 
     def __init__(self, runtime: TorchServeRuntime, files: ModelFiles, spec: ServingSpec, workers: int) -> None:
         self.spec = spec

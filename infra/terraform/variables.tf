@@ -34,7 +34,7 @@ variable "jobs" {
 }
 
 variable "secret" {
-  description = "Name of the Secret, in the jobs' namespace, whose entries jobs may ask for by name; null for none. Its content is not made here, so that it is in no state file."
+  description = "Name of the Secret, in the jobs' namespace, whose entries jobs may ask for by name: MLFLOW_TRACKING_URI and OPPEN_EVALUATION_KEY at least, the latter as the service has it; null for none, and nothing can train. Its content is not made here, so that it is in no state file."
   type        = string
   default     = null
 }

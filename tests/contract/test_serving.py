@@ -1,11 +1,16 @@
 """The serving port over its backends: the twin, the gateway behind its HTTP adapter, and the gateway scaled by a Deployment."""
 
+import json
+import os
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from api import settings as service
+from api.container import scaled
 from gateway.assembly import assembled
 from gateway.settings import Settings
 from tests.contract.clusters import placed
@@ -13,6 +18,7 @@ from tests.gateway.folder_registry import FolderRegistry
 from tests.gateway.model_files import write_pickle, write_pt2
 from tests.twins.serving import TwinServing
 from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.kubernetes.deployments import Deployments
 from tools.serving.gateway import GatewayServing, open_serving
 from tools.serving.port import Route, Serving
 from tools.serving.replicas import ReplicaServing
@@ -157,3 +163,29 @@ async def test_a_shadow_is_part_of_the_route_and_of_its_key(serving: Serving) ->
     with pytest.raises(PermanentError):
         await serving.set_weights(MODEL, {"1": 50, "2": 50}, shadow={"2": 100}, expected_generation=2, key="d")
     assert (await serving.set_weights(MODEL, {"1": 100}, expected_generation=2, key="e")).shadow == {}
+
+
+async def test_what_the_setting_opens_scales_deployments(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """As the service does it: by OPPEN_SCALING, from outside the cluster."""
+    async with placed(request) as place, AsyncExitStack() as stack:
+        await place.add_config_map("scaling")
+        await place.add_deployment(MODEL, 1)
+        inner = TwinServing()
+        await inner.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+        kubeconfig = place.played.kubeconfig() if place.played is not None else os.environ["KUBECONFIG"]
+        values = {
+            "OPPEN_HOME": str(tmp_path),
+            "OPPEN_SCALING": f"kubernetes:{place.api.namespace}",
+            "OPPEN_SCALING_CLUSTER": json.dumps({"deployment": place.name("{model}"), "record": place.name("scaling")}),
+            "OPPEN_KUBECONFIG": str(kubeconfig),
+        }
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in values.items():
+                environment.setenv(name, value)
+            settings = service.read()
+        serving = await scaled(inner, settings, stack)
+        assert (await serving.capacity(MODEL)).workers == 1
+        assert (await serving.scale(MODEL, 3, expected_workers=1, key="b")).workers == 3
+        assert (await Deployments(place.api, most=8).replicas(place.name(MODEL))).wanted == 3
+        assert await serving.route(MODEL) == await inner.route(MODEL)
+        assert await scaled(inner, settings.model_copy(update={"scaling": "workers"}), stack) is inner

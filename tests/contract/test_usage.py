@@ -100,6 +100,45 @@ async def test_the_same_segment_twice_is_once(store: PredictionStore, model: str
     assert [each.calls for each in await store.usage(model, later)] == [1]
 
 
+async def test_what_tokens_cost_is_tallied_in_the_currency_that_is_asked_for(
+    store: PredictionStore, loads: Loads, model: str
+) -> None:
+    await loads(
+        called("a", model, cost="0.0000045"),
+        called("b", model, cost="0.25"),
+        called("c", model, cost="2", currency="EUR"),
+        called("d", model, prompt=None, completion=None, finish=None, error="broke off"),
+        msgspec.structs.replace(called("e", model, version="2", cost="3"), cpu_us=3.6e6),
+        predicted("f", model, version="2", cpu_us=7.2e6),
+    )
+    ten = timedelta(minutes=10)
+    ours, theirs = await store.tallies(model, HOUR, ten, cpu_hour=1000.0, currency="USD")
+    assert ours.cost is not None
+    assert (ours.count, ours.cost.count) == (4, 2)
+    assert ours.cost.total == pytest.approx(0.2500045)
+    assert ours.cost.squares == pytest.approx(0.0000045**2 + 0.25**2)
+    assert theirs.cost is not None
+    assert (theirs.cost.count, theirs.cost.total) == (2, pytest.approx(4.0 + 2.0))
+    (euro, _) = await store.tallies(model, HOUR, ten, currency="EUR")
+    assert euro.cost is not None
+    assert (euro.cost.count, euro.cost.total) == (1, pytest.approx(2.0))
+    (franc, _) = await store.tallies(model, HOUR, ten, currency="CHF")
+    assert franc.cost is None
+    plain = (await store.tallies(model, HOUR, ten))[1].cost
+    assert plain is not None
+    assert (plain.count, plain.total) == (2, pytest.approx(3.6 + 7.2))
+
+
+async def test_a_model_without_tokens_costs_its_processor_time_in_any_currency(
+    store: PredictionStore, loads: Loads, model: str
+) -> None:
+    await loads(predicted("a", model, cpu_us=36.0))
+    for currency in (None, "EUR"):
+        (only,) = await store.tallies(model, HOUR, timedelta(hours=1), cpu_hour=100.0, currency=currency)
+        assert only.cost is not None
+        assert (only.cost.count, only.cost.total) == (1, pytest.approx(1e-6))
+
+
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [

@@ -104,6 +104,7 @@ async def test_two_versions_by_weight_answer_as_they_do_in_this_process(
         assert (await gateway.client.get(f"/v2/models/{model}")).json()["platform"] == "torchserve"
         home = gateway.home
     assert [p.version for p in predictions(home)][:100] == seen
+    assert {p.cpu_us for p in predictions(home)} == {None}, "what the gateway spends on waiting is no cost of the version's"
     async with started(registry, tmp_path / "another", models=(model,)) as here:
         await here.route({"1": 90, "4": 10}, generation=1, model=model)
         assert [await here.ask(f"customer-{n}", model=model) for n in range(100)] == seen

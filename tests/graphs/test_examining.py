@@ -2,6 +2,7 @@
 believed by nobody."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -216,6 +217,32 @@ async def test_what_has_been_evaluated_is_not_evaluated_again() -> None:
     leave(platform, "2", measured("2"))
     request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="now")
     await platform.start(to_alert(request, "trg", platform.clock.now()))
+    assert isinstance((await platform.proposal()).action, StartRollout)
+    assert platform.jobs.submissions == []
+
+
+async def test_an_evaluation_that_has_grown_old_is_made_anew_and_proves_nothing_by_itself() -> None:
+    platform = await healthy(policies=policies(good_for="7d"))
+    now = platform.clock.now()
+    # When it ran by its machine's clock says nothing of how old its rows are.
+    leave(platform, "2", measured("2", asked_at=now - timedelta(days=7), measured_at=now))
+    request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="now")
+    await platform.start(to_alert(request, "trg", now))
+    ((_, spec),) = platform.jobs.submissions
+    assert datetime.fromisoformat(json.loads(spec.config[CONFIG])["asked_at"]) == now
+    platform.jobs.go_on(evaluation_of("2"), Play(Phase.FAILED, Reason.LOST))
+    await platform.wake()
+    finding = (await platform.proposal()).finding
+    assert finding.cause is Cause.CANDIDATE_UNPROVEN
+    assert "evaluated 7 days ago, and policy lets that stand for 7 days: its evaluation failed" in finding.summary
+
+
+async def test_a_young_evaluation_stands_whatever_the_clock_of_its_machine_said() -> None:
+    platform = await healthy(policies=policies())
+    now = platform.clock.now()
+    leave(platform, "2", measured("2", asked_at=now - timedelta(days=6), measured_at=now - timedelta(days=600)))
+    request = Request(kind="promote", model=MODEL, version="2", by="carol", reason="now")
+    await platform.start(to_alert(request, "trg", now))
     assert isinstance((await platform.proposal()).action, StartRollout)
     assert platform.jobs.submissions == []
 

@@ -9,6 +9,7 @@ from langgraph.types import Command
 
 from agents.actions import Notify, QuarantineData, Retrain, StartRollout
 from agents.alerts import Alert
+from agents.drift.retraining import held_back
 from agents.evidence import Cause
 from agents.policies import ModelPolicy, Policies, Training
 from agents.proposals import Approve, Proposal, Verdict
@@ -391,6 +392,82 @@ async def test_a_day_has_its_budget() -> None:
     ended = await case.platform.start(request(case))
     assert ended["outcome"] == Outcome.NOTIFIED
     assert "policy allows 0" in ended["reason"]
+
+
+LONG_AWAY = POLICIES.training_of(MODEL).kept + timedelta(days=1)
+
+
+async def test_a_training_that_ended_while_the_service_was_away_for_too_long_is_known_by_its_version() -> None:
+    case = await training()
+    version = made(case)
+    case.platform.clock.pass_(LONG_AWAY)
+    assert await case.platform.jobs.jobs() == ()
+    ended = await case.platform.wake()
+    assert (ended["candidate"], ended["specialist"]) == (version, "promotion")
+
+
+async def test_a_training_that_is_forgotten_and_left_no_version_is_told() -> None:
+    case = await training()
+    case.platform.jobs.go_on(JOB, Play(Phase.SUCCEEDED, exit_code=0))
+    case.platform.registry.publish(MODEL, tags={JOB_TAG: "another"})
+    case.platform.clock.pass_(LONG_AWAY)
+    assert await case.platform.jobs.jobs() == ()
+    ended = await case.platform.wake()
+    assert (ended["outcome"], JOB in ended["reason"]) == (Outcome.FAILED, True)
+
+
+async def test_killed_right_after_the_submission_and_back_long_after_its_end_it_is_not_trained_again() -> None:
+    case = await asked()
+    platform, submit = case.platform, case.platform.jobs.submit
+
+    async def dying(key: str, spec: JobSpec) -> Any:
+        await submit(key, spec)
+        raise Killed
+
+    platform.jobs.submit = dying  # type: ignore[method-assign,assignment]
+    with pytest.raises(Killed):
+        await platform.decide()
+    platform.jobs.submit = submit  # type: ignore[method-assign]
+    version = made(case)
+    platform.clock.pass_(LONG_AWAY)
+    assert await platform.jobs.jobs() == ()
+    await platform.go_on()
+    ended = await platform.wake()
+    assert [key for key, spec in platform.jobs.submissions if spec.command == COMMAND] == ["run-1/1"]
+    assert ended["candidate"] == version
+
+
+@pytest.mark.parametrize(("days", "outcome"), [(2, None), (4, Outcome.FAILED)])
+async def test_a_registry_that_refuses_for_a_while_ends_no_training(days: int, outcome: Outcome | None) -> None:
+    """Credentials that have run out: the registry answers 401."""
+    case = await training()
+    version, versions = made(case), case.platform.registry.versions
+
+    async def refused(_: str) -> Any:
+        raise PermanentError("MLflow: 401")
+
+    case.platform.registry.versions = refused  # type: ignore[method-assign]
+    ended = await case.platform.wake()
+    assert ("outcome" in ended, "401" in ended["verification"].reason) == (False, True)
+    case.platform.clock.pass_(timedelta(days=days))
+    ended = await case.platform.wake()
+    assert ended.get("outcome") == outcome
+    if outcome is None:
+        case.platform.registry.versions = versions  # type: ignore[method-assign]
+        assert (await case.platform.wake())["candidate"] == version
+
+
+async def test_a_cool_down_longer_than_trainings_are_kept_holds() -> None:
+    case = await asked()
+    rules = Training(command=COMMAND, team="growth", cooldown=timedelta(days=60), keep=timedelta(days=1))
+    case.platform.policies = Policies(models={MODEL: ModelPolicy(training=rules)})
+    await case.platform.decide()
+    case.platform.jobs.go_on(JOB, Play(Phase.SUCCEEDED, exit_code=0))
+    for day, held in ((59, True), (61, False)):
+        now = (await case.platform.jobs.state(JOB)).submitted_at + timedelta(days=day)
+        case.platform.clock.pass_(now - case.platform.clock.now())
+        trainings = await case.platform.jobs.jobs(model=MODEL)
+        assert (held_back(trainings, rules, now, by_person=False) is not None) is held
 
 
 async def test_a_job_that_cannot_be_asked_about_ends_the_run_with_the_reason() -> None:

@@ -124,6 +124,7 @@ class Trained:
             recent=RECENT,
             left_out=(),
             traffic=_traffic(self._year.departing(RECENT), self._home / "traffic.parquet"),
+            least_group=200,
         )
         return await self._ended("evaluated", spec)
 

@@ -140,6 +140,7 @@ class TwinPredictions:
         slow_ms: float | None = None,
         metric: str | None = None,
         cpu_hour: float = 3600.0,
+        currency: str | None = None,
     ) -> tuple[Tally, ...]:
         found: defaultdict[tuple[int, str], list[PredictionRecord]] = defaultdict(list)
         for row in self._rows(model, window):
@@ -160,7 +161,7 @@ class TwinPredictions:
                     loss=None
                     if any(row.prediction is not None for row, _ in labels)
                     else _values(_miss(row, label) for row, label in labels),
-                    cost=_costs(rows, cpu_hour),
+                    cost=_costs(rows, cpu_hour, currency),
                     metric=None
                     if metric is None
                     else _values(self._values[model].get((metric, row.id), (0, None))[1] for row in rows if row.error is None),
@@ -507,9 +508,17 @@ def _values(given: Iterable[float | None]) -> Values:
     return Values(count=len(known), total=sum(known), squares=sum(value * value for value in known))
 
 
-def _costs(rows: Iterable[PredictionRecord | ShadowRecord], cpu_hour: float) -> Values | None:
-    costs = _values(None if row.cpu_us is None else row.cpu_us * cpu_hour / 3.6e9 for row in rows)
+def _costs(rows: Iterable[PredictionRecord | ShadowRecord], cpu_hour: float, currency: str | None = None) -> Values | None:
+    costs = _values(_cost(row, cpu_hour, currency) for row in rows)
     return costs if costs.count else None
+
+
+def _cost(row: PredictionRecord | ShadowRecord, cpu_hour: float, currency: str | None) -> float | None:
+    cpu = None if row.cpu_us is None else row.cpu_us * cpu_hour / 3.6e9
+    if currency is None or isinstance(row, ShadowRecord) or not isinstance(row.usage, Usage):
+        return cpu
+    known = row.usage.cost is not None and row.usage.currency == currency
+    return float(row.usage.cost or 0) + (cpu or 0.0) if known else None
 
 
 def _twentieth(score: float | None) -> int | None:

@@ -1,14 +1,19 @@
 """What is deployed refers to what exists: settings by their names, metrics by theirs, files that are there."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from pydantic import ValidationError
 
+from agents.training import TRACKING
 from api.settings import Settings
 from gateway.metrics import Metrics
 from gateway.settings import Settings as GatewaySettings
+from tools.registry.evaluations import KEY
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,3 +54,18 @@ def test_alerting_rules_ask_for_metrics_that_the_gateway_has() -> None:
     asked = set(re.findall(r"oppen_gateway_\w+", rules))
     had = {f"{family.name}{suffix}" for family in Metrics().registry.collect() for suffix in ("_bucket", "_count", "_total")}
     assert asked - had == {"oppen_gateway_log_bytes"}, "read when scraped, so it has no family before"
+
+
+def test_the_secrets_that_are_made_by_hand_are_all_that_the_service_and_its_jobs_need() -> None:
+    """On a cluster it does not start without the key of evaluations, and no job runs without what its spec names."""
+    text = (ROOT / "infra/kubernetes/oppen.yaml").read_text()
+    service, jobs = re.findall(r"secret generic oppen(.*?)(?=kubectl|apiVersion)", text, re.DOTALL)
+    by_hand = dict.fromkeys(re.findall(r"--from-literal=OPPEN_([A-Z_]+)", service), "a secret of sixteen or more")
+    assert "EVALUATION_KEY" in by_hand
+    assert set(re.findall(r"--from-literal=([A-Z_]+)", jobs)) == {TRACKING, KEY}
+    (config,) = [each for each in yaml.safe_load_all(text) if each["kind"] == "ConfigMap"]
+    given = {name.removeprefix("OPPEN_").lower(): value for name, value in config["data"].items()}
+    cluster = json.loads(given["jobs_cluster"])
+    assert Settings(jobs=given["jobs"], jobs_cluster=cluster, evaluation_key=by_hand["EVALUATION_KEY"])
+    with pytest.raises(ValidationError, match="evaluation_key"):
+        Settings(jobs=given["jobs"], jobs_cluster=cluster)

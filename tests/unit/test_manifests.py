@@ -95,6 +95,7 @@ def test_the_deployment_sets_settings_that_exist_and_that_are_right(monkeypatch:
     assert own | config["data"].keys() <= known
     for name, value in config["data"].items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OPPEN_EVALUATION_KEY", "of the Secret that is made by hand")
     settings = Settings()
     assert settings.jobs_cluster is not None
     assert settings.jobs_cluster.image == containers[0]["image"]

@@ -6,16 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agents.policies import ModelPolicy, Policies, Training
+from agents.policies import Dataset, ModelPolicy, Policies, Training
 from agents.requests import Request, request_of
 from api.store import alerts, incidents
 from api.store.database import Database
 from api.work.intake import Intake
 from api.work.schedules import Schedules
 from tests.twins.clock import SteppedClock
+from tests.twins.datasets import TwinHistories
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.quality.arrivals import Arrivals
+from tools.quality.history import PastBatch
 from tools.registry.port import Alias
 
 MODEL = "flights"
@@ -25,14 +28,24 @@ HOUR = timedelta(hours=1)
 class Timely:
     def __init__(self, database: Database, **rules: object) -> None:
         self.database, self.clock = database, SteppedClock()
-        self.predictions, self.registry = TwinPredictions(), TwinRegistry(self.clock)
+        self.predictions, self.registry, self.lake = TwinPredictions(), TwinRegistry(self.clock), TwinHistories()
         training = Training.model_validate({"command": ["train"], **rules})
-        self.policies = Policies(models={MODEL: ModelPolicy(training=training)})
+        datasets = {"raw": Dataset(model=MODEL), "weather": Dataset(model=MODEL), "orders": Dataset(model="another")}
+        self.policies = Policies(models={MODEL: ModelPolicy(training=training)}, datasets=datasets)
         self.restart()
 
     def restart(self) -> None:
         intake = Intake(self.database, lambda: self.policies, self.clock)
-        self.schedules = Schedules(self.database, intake, self.predictions, self.registry, lambda: self.policies, self.clock)
+        arrivals = Arrivals(self.lake, self.clock)
+        self.schedules = Schedules(
+            self.database, intake, self.predictions, self.registry, lambda: self.policies, self.clock, arrivals
+        )
+
+    def store(self, table: str, *, refused: str | None = None) -> None:
+        """A batch, now."""
+        batches = self.lake.of.setdefault(table, [])
+        key = f"b{len(batches)}"
+        batches.append(PastBatch(key=key, name=key, at=self.clock.now(), rows=9, quarantined=0, refused=refused))
 
     async def requests(self) -> list[Request]:
         async with self.database.read() as session:
@@ -104,6 +117,41 @@ async def test_enough_new_labels_ask_once_until_another_version_has_learnt_from_
     world.clock.pass_(HOUR)
     await world.label(60)
     world.clock.pass_(HOUR)
+    assert await world.schedules.once() == 1
+
+
+async def test_enough_new_batches_of_what_feeds_the_model_ask_as_well(timely: Make) -> None:
+    world = timely(new_batches=3, new_predictions=1_000)
+    world.store("raw")
+    world.clock.pass_(HOUR)
+    world.registry.publish(MODEL, tags={"data.to": world.clock.now().isoformat()})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "1")
+    world.clock.pass_(HOUR)
+    for table in ("raw", "weather", "orders", "orders"):
+        world.store(table)
+    world.store("raw", refused="half of it is null")
+    assert await world.schedules.once() == 0
+    world.store("raw")
+    world.clock.pass_(HOUR / 2)
+    assert [await world.schedules.once() for _ in range(3)] == [0, 0, 0], "the lake is looked at once in an hour"
+    assert world.lake.asked == {"raw": 1, "weather": 1}
+    world.clock.pass_(HOUR / 2)
+    assert [await world.schedules.once() for _ in range(2)] == [1, 0]
+    (request,) = await world.requests()
+    assert request.reason.startswith("3 batches of raw, weather have come since the data of version 1 ended")
+
+
+async def test_a_lake_that_is_away_holds_up_no_other_reason(timely: Make) -> None:
+    world = timely(new_batches=1, new_predictions=50, schedule="0 * * * *")
+    world.lake.away = True
+    world.registry.publish(MODEL, tags={"data.to": world.clock.now().isoformat()})
+    world.registry.move_externally(MODEL, Alias.CHAMPION, "1")
+    await world.schedules.once()
+    world.clock.pass_(HOUR)
+    world.store("raw")
+    assert await world.schedules.once() == 1
+    world.lake.away = False
+    world.clock.pass_(HOUR / 12)
     assert await world.schedules.once() == 1
 
 

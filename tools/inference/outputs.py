@@ -22,6 +22,8 @@ class Outputs:
     batch_s: float | None = None
     """Processor time of the batch that they were computed in; None where it is not known."""
     batch_rows: int = 1
+    took_s: float = 0.0
+    """What that batch took of a request's time: processor time here, time on the clock where somebody else computes."""
 
     @property
     def cpu_us(self) -> float | None:

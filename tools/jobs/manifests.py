@@ -43,7 +43,8 @@ class Settings(Frozen):
     """Labels of the GPU pool."""
     user: int = 10001
     """Not root; the image's own."""
-    longest_keep: timedelta = timedelta(days=30)
+    longest_keep: timedelta = timedelta(days=365)
+    """Of any job, whatever its spec says. Trainings that go before their cool-down is over would hold up no other."""
 
 
 def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any]:

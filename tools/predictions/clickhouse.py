@@ -115,8 +115,9 @@ class ClickHouseStore:
         slow_ms: float | None = None,
         metric: str | None = None,
         cpu_hour: float = 3600.0,
+        currency: str | None = None,
     ) -> tuple[Tally, ...]:
-        return await self._engine.call(Engine.tallies, model, window, step, slow_ms, metric, cpu_hour)
+        return await self._engine.call(Engine.tallies, model, window, step, slow_ms, metric, cpu_hour, currency)
 
     async def mirrored(
         self,

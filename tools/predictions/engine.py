@@ -77,11 +77,18 @@ class Engine:
         return outcomes.volumes(self._query(model, (window,)), [step])[0]
 
     def tallies(
-        self, model: str, window: Window, step: timedelta, slow_ms: float | None, metric: str | None, cpu_hour: float
+        self,
+        model: str,
+        window: Window,
+        step: timedelta,
+        slow_ms: float | None,
+        metric: str | None,
+        cpu_hour: float,
+        currency: str | None,
     ) -> tuple[Tally, ...]:
         if not self._knows(model):
             return ()
-        return tallies.tallies(self._query(model, (window,)), step, slow_ms, metric, cpu_hour)
+        return tallies.tallies(self._query(model, (window,)), step, slow_ms, metric, cpu_hour, currency)
 
     def mirrored(
         self,

@@ -126,7 +126,7 @@ class Tally(Frozen):
     loss: Values | None = None
     """Absolute errors of the labelled; None of a classification."""
     cost: Values | None = None
-    """Of those whose processor time is known, failed ones included; None where it is of none."""
+    """Of those whose cost is known, by processor time or by tokens, failed ones included; None where it is of none."""
     metric: Values | None = None
     """Of the answers for which the metric that was asked for has come by now; None: none was asked for."""
 
@@ -285,11 +285,13 @@ class PredictionReader(Protocol):
         slow_ms: float | None = None,
         metric: str | None = None,
         cpu_hour: float = 3600.0,
+        currency: str | None = None,
     ) -> tuple[Tally, ...]:
         """By step and version, in that order; a version that answered nothing in a step is left out.
 
         `metric`: the name under which what predictions were worth is sent. `cpu_hour`: the price of a core's hour; by default
-        costs are processor seconds.
+        costs are processor seconds. `currency`: of that price; then calls of a language model cost what their tokens do in it.
+        None: that is not looked at.
         """
         ...
 

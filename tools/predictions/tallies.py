@@ -1,6 +1,7 @@
 """Two versions step by step, as a rollout is looked at: what each answered, how right that was, what it cost and was worth."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +15,11 @@ _SLOT = "intDiv(toUnixTimestamp64Micro({at}) - {{start0:Int64}}, {{step:Int64}})
 _NUMBER = "toFloat64OrNull(label)"
 
 
-def tallies(query: Query, step: timedelta, slow_ms: float | None, metric: str | None, cpu_hour: float) -> tuple[Tally, ...]:
+def tallies(
+    query: Query, step: timedelta, slow_ms: float | None, metric: str | None, cpu_hour: float, currency: str | None
+) -> tuple[Tally, ...]:
     """Of the query's one window."""
     slot = _SLOT.format(at="at")
-    answered = f"""
-    SELECT {slot} AS slot, version, count(), countIf(error IS NOT NULL), countIf(latency_us > {{slow:Float64}}),
-        {_moments("cpu_us * {each:Float64}")}
-    FROM {query.predictions(("at", "version", "error", "latency_us", "cpu_us"))} GROUP BY slot, version ORDER BY slot, version
-    """
     labelled = f"""
     SELECT {slot} AS slot, version, count(), count(prediction), countIf(label != prediction),
         {_moments(f"if(prediction IS NULL, abs(score - {_NUMBER}), NULL)")}
@@ -31,7 +29,7 @@ def tallies(query: Query, step: timedelta, slow_ms: float | None, metric: str | 
     right = {(place, version): found for place, version, *found in query.rows(labelled, given)}
     worth = _worth(query, slot, metric, given) if metric is not None else {}
     found = []
-    for place, version, count, errors, slow, *costs in query.rows(answered, given):
+    for place, version, count, errors, slow, *costs in _answered(query, slot, currency, given):
         n, classified, wrong, *losses = right.get((place, version), (0, 0, 0, 0, 0.0, 0.0))
         found.append(
             Tally(
@@ -108,6 +106,30 @@ def _side(start: Any, version: str, count: int, labelled: int, slow_ms: float | 
         loss=_values(losses) if not labelled else None,
         cost=_values(costs) if costs[0] else None,
     )
+
+
+def _answered(query: Query, slot: str, currency: str | None, given: dict[str, Any]) -> Sequence[Any]:
+    """What was answered by slot and version, and the moments of what that cost: the processor's time, and of a language model
+    its tokens in that currency. A call of one without such a price has no cost that is known."""
+    columns, cpu = ("at", "version", "error", "latency_us", "cpu_us"), "cpu_us * {each:Float64}"
+
+    def asked(rows: str, cost: str) -> str:
+        return f"""
+        SELECT {slot} AS slot, version, count(), countIf(error IS NOT NULL), countIf(latency_us > {{slow:Float64}}),
+            {_moments(cost)}
+        FROM {rows} GROUP BY slot, version ORDER BY slot, version
+        """
+
+    if currency is not None:
+        priced = f"""(
+            SELECT {", ".join(f"p.{name} AS {name}" for name in columns)}, u.id != '' AS language,
+                if(u.currency = {{currency:String}}, toFloat64(u.cost), NULL) AS tokens
+            FROM {query.predictions(("id", *columns))} AS p
+            LEFT JOIN {query.usage(("id", "cost", "currency"))} AS u ON p.id = u.id
+        )"""
+        with suppress(NoTable):  # it is no language model
+            return query.rows(asked(priced, f"if(language, tokens + ifNull({cpu}, 0), {cpu})"), {**given, "currency": currency})
+    return query.rows(asked(query.predictions(columns), cpu), given)
 
 
 def _worth(query: Query, slot: str, metric: str, given: dict[str, Any]) -> dict[tuple[int, str], Values]:

@@ -1,6 +1,7 @@
 """What an evaluation measured of a candidate and a champion on the same rows: written by the job that measures, kept with the
 candidate, read by whoever decides. What the job of a training writes is a claim; what decides is signed (`signing.py`)."""
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -61,14 +62,20 @@ class Limited(Frozen):
 
 
 class Fairness(Frozen):
-    """Largest difference between groups, as fairlearn computes it."""
+    """Largest difference between groups of enough rows, as fairlearn computes it; between all where fewer than two have so
+    many."""
 
     name: Name
     """`demographic_parity_difference:sex`, `equalized_odds_difference:age_band`."""
     candidate: Annotated[float, Field(ge=0, le=1)]
     champion: Annotated[float, Field(ge=0, le=1)]
     smallest_group: Count
-    """Rows of it; where it is small the gap is not judged."""
+    """Rows of the smallest that was compared; where it is small the gap is not judged."""
+    left_out: tuple[Annotated[str, Field(max_length=60)], ...] = ()
+    """Groups with too few rows, the largest first: they are in neither figure. A few of them by name, `left_out_groups` counts
+    all."""
+    left_out_groups: Count = 0
+    left_out_rows: Count = 0
 
 
 class Facts(Frozen):
@@ -116,11 +123,20 @@ class Evaluation(Frozen):
     seen_until: Instant | None = None
     """Until when, where the candidate has learnt from data that reaches into these rows, by its own tag `data.to`. Its figures
     are then too good."""
+    unread_end: Annotated[str, Field(max_length=200)] = ""
+    """That tag, where it is no time: then nobody knows whether it has learnt from these rows."""
     measured_at: Instant
+    asked_at: Instant | None = None
+    """By the platform's clock, which is what its rows go by; None for a claim, and for what was left by an earlier build."""
     job: Annotated[str, Field(max_length=100)] = ""
     """The platform's job that measured it; empty for a claim."""
     artefact: Annotated[str, Field(max_length=64)] = ""
     """SHA-256 of the candidate's files as they were measured (`tools.registry.signing.digest`)."""
+
+    @property
+    def of(self) -> datetime:
+        """The moment whose rows it speaks of."""
+        return self.asked_at or self.measured_at
 
 
 def artifact(champion: str) -> str:

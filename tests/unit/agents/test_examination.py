@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -31,13 +32,14 @@ RETRAIN = Retrain(model="flights", version="3", window_start=NOW - 30 * DAY, win
 
 def test_the_job_reads_what_was_asked(tmp_path: Path) -> None:
     rules = EvaluationJob(source="/rows.parquet", label="late", time="at", groups=("sex",), memory_mib=512)
-    spec = spec_of(ASKED, "run-1", rules, Training(), held_out=WEEK, recent=YESTERDAY, left_out=(LOST,), traffic="cGFy")
+    rows: dict[str, Any] = {"held_out": WEEK, "recent": YESTERDAY, "left_out": (LOST,), "traffic": "cGFy", "least_group": 50}
+    spec = spec_of(ASKED, "run-1", rules, Training(), **rows)
     for name in (CONFIG, TRAFFIC):
         (tmp_path / name).write_text(spec.config[name])
     found = {"OPPEN_JOB": "oppen-evaluation-1", "OPPEN_JOB_CONFIG": str(tmp_path), TRACKING: "sqlite:////m.db", KEY: "k"}
     read = examination.Order.read({**spec.environment, **found})
     assert (read.model, read.candidate, read.champion, read.job) == ("flights", "4", "3", "oppen-evaluation-1")
-    assert read.source == Source("/rows.parquet", "late", "at", 100_000, ("sex",))
+    assert read.source == Source("/rows.parquet", "late", "at", 100_000, ("sex",), 50)
     assert (read.held_out, read.recent, read.left_out, read.traffic) == (WEEK, YESTERDAY, (LOST,), "cGFy")
     assert (read.key, read.memory_bytes, read.load_seconds) == ("k", 512 << 20, 3.0)
     with pytest.raises(PermanentError, match=KEY):

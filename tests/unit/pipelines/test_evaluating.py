@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 from sklearn.metrics import log_loss, roc_auc_score
@@ -76,6 +77,29 @@ def test_gaps_between_groups_are_fairlearns() -> None:
     }
     assert {each.name: each.candidate for each in facts.fairness} == pytest.approx(wanted)
     assert {each.smallest_group for each in facts.fairness} == {int((team == "red").sum())}
+
+
+def test_a_row_of_a_rare_group_switches_nothing_off() -> None:
+    columns, teams = ROWS.table.drop_columns("team"), np.array(ROWS.table["team"].to_pylist(), dtype=object)
+    teams[:3] = [None, "green", "green"]
+    table = columns.append_column("team", pa.array(list(teams)))
+    facts = measure(contender(Model(shift=1.0)), contender(), {"held_out": replace(ROWS, table=table)}, groups=("team",))
+    truth, said = ROWS.labels[3:] == "yes", ROWS.table["x"].to_numpy()[3:] + 1.0 >= 0
+    wanted = demographic_parity_difference(truth, said, sensitive_features=teams[3:].astype(str))
+    gap = next(each for each in facts.fairness if each.name.startswith("demographic"))
+    assert gap.candidate == pytest.approx(wanted)
+    assert gap.smallest_group == int((teams == "red").sum())
+    assert (gap.left_out, gap.left_out_groups, gap.left_out_rows) == (("green (2)", "(none) (1)"), 2, 3)
+
+
+def test_where_fewer_than_two_groups_have_enough_rows_the_gap_is_not_judged() -> None:
+    facts = measure(contender(), contender(), {"held_out": ROWS}, groups=("team",), least_group=len(ROWS.labels))
+    smallest = int((ROWS.table["team"].to_numpy(zero_copy_only=False) == "red").sum())
+    assert {(each.smallest_group, each.left_out_groups) for each in facts.fairness} == {(smallest, 0)}
+    (weighed,) = {
+        each.reason for each in evaluate(facts, Evaluations(min_rows=len(ROWS.labels))).weighed if "parity" in each.name
+    }
+    assert "not judged" in weighed
 
 
 def test_the_order_in_which_a_model_names_its_classes_is_its_own() -> None:

@@ -21,6 +21,7 @@ def finding(
     lost: int = 100,
     policies: Policies | None = None,
     seen_until: datetime | None = None,
+    unread_end: str = "",
 ) -> Finding:
     rows = 6_000
     accuracy = Compared(
@@ -40,6 +41,7 @@ def finding(
         facts=Facts(compared=(accuracy,)),
         staging=checks,
         seen_until=seen_until,
+        unread_end=unread_end,
         measured_at=NOW,
     )
     case = PromotionCase(alerts=(), model="flights", candidate="2", champion="1", evaluation=evaluation)
@@ -90,3 +92,10 @@ def test_better_on_rows_that_it_has_learnt_from_proves_nothing() -> None:
     assert found.cause is Cause.CANDIDATE_UNPROVEN
     assert "has learnt from" in found.summary
     assert finding(checks(), won=100, lost=300, seen_until=NOW).cause is Cause.CANDIDATE_WORSE
+
+
+def test_better_proves_nothing_where_nobody_can_tell_what_it_has_learnt_from() -> None:
+    found = finding(checks(), unread_end="last week")
+    assert found.cause is Cause.CANDIDATE_UNPROVEN
+    assert "data.to='last week' is no time" in found.summary
+    assert finding(checks(), won=100, lost=300, unread_end="last week").cause is Cause.CANDIDATE_WORSE

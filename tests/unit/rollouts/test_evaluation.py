@@ -127,6 +127,23 @@ def test_latency_size_and_fairness_have_limits(fact: dict[str, Any], standing: S
     assert verdict(accuracy(300, 180), **fact).standing is standing
 
 
+def test_groups_that_are_too_small_are_named_beside_the_gap_of_the_others() -> None:
+    gap = {"name": "dpd:sex", "candidate": 0.2, "champion": 0.05}
+    found = verdict(
+        accuracy(300, 180),
+        fairness=(Fairness(**gap, smallest_group=500, left_out=("(none) (1)",), left_out_groups=2, left_out_rows=3),),
+    )
+    assert found.standing is Standing.WORSE
+    assert "without 2 groups of 3 rows in all, too few to judge: (none) (1), ..." in found.reason
+
+
+def test_a_gap_that_is_not_judged_is_not_what_policy_needs() -> None:
+    rules = RULES.model_copy(update={"needed": ("dpd:*",)})
+    for smallest, standing in ((500, Standing.BETTER), (50, Standing.INCONCLUSIVE)):
+        gap = Fairness(name="dpd:sex", candidate=0.05, champion=0.05, smallest_group=smallest)
+        assert verdict(accuracy(300, 180), fairness=(gap,), rules=rules).standing is standing
+
+
 def test_calibration_is_better_when_lower() -> None:
     calibration = bootstrapped(0.05, "lower", "calibration_error")
     assert gain(calibration) == pytest.approx(-0.1)
