@@ -14,7 +14,7 @@ from gateway import settings
 from gateway.settings import Settings
 from tests.gateway.folder_registry import FolderRegistry
 from tests.gateway.model_files import write_pickle
-from tests.gateway.running import Gateway, opened, predictions, started
+from tests.gateway.running import Gateway, opened, predictions, shadows, started
 from tests.torchserve import RunningTorchServe, fresh_model
 from tests.twins.torchserve import TwinTorchServe
 from tools.registry.port import ModelFiles
@@ -112,6 +112,26 @@ async def test_two_versions_by_weight_answer_as_they_do_in_this_process(
             expected = await answers(here, model, version)
             assert classes == expected[0]
             assert scores == pytest.approx(expected[1], abs=1e-5)
+
+
+async def test_what_a_shadow_there_costs_is_not_known_and_how_long_it_takes_is(begin: Begin, model: str) -> None:
+    async with begin() as gateway:
+        made = await gateway.route({"1": 100}, shadow={"4": 100}, generation=1, model=model)
+        assert made.status_code == 200
+
+        async def ended() -> bool:
+            labels = {"model": model, "version": "4"}
+            found = [await gateway.metric("mirrored_total", **labels, outcome=each) for each in ("answered", "failed")]
+            return sum(found) == 3
+
+        for _ in range(3):
+            assert (await gateway.infer([1.0], model=model)).status_code == 200
+        await eventually(ended)
+        home = gateway.home
+    copies = {each.id: each for each in shadows(home)}
+    assert len(copies) == 3
+    assert {each.cpu_us for each in copies.values()} == {None}
+    assert all(each.latency_us > 500 for each in copies.values()), "it was waited for over HTTP"
 
 
 async def test_a_version_without_traffic_leaves_torchserve_with_its_archive(
