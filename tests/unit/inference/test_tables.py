@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.features import FeatureEncoder
@@ -60,6 +60,7 @@ def as_gateway(rows: list[dict[str, Any]]) -> list[np.ndarray]:
     return tensors(encoded.numeric, encoded.categorical, len(rows))
 
 
+@settings(deadline=None)
 @given(rows=ROWS)
 def test_a_table_is_encoded_as_the_gateway_encodes_the_same_rows(rows: list[dict[str, Any]]) -> None:
     for ours, theirs in zip(encode(as_table(rows), SPEC), as_gateway(rows), strict=True):
