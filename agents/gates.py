@@ -55,10 +55,11 @@ def decide(gate: Gate, record: Record | None, permit: Permit | None, checksum: s
     """`checksum`: of the revision, as the controller has it."""
     if record is None:
         return _closed("nothing on record has begun this")
-    if record.given_up:
-        return _closed("it was given up")
     if permit is None:
         return _closed("nothing was asked for there")
+    if record.given_up and not (gate is Gate.ROLLBACK and permit.ending == "abort" and record.aborts):
+        # What has traffic all the same is taken back by a proposal of its own.
+        return _closed("it was given up")
     if not permit.untouched:
         return _closed("somebody has changed the Canary since: theirs stands, and people decide about it")
     if (permit.model, permit.version) not in _subjects(record.action):

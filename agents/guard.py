@@ -86,7 +86,7 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
         return Auto(reason="it changes nothing")
     if mode is Mode.OBSERVE:
         return Deny(reason="the autonomy mode is observe: nothing is changed")
-    if flaw := _flaw(action, proposal.state, policies):
+    if (flaw := _flaw(action, proposal.state, policies)) and not _ends_without_a_champion(proposal):
         return Deny(reason=flaw)
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
     risk = max(proposal.impact.risk, weigh(action, proposal.finding, proposal.state, policies).risk, key=lambda each: each.rank)
@@ -291,6 +291,15 @@ def _flaw(
         case unknown:
             assert_never(unknown)
     return None
+
+
+def _ends_without_a_champion(proposal: Proposal) -> bool:
+    """Somebody has taken the alias off what an approved change runs beside. The version that it began beside, which is the only
+    one it ever goes back to then, gets the traffic again: nobody else's is there that this could be held against."""
+    action, state = proposal.action, proposal.state
+    if not isinstance(action, AbortRollout | StopExperiment) or proposal.part_of is None:
+        return False
+    return state.champion is None and state.route_generation is not None
 
 
 def _others(state: WorldState, known: set[str]) -> list[str]:

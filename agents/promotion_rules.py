@@ -157,6 +157,8 @@ class Rollouts(Judging):
     extend: Duration = timedelta(hours=4)
     """A stage that is inconclusive at its end goes on for so long, then people are asked: half a working day, so that they
     are asked on the day that it began."""
+    longest_pause: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=24)
+    """Held for so long by a pause, people are asked whether it goes on: who paused it has had a day to say so."""
 
     @property
     def judging(self) -> Judging:

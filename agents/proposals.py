@@ -111,6 +111,20 @@ class Verdict(Frozen):
         return isinstance(self.decision, Approve) and self.fingerprint == proposal.fingerprint
 
 
+GivenUp = Literal["broke", "conflict", "outrun", "look", "moved", "denied"]
+"""How an action was given up: it failed for good; somebody else was at what it changes; another of its kind came first. Or it
+was not begun after all: its rollout is to be looked at again, the world has moved, or it is not allowed any more."""
+
+
+class Failure(Frozen):
+    """Of an action that was given up. A repetition goes the way that the first one went."""
+
+    kind: GivenUp
+    reason: str
+    route: int | None = None
+    """Token of the route as it was left, where something is under way that has to be taken back; None: not known."""
+
+
 class Receipt(Frozen):
     """What the action did. `undo` is the action that takes it back, None where there is nothing to take back."""
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from agents.actions import WorldState
 from agents.alerts import Alert
 from agents.policies import Mode, Policies
-from agents.proposals import Proposal, Receipt
+from agents.proposals import Failure, GivenUp, Proposal, Receipt
 from graphs.state import RunState
 from tools.clock import Clock
 from tools.toolbox import Toolbox
@@ -34,7 +34,13 @@ class Ledger(Protocol):
 
     async def complete(self, receipt: Receipt) -> None: ...
 
-    async def fail(self, key: str, error: str) -> None: ...
+    async def fail(self, key: str, error: str, *, kind: GivenUp = "broke", route: int | None = None) -> None:
+        """Give it up, for good; see `Failure`. A no-op for what is done, was given up before, or was never intended."""
+        ...
+
+    async def failure(self, key: str) -> Failure | None:
+        """How it was given up; None: it was not."""
+        ...
 
 
 class Order(NamedTuple):

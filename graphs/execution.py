@@ -59,10 +59,12 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     if done is not None:
         return done
     undo, made = await _perform(proposal, before, actor, context)
-    after = await read_state(proposal.action, context.tools.readers)
-    if made is not None:
-        # As we left it: what somebody has done to the route since is theirs, and is not to be taken for ours.
-        after = after.model_copy(update={"route_generation": made.token, "weights": made.weights})
+    if made is None:
+        after = await read_state(proposal.action, context.tools.readers)
+    else:
+        # As we left it: what somebody has done to the route since is theirs, and is not to be taken for ours. Nothing is read
+        # that could fail now, for what has been begun has to be followed.
+        after = before.model_copy(update={"route_generation": made.token, "weights": made.weights})
     receipt = Receipt(
         key=proposal.id,
         action=proposal.action,
@@ -78,6 +80,70 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
 
 async def _intend(proposal: Proposal, before: WorldState, context: Context) -> tuple[WorldState, Receipt | None]:
     return await context.ledger.intend(proposal, before)
+
+
+async def untouched(proposal: Proposal, context: Context) -> bool:
+    """Whether nothing of what was intended has happened. False is not sure of it: repeated under its key, it finds out.
+
+    No registry is asked for what moves traffic: an alias is never moved before it, but for one that serves nobody.
+    """
+    action, before, tools = proposal.action, proposal.state, context.tools
+    match action:
+        case Retrain():
+            return not await submitted(job_name(proposal.id), context)
+        case (
+            Rollback(model=model)
+            | StartRollout(model=model)
+            | AbortRollout(model=model)
+            | Promote(model=model)
+            | StartExperiment(model=model)
+            | StopExperiment(model=model)
+        ):
+            return (await tools.traffic.state(model)).token == before.route_generation
+        case Scale() | QuarantineData() | ReleaseData():
+            return await read_state(action, tools.readers) == before
+        case Notify() | NoAction():
+            return True
+        case unknown:
+            assert_never(unknown)
+
+
+async def stranded(proposal: Proposal, context: Context) -> Standing | None:
+    """The traffic that a rollout or an experiment has all the same although it was given up, as it was left: to be taken back.
+
+    None where it has none, or somebody has taken the route in hand since.
+    """
+    action, before, tools = proposal.action, proposal.state, context.tools
+    if not isinstance(action, StartRollout | StartExperiment) or await context.ledger.intended(proposal.id) is None:
+        return None
+    try:
+        now = await tools.traffic.state(action.model)
+        if now.token == before.route_generation:
+            return None
+        made = await moves.asked_for(action, proposal, before, tools)
+    except PermanentError as error:
+        # Under its key nothing was asked for: what there is is somebody's.
+        log.info("route.not_ours", proposal=proposal.id, reason=str(error))
+        return None
+    return made if made.token == now.token else None
+
+
+async def retire(proposal: Proposal, actor: str, context: Context) -> None:
+    """The version of a rollout that has ended is nobody's challenger any more. Repeating it changes nothing.
+
+    A registry that is away keeps nothing from being done: whoever looks next tries again.
+    """
+    match proposal.action:
+        case StartRollout(model=model, version=version) | AbortRollout(model=model, version=version):
+            pass
+        case Promote(model=model, version=version):
+            pass
+        case _:
+            return
+    try:
+        await moves.retire(model, version, proposal, actor, context.tools)
+    except PortError as error:
+        log.warning("challenger.kept", model=model, version=version, reason=str(error))
 
 
 async def shift(key: str, action: StartRollout, stage: int, generation: int, context: Context) -> Standing:
@@ -163,9 +229,13 @@ async def _perform(
             return await moves.begin(start, proposal, before, actor, context.tools)
         case AbortRollout() as abort:
             await moves.abort(abort, proposal, before, context.tools)
+            if not abort.blind:
+                await retire(proposal, actor, context)
             return None, None
         case Promote() as promote:
-            return await moves.promote(promote, proposal, before, actor, context.tools), None
+            undo = await moves.promote(promote, proposal, before, actor, context.tools)
+            await retire(proposal, actor, context)
+            return undo, None
         case StartExperiment() as start:
             return await moves.split(start, proposal, before, context.tools)
         case StopExperiment() as stop:

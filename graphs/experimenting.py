@@ -28,10 +28,10 @@ from agents.wording import span
 from graphs.context import Context
 from graphs.execution import announce
 from graphs.state import Advised, Ended, Experiment, Experimenting, Outcome, RunState
+from graphs.world import in_other_hands, theirs
 from tools.errors import PermanentError, TemporaryError
 from tools.notify.port import Message
 from tools.registry.port import Alias
-from tools.rollouts.port import Standing
 from tools.values import Window
 
 
@@ -57,15 +57,21 @@ async def _look(state: RunState, context: Context) -> Command[Any]:
         context.tools.registry.alias(action.model, Alias.CHAMPION), context.tools.traffic.state(action.model)
     )
     if traffic.token != experiment.generation:
-        reason = f"somebody has given the traffic of {action.model} to {traffic.weights} since: theirs stands"
-        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=theirs(traffic)))
     untouched = _later(experiment, now)
     # Nothing is changed then, not even back, and by no order: whoever threw the switch has it in hand.
     observing = await context.mode() is Mode.OBSERVE
     if champion != action.from_version:
-        now_champion = champion or action.from_version
-        reason = f"somebody has made version {now_champion} champion meanwhile"
-        return untouched if observing else _over(state, experiment, reason, "left", to=now_champion)
+        reason = (
+            f"somebody has {f'made version {champion} champion' if champion else 'taken the alias champion away'} meanwhile"
+        )
+        if observing:
+            return untouched
+        if champion is None:
+            await _say(
+                state, experiment, "left", "nobody is champion any more; the control gets the traffic back", context, reason
+            )
+        return _over(state, experiment, reason, "left", to=champion or action.from_version)
     order = await context.order(state["run_id"])
     if order is not None:
         return (
@@ -140,14 +146,21 @@ async def _ended(state: RunState, experiment: Experiment, ending: str, reason: s
 
 
 async def _say(state: RunState, experiment: Experiment, ending: str, said: str, context: Context, reason: str = "") -> None:
-    body = experiment_looks.told(experiment.look) if experiment.look is not None and ending != "unseen" else reason
+    seen = experiment.look is not None and ending not in ("unseen", "left")
+    body = experiment_looks.told(experiment.look) if seen and experiment.look is not None else reason
     message = Message(
         title=plain(f"{experiment.action.model}: {said}", 300),
         body=f"{body}\n\nIncident: {state['incident_id']}",
-        severity="warning" if ending in ("mismatch", "harmful", "unseen") else "info",
+        severity="warning" if ending in ("mismatch", "harmful", "unseen", "left") else "info",
         link=context.incident_link(state["incident_id"]),
     )
     await announce(context.policies.notify_channel, message, f"{experiment.key}/told/{ending}", context)
+
+
+async def overtaken(state: RunState, context: Context) -> str | None:
+    """Why what the last look decided is not carried out before another one; None: it is."""
+    order = await context.order(state["run_id"])
+    return f"{order.by} ordered: {order.kind}" if order is not None and order.ends else None
 
 
 async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
@@ -164,15 +177,17 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         if lasts and not stopping:
             experiment = experiment.model_copy(update={"given_up": reason})
         return _later(experiment, context.clock.now())
+    if (taken := await in_other_hands(experiment.action.model, experiment.generation, context.tools.readers)) is not None:
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=f"{reason}; {taken}"))
     order = await context.order(state["run_id"])
     if order is not None:
         return _over(state, experiment, f"{order.by} ended it: {order.reason}", "stopped", by=order.by)
     return _over(state, experiment, reason, experiment.ending or "given_up")
 
 
-def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Experiment]:
-    """`route`: as we have left it, where we have touched it."""
-    left = {"generation": route.token} if route is not None else {}
+def giving_up(state: RunState, reason: str, route: int | None = None) -> dict[str, Experiment]:
+    """`route`: its token as we have left it, where we have touched it."""
+    left = {"generation": route} if route is not None else {}
     return {"experiment": _experiment(state).model_copy(update={"given_up": reason, **left})}
 
 

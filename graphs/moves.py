@@ -1,7 +1,8 @@
 """How traffic and aliases are moved, each step by a key of its own. Called by `graphs.execution` alone.
 
-Routes first, aliases second: the traffic is what hurts, and what moves it warms a version before it switches, so no moment
-leaves requests on nothing. Interrupted between the two, the repetition finds the route by its key and goes on.
+Routes first, champions second: the traffic is what hurts, and what moves it warms a version before it switches, so no moment
+leaves requests on nothing. Interrupted between the two, the repetition finds the route by its key and goes on. The challenger's
+alias serves nobody: it comes before the traffic, so that what forbids it forbids the rollout, and goes after it.
 """
 
 import structlog
@@ -43,20 +44,53 @@ async def begin(
     """The first stage, and the route as that left it. The alias says who the challenger is; it serves nobody by itself."""
     if before.champion != action.from_version or before.route_generation is None:
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
-    plan = _plan(action, proposal.id)
-    made = await tools.traffic.begin(plan, expected=before.route_generation, key=f"{proposal.id}/stage/0")
-    carried = await tools.registry.alias(action.model, Alias.CHALLENGER)
-    if carried != action.version:
-        await tools.registry.set_alias(
-            action.model,
-            Alias.CHALLENGER,
-            action.version,
-            expected=carried,
-            key=f"{proposal.id}/challenger",
-            actor=actor,
-            reason=proposal.finding.summary,
-        )
+    if (await tools.traffic.state(action.model)).token == before.route_generation:
+        # Else the traffic has been moved, and who has moved the alias since has it.
+        await _name_challenger(action, proposal, actor, tools)
+    made = await asked_for(action, proposal, before, tools)
     return AbortRollout(model=action.model, version=action.version, to_version=action.from_version), made
+
+
+async def asked_for(action: StartRollout | StartExperiment, proposal: Proposal, before: WorldState, tools: Toolbox) -> Standing:
+    """The traffic that it begins with, by its key. Raises PermanentError when it was not asked for, and cannot be any more."""
+    expected = before.route_generation
+    if expected is None:
+        raise Conflict(f"the route of {action.model} is not known")
+    if isinstance(action, StartRollout):
+        return await tools.traffic.begin(_plan(action, proposal.id), expected=expected, key=f"{proposal.id}/stage/0")
+    return await tools.traffic.split(
+        action.model, action.weights, salt=proposal.id, expected=expected, key=f"{proposal.id}/arms"
+    )
+
+
+async def _name_challenger(action: StartRollout, proposal: Proposal, actor: str, tools: Toolbox) -> None:
+    carried = await tools.registry.alias(action.model, Alias.CHALLENGER)
+    if carried == action.version:
+        return
+    await tools.registry.set_alias(
+        action.model,
+        Alias.CHALLENGER,
+        action.version,
+        expected=carried,
+        key=f"{proposal.id}/challenger",
+        actor=actor,
+        reason=proposal.finding.summary,
+    )
+
+
+async def retire(model: str, version: str, proposal: Proposal, actor: str, tools: Toolbox) -> None:
+    """Nobody is challenger, if the version still is. Whoever else has become it stays."""
+    if await tools.registry.alias(model, Alias.CHALLENGER) != version:
+        return
+    await tools.registry.set_alias(
+        model,
+        Alias.CHALLENGER,
+        None,
+        expected=version,
+        key=f"{proposal.id}/no-challenger",
+        actor=actor,
+        reason=f"its rollout is over: {proposal.title}",
+    )
 
 
 async def shift(action: StartRollout, key: str, stage: int, generation: int, tools: Toolbox) -> Standing:
@@ -64,7 +98,7 @@ async def shift(action: StartRollout, key: str, stage: int, generation: int, too
 
 
 async def abort(action: AbortRollout, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
-    if before.route_generation is None or (before.champion != action.to_version and not action.blind):
+    if before.route_generation is None or (before.champion not in (None, action.to_version) and not action.blind):
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
     await tools.traffic.abort(action.model, action.to_version, expected=before.route_generation, key=f"{proposal.id}/route")
 
@@ -73,14 +107,12 @@ async def split(action: StartExperiment, proposal: Proposal, before: WorldState,
     """The arms, and the route as that left it. The salt is the proposal's own: no two experiments part the same customers."""
     if before.champion != action.from_version or before.route_generation is None:
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.from_version}")
-    made = await tools.traffic.split(
-        action.model, action.weights, salt=proposal.id, expected=before.route_generation, key=f"{proposal.id}/arms"
-    )
+    made = await asked_for(action, proposal, before, tools)
     return StopExperiment(model=action.model, versions=action.versions, to_version=action.from_version), made
 
 
 async def unite(action: StopExperiment, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
-    if before.champion != action.to_version or before.route_generation is None:
+    if before.route_generation is None or before.champion not in (None, action.to_version):
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
     await tools.traffic.abort(action.model, action.to_version, expected=before.route_generation, key=f"{proposal.id}/route")
 

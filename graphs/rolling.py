@@ -21,23 +21,25 @@ from agents.evidence import Recommendation
 from agents.guard import Deny
 from agents.narrative import plain
 from agents.policies import Mode, Policies
-from agents.promotion_rules import Rollouts
 from agents.proposals import Reject
-from agents.rollout_facts import Counts, Discordant, Period, Progress, Values
 from agents.rollouts import Choice, Decision, decide
 from agents.wording import share, span
 from graphs.context import Context, Order
 from graphs.execution import announce, shift
+from graphs.side_by_side import observed
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
+from graphs.world import in_other_hands, theirs
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
-from tools.predictions.port import PredictionReader, Tally
 from tools.registry.port import Alias
 from tools.rollouts.port import Phase, Standing
-from tools.values import Window
 
 MAX_TRIES = 10
 """Looks at a rollout that is to be taken back and cannot be, for a reason that lasts; then people have it."""
+
+
+_SOON = timedelta(minutes=1)
+"""Between a look and what it decided, where the looks are closer than that: a look at a month of minutes takes seconds."""
 
 
 class Step(Protocol):
@@ -71,16 +73,17 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     now, action = context.clock.now(), rollout.action
     (champion, unread), traffic = await asyncio.gather(_champion(action, context), context.tools.traffic.state(action.model))
     if traffic.token != rollout.generation:
-        reason = f"somebody has given the traffic of {action.model} to {traffic.weights} since: theirs stands"
-        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=theirs(traffic)))
     rules = context.policies.rollouts_of(action.model)
     untouched = Command(goto="wait", update=Rolling(rollout=rollout, wake_at=now + rules.look_every))
     # Nothing is changed then, not even back, and by no order: whoever threw the switch has it in hand.
     observing = await context.mode() is Mode.OBSERVE
     if unread is None and champion != action.from_version:
-        now_champion = champion or action.from_version
-        reason = f"somebody has made version {now_champion} champion meanwhile"
-        return untouched if observing else _over(state, rollout, reason, to=now_champion)
+        if observing:
+            return untouched
+        if champion is None:
+            return await _leaderless(state, rollout, context)
+        return _over(state, rollout, f"somebody has made version {champion} champion meanwhile", to=champion)
     if rollout.moving and traffic.phase is Phase.SETTLED:
         # The stage's time begins with its traffic.
         rollout = rollout.model_copy(update={"started": (*rollout.started[:-1], now), "moving": False})
@@ -104,7 +107,15 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     except TemporaryError as error:
         return await _unseen(state, rollout, str(error), context, observing=observing, unread=unread)
     paused = order.by if order is not None else None
-    fresh = rollout.model_copy(update={"decision": decision, "paused_by": paused, "blind_since": None})
+    held = paused is not None or _frozen(action, context.policies, now)
+    fresh = rollout.model_copy(
+        update={
+            "decision": decision,
+            "paused_by": paused,
+            "blind_since": None,
+            "held_since": (rollout.held_since or now) if held else None,
+        }
+    )
     later = Rolling(rollout=fresh, wake_at=now + rules.look_every)
     if observing:
         return Command(goto="wait", update=later)
@@ -114,8 +125,10 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         case _ if unread is not None:
             # Only back, until it is known who is champion.
             return Command(goto="wait", update=later)
-        case _ if paused is not None or rollout.moving or _frozen(action, context.policies, now):
+        case _ if rollout.moving:
             return Command(goto="wait", update=later)
+        case _ if held:
+            return await _held(state, fresh, decision, context, later)
         case Choice.ADVANCE:
             return Command(goto="shift", update=later)
         case Choice.COMPLETE if rollout.stage + 1 == len(action.stages):
@@ -126,6 +139,46 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return _unclear(state, fresh, decision.reason)
         case Choice.HOLD | Choice.EXTEND:
             return Command(goto="wait", update=later)
+
+
+async def _leaderless(state: RunState, rollout: Rollout, context: Context) -> Command[Any]:
+    """Who it runs beside is still there, and answers most; only the alias is not. That one has the traffic again."""
+    action = rollout.action
+    reason = f"somebody has taken the alias champion from version {action.from_version} meanwhile"
+    message = Message(
+        title=plain(f"{action.model}: nobody is champion any more; version {action.version} is being taken back", 300),
+        body=f"{reason}. Version {action.from_version} gets the traffic: give the alias to whom it belongs.\n\n"
+        f"Incident: {state['incident_id']}",
+        severity="warning",
+        link=context.incident_link(state["incident_id"]),
+    )
+    await announce(context.policies.notify_channel, message, f"{rollout.key}/leaderless", context)
+    return _over(state, rollout, reason)
+
+
+async def _held(state: RunState, rollout: Rollout, decision: Decision, context: Context, later: Rolling) -> Command[Any]:
+    """Paused, or frozen: about what is unclear people would have been asked, and are told that they are not. A freeze ends by
+    itself; a pause that nobody ends is asked about after a while."""
+    action, since, now = rollout.action, rollout.held_since, context.clock.now()
+    assert since is not None
+    frozen = _frozen(action, context.policies, now)
+    lasts = now - since >= context.policies.rollouts_of(action.model).longest_pause
+    if lasts and not frozen:
+        reason = f"{rollout.paused_by} paused it, and it has been held for {span(now - since)}. {decision.reason}"
+        return _unclear(state, rollout, reason)
+    if lasts or decision.choice is Choice.ASK:
+        by = "a change freeze" if frozen else f"the pause of {rollout.paused_by}"
+        weight = share(action.stages[rollout.stage].weight)
+        message = Message(
+            title=plain(f"{action.model}: version {action.version} is held at {weight} of the traffic by {by}", 300),
+            body=f"For {span(now - since)} nobody has been asked whether it goes on. {decision.reason}\n\n"
+            f"Incident: {state['incident_id']}",
+            severity="warning",
+            link=context.incident_link(state["incident_id"]),
+        )
+        key = f"{rollout.key}/held/{since:%Y%m%dT%H%M%SZ}/{'frozen' if frozen else 'paused'}"
+        await announce(context.policies.notify_channel, message, key, context)
+    return Command(goto="wait", update=later)
 
 
 async def glance(rollout: Rollout, context: Context) -> Decision | None:
@@ -149,7 +202,7 @@ async def _decided(rollout: Rollout, begun: tuple[datetime, ...], context: Conte
     """What was approved holds, whatever the policy says by now."""
     policy = context.policies.rollouts_of(rollout.action.model)
     rules = policy.approved(rollout.action.stages, rollout.action.judging)
-    return decide(rules, await _observed(rollout, begun, context.tools.predictions, rules, now), now)
+    return decide(rules, await observed(rollout, begun, context.tools.predictions, rules, now), now)
 
 
 async def _champion(action: StartRollout, context: Context) -> tuple[str | None, PortError | None]:
@@ -187,9 +240,13 @@ async def _unseen(
 
 @_kept
 async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
-    """To the next stage, as the last look decided."""
+    """To the next stage, as the last look decided, unless another one has to decide by now. What has been asked for under the
+    stage's key already is found."""
     context, rollout = runtime.context, _rollout(state)
     action, stage = rollout.action, rollout.stage + 1
+    asked_for = (await context.tools.traffic.state(action.model)).token != rollout.generation
+    if not asked_for and await _changed(state, rollout, context):
+        return Command(goto="look")
     try:
         traffic = await shift(rollout.key, action, stage, rollout.generation, context)
     except Conflict as error:
@@ -207,6 +264,48 @@ async def advance(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     await announce(context.policies.notify_channel, message, f"{rollout.key}/stage/{stage}", context)
     every = context.policies.rollouts_of(action.model).look_every
     return Command(goto="wait", update=Rolling(rollout=fresh, wake_at=now + every))
+
+
+async def _changed(state: RunState, rollout: Rollout, context: Context) -> bool:
+    """Since the look that decided: what moves nothing while it is so, or simply the time."""
+    now, decision = context.clock.now(), rollout.decision
+    if decision is None or now - decision.at > _fresh(rollout, context.policies):
+        return True
+    observing = await context.mode() is Mode.OBSERVE
+    return observing or await context.order(state["run_id"]) is not None or _frozen(rollout.action, context.policies, now)
+
+
+async def overtaken(state: RunState, context: Context) -> str | None:
+    """Why what was to be done about it is not done before another look; None: it is.
+
+    What people have said yes to while it was paused, as they could read, is done all the same.
+    """
+    rollout, verdict, now = _rollout(state), state.get("verdict"), context.clock.now()
+    order, goes_on = await context.order(state["run_id"]), isinstance(state["proposal"].action, StartRollout | Promote)
+    if order is not None and (order.ends or (goes_on and (verdict is None or rollout.paused_by is None))):
+        return f"{order.by} ordered: {order.kind}"
+    if not goes_on:
+        return None
+    patience = _fresh(rollout, context.policies)
+    if verdict is None:
+        if _frozen(rollout.action, context.policies, now):
+            return "a change freeze has begun"
+        waited = now - state["proposal"].proposed_at
+        return f"it was decided {span(waited)} ago" if waited > patience else None
+    if now - verdict.decided_at <= patience:
+        return None
+    try:
+        seen = await glance(rollout, context)
+    except TemporaryError as error:
+        return f"it was approved some time ago, and cannot be looked at again: {error}"
+    if seen is None or seen.choice is Choice.ROLLBACK:
+        return f"it was approved {span(now - verdict.decided_at)} ago, and is not as it was"
+    return None
+
+
+def _fresh(rollout: Rollout, policies: Policies) -> timedelta:
+    """For how long what a look has decided, or a person, is carried out without another look."""
+    return max(policies.rollouts_of(rollout.action.model).look_every, _SOON)
 
 
 async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
@@ -229,6 +328,8 @@ async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             rollout = rollout.model_copy(update={"given_up": reason})
         wake_at = context.clock.now() + context.policies.rollouts_of(rollout.action.model).look_every
         return Command(goto="wait", update=Rolling(rollout=rollout, wake_at=wake_at))
+    if (taken := await in_other_hands(rollout.action.model, rollout.generation, context.tools.readers)) is not None:
+        return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=f"{reason}; {taken}"))
     order = await context.order(state["run_id"])
     if order is not None and order.ends:
         return await _as_ordered(state, rollout, order, context)
@@ -254,9 +355,9 @@ async def _as_ordered(
     return _over(state, rollout, order.reason, unread=unread)
 
 
-def giving_up(state: RunState, reason: str, route: Standing | None = None) -> dict[str, Rollout]:
-    """`route`: as we have left it, where we have touched it."""
-    left = {"generation": route.token} if route is not None else {}
+def giving_up(state: RunState, reason: str, route: int | None = None) -> dict[str, Rollout]:
+    """`route`: its token as we have left it, where we have touched it."""
+    left = {"generation": route} if route is not None else {}
     return {"rollout": _rollout(state).model_copy(update={"given_up": reason, **left})}
 
 
@@ -315,93 +416,6 @@ def _ending(state: RunState, rollout: Rollout, reason: str, to: str, *, blind: b
     abort = AbortRollout(model=rollout.action.model, version=rollout.action.version, to_version=to, blind=blind)
     recommendation = Recommendation(finding=state["recommendation"].finding, action=abort, reason=reason)
     return {"recommendation": recommendation, "requested_by": "", "undo_of": rollout.key, "part_of": rollout.key}
-
-
-async def _observed(
-    rollout: Rollout, begun: tuple[datetime, ...], predictions: PredictionReader, rules: Rollouts, now: datetime
-) -> Progress:
-    """Both versions beside each other, period by period; none crosses from one stage, as `begun`, into the next."""
-    ends, step = (*begun[1:], now), rules.look_every
-    windows = [
-        (stage, Window(start=start, end=start + (end - start) // step * step))
-        for stage, start, end in zip(rollout.action.stages, begun, ends, strict=False)
-        if end - start >= step
-    ]
-    looks = (
-        _shadowed(rollout.action, predictions, rules, window)
-        if stage.weight == 0
-        else _side_by_side(rollout.action, predictions, rules, window)
-        for stage, window in windows
-    )
-    found = await asyncio.gather(*looks)
-    return Progress(started=begun, periods=tuple(period for of_stage in found for period in of_stage))
-
-
-async def _side_by_side(
-    action: StartRollout, predictions: PredictionReader, rules: Rollouts, window: Window
-) -> tuple[Period, ...]:
-    metric, step = rules.guardrails.metric, rules.look_every
-    tallies = await predictions.tallies(
-        action.model,
-        window,
-        step,
-        slow_ms=action.slow_ms,
-        metric=metric.name if metric is not None else None,
-        cpu_hour=rules.cpu_hour,
-        currency=rules.currency,
-    )
-    periods: dict[datetime, dict[str, Tally]] = {}
-    for tally in tallies:
-        periods.setdefault(tally.start, {})[tally.version] = tally
-    return tuple(
-        Period(
-            window=Window(start=start, end=start + step),
-            canary=_counts(found.get(action.version)),
-            control=_counts(found.get(action.from_version)),
-        )
-        for start, found in sorted(periods.items())
-    )
-
-
-async def _shadowed(action: StartRollout, predictions: PredictionReader, rules: Rollouts, window: Window) -> tuple[Period, ...]:
-    """Both on the requests that the challenger got a copy of."""
-    found = await predictions.mirrored(
-        action.model,
-        action.version,
-        action.from_version,
-        window,
-        rules.look_every,
-        slow_ms=action.slow_ms,
-        cpu_hour=rules.cpu_hour,
-    )
-    return tuple(
-        Period(
-            window=Window(start=each.start, end=each.start + rules.look_every),
-            canary=_counts(each.shadow),
-            control=_counts(each.served),
-            pairs=Discordant(
-                count=each.labelled, only_canary_wrong=each.only_shadow_wrong, only_control_wrong=each.only_served_wrong
-            ),
-        )
-        for each in found
-    )
-
-
-def _counts(tally: Tally | None) -> Counts:
-    if tally is None:
-        nothing = Values()
-        return Counts(failed=0, slow=0, labelled=0, wrong=0, loss=nothing, metric=nothing, cost=nothing)
-    known = tally.wrong is not None
-    return Counts(
-        predictions=tally.count,
-        failed=tally.errors,
-        slow=tally.slow,
-        labelled=tally.labelled if known else None,
-        wrong=tally.wrong,
-        loss=tally.loss,
-        metric=tally.metric,
-        cost=tally.cost,
-    )
 
 
 def _stuck(rollout: Rollout, traffic: Standing, patience: timedelta, now: datetime) -> str | None:

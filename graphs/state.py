@@ -123,6 +123,8 @@ class Rollout(Frozen):
     paused_by: str | None = None
     blind_since: Instant | None = None
     """The first of the latest looks that could measure nothing."""
+    held_since: Instant | None = None
+    """The first of the latest looks at which it was paused or frozen."""
     given_up: str = ""
     """Why it is to be taken back as soon as that is allowed."""
     tries: int = 0

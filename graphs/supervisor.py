@@ -29,39 +29,33 @@ from agents.actions import (
     NoAction,
     Notify,
     QuarantineData,
-    ReleaseData,
     Retrain,
-    Scale,
-    StartExperiment,
-    StartRollout,
 )
 from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
 from agents.narrative import closing, title
-from agents.proposals import AGENT, Edit, Proposal, Reject
+from agents.proposals import Edit, Proposal, Reject
 from agents.requests import asker_of, others_of, request_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
 from agents.verification import Status, Verification, verify
-from graphs import drift, experiment, experimenting, incident, promotion, rolling
+from graphs import drift, experiment, incident, promotion, rolling
+from graphs.acting import SPECIALISTS, act, actor, specialist_of
 from graphs.approval import ask
 from graphs.context import Context
 from graphs.examining import examine, examining
-from graphs.execution import announce, execute, left_of
+from graphs.execution import announce, retire
 from graphs.gathering import observe_since
-from graphs.state import Acted, Advised, Asked, Ended, Handed, Judged, LookedAt, Outcome, Proposed, Routed, RunState, Started
-from graphs.training import Outrun, attend, outrun
-from graphs.under_way import ENDS, give_back, giving_up, look, model_of, over, under_way
+from graphs.state import Advised, Asked, Ended, Handed, Judged, LookedAt, Outcome, Proposed, Routed, RunState, Started
+from graphs.training import attend
+from graphs.under_way import ENDS, give_back, giving_up, look, under_way
 from graphs.undoing import asked_back
 from graphs.waiting import wait
 from graphs.world import read_state
-from tools.errors import Conflict, PermanentError, PortError, TemporaryError
+from tools.errors import PortError, TemporaryError
 from tools.notify.port import Message
 
 _NOTHING_FOUND = (Cause.FALSE_ALARM, Cause.UNRESOLVED)
-
-MAX_MOVES = 3
-"""How often a proposal is made anew because the world moved, before people are told that it does not hold still."""
 
 RETRY = RetryPolicy(retry_on=TemporaryError, max_attempts=5, initial_interval=0.5, backoff_factor=2.0)
 
@@ -127,118 +121,6 @@ async def judge(state: Proposed, runtime: Runtime[Context]) -> Judged:
     return {"judgement": guard.judge(state["proposal"], context.policies, await context.mode(), context.clock.now())}
 
 
-async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
-    """Judge again, on the state of now, and carry it out.
-
-    One step: were they two, what had been judged could be carried out hours later, by whoever finds the run after a crash. Once
-    the intent is on record nothing is judged any more: what was begun is ended.
-    """
-    context, proposal = runtime.context, state["proposal"]
-    if state.get("verdict") is None:
-        # Where nobody was asked, nobody has been told yet what is done, and why.
-        await context.timeline.tell(state)
-    try:
-        if await context.ledger.intended(proposal.id) is None and (other := await _another_way(state, context)) is not None:
-            return other
-        receipt = await execute(proposal, _actor(state), context)
-    except TemporaryError:
-        if _could_go_blind(state) and await context.ledger.intended(proposal.id) is None:
-            # The next look finds out what is away, and needs no registry to take the traffic back.
-            return Command(goto="look", update={"moves": state.get("moves", 0) + 1})
-        raise
-    except Outrun as error:
-        return await _merged(state, error, context)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the record has to say what is left in the world
-        return await _given_up(state, error, context)
-    policies, done_at = context.policies, receipt.finished_at
-    match proposal.action:
-        case NoAction() | Notify() | Scale() | Retrain() | QuarantineData() | ReleaseData() if under_way(state):
-            # Somebody made this of whether the rollout goes on.
-            return Command(goto="give_back", update=Acted(receipt=receipt, wake_at=done_at))
-        case NoAction() | Notify():
-            return Command(goto="report", update=Acted(receipt=receipt, wake_at=done_at))
-        case Retrain(model=model):
-            return Command(goto="wait", update=Acted(receipt=receipt, wake_at=done_at + policies.training_of(model).look_every))
-        case StartRollout() as start:
-            acted = Acted(receipt=receipt, wake_at=done_at + policies.rollouts_of(start.model).look_every)
-            fresh = rolling.begun(proposal.id, start, receipt.after, done_at)
-            return Command(goto="wait", update={**acted, **over(state, start), "rollout": fresh})
-        case StartExperiment() as tried:
-            acted = Acted(receipt=receipt, wake_at=done_at + tried.rules.look_every)
-            begun = experimenting.begun(proposal.id, tried, receipt.after, done_at)
-            return Command(goto="wait", update={**acted, "experiment": begun})
-        case changed:
-            acted = Acted(receipt=receipt, wake_at=done_at + policies.verification.settle)
-            # What is left changes the route for good: an abort, a promotion, a rollback.
-            return Command(goto="wait", update={**acted, **over(state, changed)})
-
-
-async def _another_way(state: RunState, context: Context) -> Command[Any] | None:
-    """Where the run goes on instead, when what was decided does not hold any more."""
-    proposal = state["proposal"]
-    if under_way(state) and not isinstance(proposal.action, ENDS):
-        order = await context.order(state["run_id"])
-        if order is not None and order.ends:
-            return Command(goto="look")
-    world = await read_state(proposal.action, context.tools.readers)
-    mode, verdict = await context.mode(), state.get("verdict")
-    answer = guard.recheck(proposal, world, context.policies, mode, context.clock.now(), verdict=verdict)
-    if isinstance(answer, guard.Holds) and (outrun_by := await outrun(proposal, context)) is not None:
-        answer = guard.Moved(reason=outrun_by)
-    match answer:
-        case guard.Holds():
-            return None
-        case guard.Moved() if state.get("asked_back") and state.get("moves", 0) < MAX_MOVES:
-            # It stays what somebody wants; whether it can still be done is judged on the world of now.
-            return Command(goto="propose", update={"moves": state.get("moves", 0) + 1})
-        case guard.Moved(reason=reason) if state.get("moves", 0) < MAX_MOVES:
-            fresh = {"moves": state.get("moves", 0) + 1, "requested_by": asker_of(state["alerts"])}
-            fresh |= {"undo_of": None, "part_of": None, "reason": reason}
-            fresh |= {"handover": None, "handed": None}
-            return Command(goto="look" if under_way(state) else _specialist(state), update=fresh)
-        case guard.Moved(reason=reason):
-            if under_way(state):
-                return Command(goto="give_back", update=giving_up(state, reason))
-            return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
-        case guard.Denied(reason=reason) if under_way(state):
-            return Command(goto="give_back", update=Judged(judgement=Deny(reason=reason)))
-        case guard.Denied(reason=reason):
-            return Command(goto="report", update=Ended(outcome=Outcome.DENIED, reason=reason))
-
-
-def _actor(state: RunState) -> str:
-    """In whose name it is done: of those who approved, of who edited it, or of the policy that asks nobody."""
-    verdict, requester = state.get("verdict"), state["proposal"].requested_by
-    if verdict is not None:
-        return ", ".join(verdict.decided_by)
-    return "policy:automatic" if requester.startswith(AGENT) else requester
-
-
-async def _given_up(state: RunState, error: Exception, context: Context) -> Command[Any]:
-    """It failed for good. The thread ends here: trying again is a new proposal, which a person sees first. A challenger that it
-    leaves on traffic is taken back before."""
-    proposal = state["proposal"]
-    reason = str(error) if isinstance(error, PermanentError) else f"{type(error).__name__}: {error}"
-    reason += await left_of(proposal, context)
-    await context.ledger.fail(proposal.id, reason)
-    if under_way(state) and isinstance(error, Conflict) and (moves := state.get("moves", 0)) < MAX_MOVES:
-        return Command(goto="look", update={"moves": moves + 1})
-    if under_way(state) and not isinstance(proposal.action, ENDS):
-        # Our half is back by now, which has counted the route on: had somebody else touched it, that were a Conflict.
-        route = None if isinstance(error, Conflict) else await context.tools.traffic.state(model_of(state))
-        return Command(goto="give_back", update=giving_up(state, reason, route))
-    return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
-
-
-async def _merged(state: RunState, error: Outrun, context: Context) -> Command[Any]:
-    """Another training of the model has come first: what it makes is looked at for both."""
-    reason = str(error)
-    await context.ledger.fail(state["proposal"].id, reason)
-    if under_way(state):
-        return Command(goto="give_back", update=giving_up(state, reason))
-    return Command(goto="report", update=Ended(outcome=Outcome.NO_ACTION, reason=reason))
-
-
 async def check(state: RunState, runtime: Runtime[Context]) -> LookedAt:
     """Has it helped? Looked at on the traffic since the change only; whoever wants it taken back has seen enough."""
     context, proposal, receipt = runtime.context, state["proposal"], state["receipt"]
@@ -246,6 +128,8 @@ async def check(state: RunState, runtime: Runtime[Context]) -> LookedAt:
         raise TypeError("nothing was carried out that could be verified")
     now = context.clock.now()
     run_id = state["run_id"]
+    # Where the registry was away when the rollout ended.
+    await retire(proposal, actor(state), context)
     if (wish := asked_back(state, await context.joined(run_id), await context.order(run_id))) is not None:
         reason = f"{wish.by} wants it taken back: {wish.reason}"
         verification = Verification(status=Status.FAILED, reason=reason, measures=(), at=now)
@@ -308,11 +192,6 @@ async def leave_it(state: RunState, error: NodeError) -> Command[Any]:
     return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=reason))
 
 
-def _could_go_blind(state: RunState) -> bool:
-    action = state["proposal"].action
-    return under_way(state) and isinstance(action, AbortRollout) and not action.blind and state.get("moves", 0) < MAX_MOVES
-
-
 def _ended(state: RunState) -> Ended:
     if "outcome" in state:
         return {"outcome": Outcome(state["outcome"]), "reason": state.get("reason", "")}
@@ -332,16 +211,6 @@ def _ended(state: RunState) -> Ended:
     if verification is not None and verification.status is Status.HOLDS:
         return {"outcome": Outcome.RESOLVED, "reason": verification.reason}
     return {"outcome": Outcome.UNVERIFIED, "reason": verification.reason if verification else "never verified"}
-
-
-def _specialist(state: RunState) -> str:
-    """The node's name. A checkpoint gives a StrEnum back as the plain text that it is."""
-    return _NODES.get(specialist := Specialist(state["specialist"]), specialist.value)
-
-
-_NODES = {Specialist.EXPERIMENT: "experiment_specialist", Specialist.PROMOTION: "examine"}
-"""A node may not be called what the state has already; and a candidate is evaluated first."""
-_SPECIALISTS = tuple(_NODES.get(each, each.value) for each in Specialist)
 
 
 def _after_judgement(state: RunState) -> str:
@@ -401,20 +270,20 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("ask", ask, input_schema=Asked)
     graph.add_node("revise", revise)
     graph.add_node(
-        "act", act, retry_policy=retry, destinations=(*_SPECIALISTS, "wait", "look", "give_back", "propose", "report")
+        "act", act, retry_policy=retry, destinations=(*SPECIALISTS, "wait", "look", "give_back", "propose", "report")
     )
     graph.add_node("wait", wait)
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "examine", "report"))
     graph.add_node("examine", examine, retry_policy=retry, destinations=("wait", "promotion"))
     graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
-    graph.add_node("shift", rolling.advance, retry_policy=retry, destinations=("wait", "give_back", "report"))
+    graph.add_node("shift", rolling.advance, retry_policy=retry, destinations=("wait", "look", "give_back", "report"))
     graph.add_node("give_back", give_back, retry_policy=retry, destinations=("wait", "propose", "report"))
     graph.add_node("verify", check, retry_policy=retry)
     graph.add_node("take_back", take_back)
     graph.add_node("report", report, retry_policy=retry)
 
     graph.add_edge(START, "triage")
-    graph.add_conditional_edges("triage", _specialist, list(_SPECIALISTS))
+    graph.add_conditional_edges("triage", specialist_of, list(SPECIALISTS))
     graph.add_edge("incident", "pass_on")
     graph.add_edge("drift", "pass_on")
     graph.add_edge("promotion", "propose")

@@ -19,8 +19,10 @@ from agents.actions import (
     StopExperiment,
     WorldState,
 )
+from tools.errors import PortError
 from tools.quarantines.port import ids
 from tools.registry.port import Alias
+from tools.rollouts.port import Standing
 from tools.toolbox import Readers
 
 
@@ -59,3 +61,17 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             return WorldState()
         case unknown:
             assert_never(unknown)
+
+
+async def in_other_hands(model: str, left: int, readers: Readers) -> str | None:
+    """Why the route is not ours to change any more, which we left at the token `left`; None: it is, or cannot be read now, and
+    whoever changes it finds out."""
+    try:
+        traffic = await readers.traffic.state(model)
+    except PortError:
+        return None
+    return theirs(traffic) if traffic.token != left else None
+
+
+def theirs(traffic: Standing) -> str:
+    return f"somebody has given the traffic of {traffic.model} to {traffic.weights} since: theirs stands"

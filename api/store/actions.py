@@ -6,7 +6,7 @@ from sqlalchemy import func, select, update
 
 from agents.actions import WorldState
 from agents.claims import claim_of
-from agents.proposals import Proposal, Receipt
+from agents.proposals import Failure, GivenUp, Proposal, Receipt
 from api.store import audit, events, ids, paging
 from api.store.database import Database
 from api.store.paging import Page
@@ -58,10 +58,18 @@ class ActionLedger:
         if record is None or record.state != "done":
             raise PermanentError(f"{receipt.key} cannot be done: it {'was given up' if record else 'was never intended'}")
 
-    async def fail(self, key: str, error: str) -> None:
+    async def fail(self, key: str, error: str, *, kind: GivenUp = "broke", route: int | None = None) -> None:
         """Give it up; a no-op for what is done, was given up before, or was never intended."""
         async with self._database.begin() as transaction:
-            await self._end(transaction, key, state="failed", error=error)
+            await self._end(transaction, key, state="failed", error=error, failure={"kind": kind, "route": route})
+
+    async def failure(self, key: str) -> Failure | None:
+        async with self._database.read() as session:
+            record = await session.get(ActionRecord, key)
+        if record is None or record.state != "failed":
+            return None
+        # Given up by an earlier build: for what, its text alone says.
+        return Failure.model_validate({"kind": "broke", "reason": record.error or "", **(record.failure or {})})
 
     async def release(self, key: str) -> None:
         async with self._database.begin() as transaction:

@@ -236,6 +236,8 @@ class ActionRecord(Base):
     """The world when it was first intended, so that a repeated attempt records the true 'before'."""
     receipt: Mapped[dict[str, Any] | None]
     error: Mapped[str | None] = mapped_column(Text)
+    failure: Mapped[dict[str, Any] | None]
+    """How it was given up (`agents.proposals.Failure`): what a repetition goes by."""
     intended_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     claim: Mapped[str | None] = mapped_column(String(250))

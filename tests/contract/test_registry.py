@@ -55,7 +55,7 @@ def model() -> str:
 
 
 async def move(
-    registry: Registry, model: str, to: str, *, expected: str | None, key: str, alias: Alias = CHAMPION
+    registry: Registry, model: str, to: str | None, *, expected: str | None, key: str, alias: Alias = CHAMPION
 ) -> AliasChange:
     # Keys are the installation's, and the tests share one.
     return await registry.set_alias(
@@ -138,6 +138,19 @@ async def test_an_alias_that_is_elsewhere_is_a_conflict_and_stays(registry: Regi
     with pytest.raises(Conflict):
         await move(registry, model, first, expected=second, key="3")
     assert await registry.alias(model, CHAMPION) == first
+
+
+async def test_an_alias_is_taken_off_once_and_may_be_given_again(registry: Registry, world: World, model: str) -> None:
+    first = world.publish(model)
+    await move(registry, model, first, expected=None, key="1", alias=CHALLENGER)
+    with pytest.raises(Conflict):
+        await move(registry, model, None, expected="2", key="2", alias=CHALLENGER)
+    gone = await move(registry, model, None, expected=first, key="3", alias=CHALLENGER)
+    assert (gone.before, gone.after, await registry.alias(model, CHALLENGER)) == (first, None, None)
+    await move(registry, model, first, expected=None, key="4", alias=CHALLENGER)
+    assert await move(registry, model, None, expected=first, key="3", alias=CHALLENGER) == gone
+    assert await registry.alias(model, CHALLENGER) == first
+    assert [each.origin for each in await registry.history(model)] == ["oppen"] * 3
 
 
 async def test_of_moves_at_once_one_wins(registry: Registry, world: World, model: str) -> None:

@@ -46,7 +46,7 @@ class DisturbedRegistry(TwinRegistry):
         self.disturb = Disturbances()
 
     async def set_alias(
-        self, model: str, alias: Alias, version: str, *, expected: str | None, key: str, actor: str, reason: str
+        self, model: str, alias: Alias, version: str | None, *, expected: str | None, key: str, actor: str, reason: str
     ) -> AliasChange:
         await self.disturb.begin("set_alias")
         self.calls[key] += 1

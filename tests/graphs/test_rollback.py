@@ -8,8 +8,9 @@ from agents.actions import Rollback
 from agents.evidence import Cause
 from agents.policies import Mode
 from agents.proposals import Edit, Reject
+from graphs.acting import MAX_MOVES
 from graphs.state import Outcome
-from graphs.supervisor import MAX_MOVES, RETRY
+from graphs.supervisor import RETRY
 from tests.graphs.platform import HOUR, MODEL, Platform, bad_rollout
 from tests.twins.ledger import TwinLedger
 from tools.errors import PermanentError, TemporaryError

@@ -4,12 +4,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from agents.actions import Retrain, WorldState
-from agents.proposals import Proposal, Receipt
+from agents.proposals import Failure, Proposal, Receipt
 from api.store import audit, events, runs
 from api.store.actions import ActionLedger, of_incident
 from api.store.database import Database
+from api.store.records import ActionRecord
 from graphs.context import Ledger
 from tests.twins.clock import START, SteppedClock
 from tests.work.cases import proposal, running_case
@@ -68,6 +70,18 @@ async def test_what_was_given_up_is_not_done_after_all(database: Database, ledge
     with pytest.raises(PermanentError, match="given up"):
         await ledger.complete(RECEIPT)
     assert await _told(database) == ["action.intended", "action.failed"]
+
+
+async def test_how_it_was_given_up_is_kept_for_whoever_repeats_it(database: Database, ledger: Ledger) -> None:
+    await ledger.intend(ABOUT, BEFORE)
+    assert await ledger.failure(ABOUT.id) is None
+    await ledger.fail(ABOUT.id, "somebody else was there", kind="conflict", route=7)
+    await ledger.fail(ABOUT.id, "again", kind="denied")
+    assert await ledger.failure(ABOUT.id) == Failure(kind="conflict", reason="somebody else was there", route=7)
+    # As an earlier build has left it.
+    async with database.begin() as transaction:
+        await transaction.execute(update(ActionRecord).values(failure=None))
+    assert await ledger.failure(ABOUT.id) == Failure(kind="broke", reason="somebody else was there")
 
 
 async def test_what_is_done_cannot_be_given_up(database: Database, ledger: Ledger) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from agents.actions import WorldState
 from agents.claims import claim_of
-from agents.proposals import Proposal, Receipt
+from agents.proposals import Failure, GivenUp, Proposal, Receipt
 from tools.clock import Clock
 from tools.errors import Claimed, PermanentError
 
@@ -16,6 +16,7 @@ class TwinLedger:
         self.intents: dict[str, tuple[Proposal, WorldState]] = {}
         self.receipts: dict[str, Receipt] = {}
         self.failures: dict[str, str] = {}
+        self.kinds: dict[str, Failure] = {}
         self.claims: dict[str, str] = {}
         """Claim -> who has it."""
 
@@ -41,10 +42,14 @@ class TwinLedger:
             raise PermanentError(f"{receipt.key} cannot be done")
         self.receipts.setdefault(receipt.key, receipt)
 
-    async def fail(self, key: str, error: str) -> None:
+    async def fail(self, key: str, error: str, *, kind: GivenUp = "broke", route: int | None = None) -> None:
         if key in self.intents and key not in self.receipts:
             self.failures.setdefault(key, error)
+            self.kinds.setdefault(key, Failure(kind=kind, reason=error, route=route))
             await self.release(key)
+
+    async def failure(self, key: str) -> Failure | None:
+        return self.kinds.get(key)
 
     async def release(self, key: str) -> None:
         self.claims = {claim: holder for claim, holder in self.claims.items() if holder != key}

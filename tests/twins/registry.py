@@ -66,10 +66,13 @@ class MemoryAliases:
         self.answer()
         return {alias: version for (name, alias), version in self.on.items() if name == model}
 
-    async def put(self, model: str, alias: Alias, version: str, *, expected: str | None) -> str | None:
+    async def put(self, model: str, alias: Alias, version: str | None, *, expected: str | None) -> str | None:
         self.answer()
         if self.on.get((model, alias)) != expected:
             raise Conflict(f"{model}@{alias} is not on {expected}")
+        if version is None:
+            self.on.pop((model, alias), None)
+            return None
         if version not in self.versions.get(model, {}):
             raise PermanentError(f"{model} has no version {version}")
         self.on[model, alias] = version
@@ -225,6 +228,6 @@ class TwinRegistry:
         return ModelFiles(model=model, version=version, folder=folder, format=format_)
 
     async def set_alias(
-        self, model: str, alias: Alias, version: str, *, expected: str | None, key: str, actor: str, reason: str
+        self, model: str, alias: Alias, version: str | None, *, expected: str | None, key: str, actor: str, reason: str
     ) -> AliasChange:
         return await self._moves.move(model, alias, version, expected=expected, key=key, actor=actor, reason=reason)

@@ -132,7 +132,7 @@ class MlflowRegistry(MlflowReader):
         return await self._moves.at(model, alias, at)
 
     async def set_alias(
-        self, model: str, alias: Alias, version: str, *, expected: str | None, key: str, actor: str, reason: str
+        self, model: str, alias: Alias, version: str | None, *, expected: str | None, key: str, actor: str, reason: str
     ) -> AliasChange:
         return await self._moves.move(model, alias, version, expected=expected, key=key, actor=actor, reason=reason)
 
@@ -146,7 +146,7 @@ class MlflowAliases:
     async def carried(self, model: str) -> Mapping[Alias, str]:
         return await self._child.call(Tracking.carried, model)
 
-    async def put(self, model: str, alias: Alias, version: str, *, expected: str | None) -> str | None:
+    async def put(self, model: str, alias: Alias, version: str | None, *, expected: str | None) -> str | None:
         return await self._child.call(Tracking.put, model, alias, version, expected)
 
 

@@ -30,8 +30,8 @@ class Aliases(Protocol):
         """Version by alias, now; empty for an unknown model."""
         ...
 
-    async def put(self, model: str, alias: Alias, version: str, *, expected: str | None) -> str | None:
-        """Look, write, look again; what the alias is on then.
+    async def put(self, model: str, alias: Alias, version: str | None, *, expected: str | None) -> str | None:
+        """Look, write, look again; what the alias is on then. None: it is taken off.
 
         Raises Conflict, with nothing written, when it is not on `expected`, PermanentError when there is no such version.
         """
@@ -60,7 +60,7 @@ class Moves:
         return carrier
 
     async def move(
-        self, model: str, alias: Alias, version: str, *, expected: str | None, key: str, actor: str, reason: str
+        self, model: str, alias: Alias, version: str | None, *, expected: str | None, key: str, actor: str, reason: str
     ) -> AliasChange:
         """See `Registry.set_alias`."""
         async with self._history.exclusive(model):

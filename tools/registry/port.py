@@ -119,9 +119,9 @@ class RegistryReader(Protocol):
 @runtime_checkable
 class Registry(RegistryReader, Protocol):
     async def set_alias(
-        self, model: str, alias: Alias, version: str, *, expected: str | None, key: str, actor: str, reason: str
+        self, model: str, alias: Alias, version: str | None, *, expected: str | None, key: str, actor: str, reason: str
     ) -> AliasChange:
-        """Move the alias from `expected` (None: nobody carries it) to `version`.
+        """Move the alias from `expected` (None: nobody carries it) to `version` (None: nobody carries it from now on).
 
         Repeating a `key` is a no-op that returns the first change, also after a crash in between. Raises Conflict when the
         alias is neither on `expected` nor, by this key, on `version` already.

@@ -77,13 +77,16 @@ class Tracking:
         aliases: dict[str, Any] = dict(found.aliases) if found is not None else {}
         return {alias: str(aliases[alias.value]) for alias in Alias if alias.value in aliases}
 
-    def put(self, model: str, alias: Alias, version: str, expected: str | None) -> str | None:
+    def put(self, model: str, alias: Alias, version: str | None, expected: str | None) -> str | None:
         """Returns what the alias is on afterwards; see `tools.registry.moves`."""
         current = self.carried(model).get(alias)
         if current != expected:
             raise Conflict(f"{model}@{alias} is on {current or 'no version'}, not on {expected or 'no version'}")
         with translated():
-            self._client.set_registered_model_alias(model, alias.value, _number(version))
+            if version is None:
+                self._client.delete_registered_model_alias(model, alias.value)
+            else:
+                self._client.set_registered_model_alias(model, alias.value, _number(version))
         return self.carried(model).get(alias)
 
     def training_run(self, model: str, version: str) -> TrainingRun | None:

@@ -1,7 +1,7 @@
 """What lets a controller take its next step: only what is on record, asked for, untouched and not yet there."""
 
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -85,7 +85,6 @@ def test_a_rollback_of_the_champion_goes_through_while_it_is_carried_out() -> No
 CLOSING: tuple[tuple[Record | None, Permit | None], ...] = (
     (None, permit()),
     (record(), None),
-    (record(given_up=True), permit()),
     (record(), permit(untouched=False)),
     (record(), permit(version="3")),
     (record(), permit(model="fraud")),
@@ -100,6 +99,14 @@ def test_in_doubt_every_gate_is_closed(gate: Gate, doubt: tuple[Record | None, P
     for ending in ("", "promotion", "abort", "hand over"):
         asked = None if allowed is None else allowed.model_copy(update={"ending": ending})
         assert not opens(gate, everything, asked)
+
+
+@pytest.mark.parametrize("gate", list(Gate))
+@pytest.mark.parametrize("ending", ["", "promotion", "abort", "hand over"])
+def test_what_was_given_up_is_only_ever_taken_back(gate: Gate, ending: Literal["", "promotion", "abort", "hand over"]) -> None:
+    given_up = record(given_up=True, promotes=True, aborts=True)
+    assert opens(gate, given_up, permit(ending=ending)) is (gate is Gate.ROLLBACK and ending == "abort")
+    assert not opens(gate, given_up.model_copy(update={"aborts": False}), permit(ending=ending))
 
 
 @pytest.mark.parametrize("held", [{"ordered": "pause"}, {"ordered": "abort"}, {"observing": True}, {"status": "paused"}])
