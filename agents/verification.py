@@ -55,7 +55,8 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
             return _answers(rollback.to_version, rollback.from_version, look, must_improve=_blames_accuracy(proposal))
         case AbortRollout() as abort:
             look = _Look(observations, policies, policies.slo_of(abort.model), now - receipt.finished_at, now)
-            return _answers(abort.to_version, abort.version, look, must_improve=False)
+            # Taken back by the route alone, it has not been looked at whose the alias is.
+            return _answers(abort.to_version, abort.version, look, must_improve=False, unread=abort.blind)
         case Promote() as promote:
             look = _Look(observations, policies, policies.slo_of(promote.model), now - receipt.finished_at, now)
             return _answers(promote.version, promote.from_version, look, must_improve=False)
@@ -100,10 +101,12 @@ class _Look:
     def failed(self, reason: str, measures: tuple[Measure, ...] = ()) -> Verification:
         return Verification(status=Status.FAILED, reason=reason, measures=measures, at=self.now)
 
-    def concluded(self, held: str, predictions: int, measures: tuple[Measure, ...]) -> Verification:
-        """`held` is the reason when nothing is wanting; `predictions` is how many have come since the change."""
+    def concluded(self, held: str, predictions: int, measures: tuple[Measure, ...], lacks: str = "") -> Verification:
+        """`held` is the reason when nothing is wanting; `predictions` is how many have come since the change; `lacks`: what
+        else is wanting."""
         rules = self.policies.verification
         wanting = [lack for each in measures if (lack := lacking(each, rules.min_labels)) is not None]
+        wanting += [lacks] if lacks else []
         if predictions < rules.min_predictions:
             wanting = [f"{predictions} of {rules.min_predictions} predictions have come", *wanting]
         if self.elapsed < (hold := rules.settle + rules.hold):
@@ -115,8 +118,9 @@ class _Look:
         return Verification(status=Status.WAITING, reason=f"Waiting: {', '.join(wanting)}.", measures=measures, at=self.now)
 
 
-def _answers(version: str, other: str, look: _Look, *, must_improve: bool) -> Verification:
-    """Whether `version`, which has all the traffic since, keeps what was promised; `other` is the one that it took it from."""
+def _answers(version: str, other: str, look: _Look, *, must_improve: bool, unread: bool = False) -> Verification:
+    """Whether `version`, which has all the traffic since, keeps what was promised; `other` is the one that it took it from.
+    `unread`: who is champion was not known when it got it."""
     observations, rules = look.observations, look.policies.verification
     if observations.champion is not None and observations.champion != version:
         return look.failed(f"The champion is version {observations.champion} by now, not {version}.")
@@ -129,7 +133,8 @@ def _answers(version: str, other: str, look: _Look, *, must_improve: bool) -> Ve
             return look.failed(failure, measures)
     after = f"; version {other}: {was_right}" if was_right.value is not None else ""
     held = f"On version {version}, {listed(measures[:-1])}{after}."
-    return look.concluded(held, served.count if served else 0, measures)
+    lacks = "who is champion is not known" if unread and observations.champion is None else ""
+    return look.concluded(held, served.count if served else 0, measures, lacks)
 
 
 def _scaled(action: Scale, look: _Look) -> Verification:

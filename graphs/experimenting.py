@@ -28,7 +28,7 @@ from agents.wording import span
 from graphs.context import Context
 from graphs.execution import announce
 from graphs.state import Advised, Ended, Experiment, Experimenting, Outcome, RunState
-from graphs.world import in_other_hands, theirs
+from graphs.world import SOON, in_other_hands, theirs
 from tools.errors import PermanentError, TemporaryError
 from tools.notify.port import Message
 from tools.registry.port import Alias
@@ -159,8 +159,14 @@ async def _say(state: RunState, experiment: Experiment, ending: str, said: str, 
 
 async def overtaken(state: RunState, context: Context) -> str | None:
     """Why what the last look decided is not carried out before another one; None: it is."""
-    order = await context.order(state["run_id"])
-    return f"{order.by} ordered: {order.kind}" if order is not None and order.ends else None
+    order, experiment = await context.order(state["run_id"]), _experiment(state)
+    if order is not None and order.ends:
+        return f"{order.by} ordered: {order.kind}"
+    if state.get("verdict") is not None:
+        # What people have said yes to holds for as long as policy says.
+        return None
+    waited = context.clock.now() - state["proposal"].proposed_at
+    return f"it was decided {span(waited)} ago" if waited > max(experiment.action.rules.look_every, SOON) else None
 
 
 async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:

@@ -28,7 +28,7 @@ from graphs.context import Context, Order
 from graphs.execution import announce, shift
 from graphs.side_by_side import observed
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
-from graphs.world import in_other_hands, theirs
+from graphs.world import SOON, in_other_hands, theirs
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
 from tools.registry.port import Alias
@@ -36,10 +36,6 @@ from tools.rollouts.port import Phase, Standing
 
 MAX_TRIES = 10
 """Looks at a rollout that is to be taken back and cannot be, for a reason that lasts; then people have it."""
-
-
-_SOON = timedelta(minutes=1)
-"""Between a look and what it decided, where the looks are closer than that: a look at a month of minutes takes seconds."""
 
 
 class Step(Protocol):
@@ -305,7 +301,7 @@ async def overtaken(state: RunState, context: Context) -> str | None:
 
 def _fresh(rollout: Rollout, policies: Policies) -> timedelta:
     """For how long what a look has decided, or a person, is carried out without another look."""
-    return max(policies.rollouts_of(rollout.action.model).look_every, _SOON)
+    return max(policies.rollouts_of(rollout.action.model).look_every, SOON)
 
 
 async def give_back(state: RunState, runtime: Runtime[Context]) -> Command[Any]:

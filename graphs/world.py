@@ -1,6 +1,7 @@
 """The state of the world that an action was decided on, and is checked against right before it is carried out."""
 
 import asyncio
+from datetime import timedelta
 from typing import assert_never
 
 from agents.actions import (
@@ -24,6 +25,9 @@ from tools.quarantines.port import ids
 from tools.registry.port import Alias
 from tools.rollouts.port import Standing
 from tools.toolbox import Readers
+
+SOON = timedelta(minutes=1)
+"""Between a look and what it decided, where the looks are closer than that: a look at a month of minutes takes seconds."""
 
 
 async def read_state(action: Catalogue, readers: Readers) -> WorldState:

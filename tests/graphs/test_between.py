@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.actions import AbortRollout, Promote, StartExperiment, StartRollout, StopExperiment
+from agents.actions import AbortRollout, Promote, Risk, StartExperiment, StartRollout, StopExperiment
 from agents.policies import Freeze, Mode
 from agents.proposals import GivenUp
 from graphs.context import Order
@@ -372,6 +372,21 @@ async def test_a_yes_of_an_hour_ago_brings_on_what_is_as_it_was() -> None:
     assert (ended["rollout"].key, await platform.weights()) == ("run-1/2", {"1": 50, "2": 50})
 
 
+async def test_a_winner_that_was_decided_hours_ago_is_looked_at_again() -> None:
+    policies = test_experiments.POLICIES
+    acting = policies.approval.model_copy(update={"automatic": frozenset(Risk)})
+    platform = await test_experiments.begun(policies=policies.model_copy(update={"approval": acting}))
+    platform.mode = Mode.ACT
+    platform.serving.disturb.before("set_weights", *[AWAY] * 5)
+    with pytest.raises(TemporaryError):
+        await test_experiments.go_on(platform, {"1": 0.4, "2": 0.1})
+    for _ in range(5):
+        await test_experiments.visited(platform, {}, {"2": 0.5})
+    ended = await platform.go_on()
+    assert isinstance(ended["proposal"].action, StopExperiment)
+    assert (await platform.weights(), await platform.champion()) == ({"1": 100}, "1")
+
+
 # Nobody is champion any more.
 
 
@@ -558,3 +573,43 @@ async def test_killed_between_traffic_and_alias_it_is_taken_off_by_the_repetitio
         await platform.wake()
     ended = await platform.go_on()
     assert (ended["rollout"].over, await challenger(platform)) == (True, None)
+
+
+# An end without the registry.
+
+
+async def ended_blindly() -> Platform:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    platform.registry.go_down()
+    ended = await platform.wake()
+    assert (ended["proposal"].action.blind, await platform.weights()) == (True, {"1": 100})
+    return platform
+
+
+async def verified(platform: Platform, most: timedelta) -> dict[str, Any]:
+    ended: dict[str, Any] = {}
+    for _ in range(int(most / HOUR)):
+        await platform.routed(HOUR, accuracy={"1": 0.9})
+        ended = await platform.wake()
+        if "outcome" in ended:
+            break
+    return ended
+
+
+async def test_an_end_without_the_registry_is_not_confirmed_before_it_is_known_who_is_champion() -> None:
+    platform = await ended_blindly()
+    ended = await verified(platform, 4 * HOUR)
+    assert ("outcome" in ended, "who is champion is not known" in ended["verification"].reason) == (False, True)
+    platform.registry.come_back()
+    ended = await verified(platform, 4 * HOUR)
+    assert (ended["outcome"], ended["verification"].status) == (Outcome.UNDONE, "holds")
+
+
+async def test_a_champion_that_somebody_made_while_the_registry_was_away_is_told_to_people() -> None:
+    platform = await ended_blindly()
+    platform.registry.come_back()
+    platform.registry.move_externally(MODEL, Alias.CHAMPION, "3")
+    ended = await verified(platform, 4 * HOUR)
+    assert "The champion is version 3 by now, not 1" in ended["reason"]
+    assert platform.notify.sent[-1][2] == "run-1/closing"
