@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 
 from agents.actions import NoAction, Promote, StartExperiment, StartRollout, StopExperiment
-from agents.evaluation_job import EvaluationJob
 from agents.experiment_facts import Goal
 from agents.experiment_plans import Plan, Treatment
 from agents.experiments import Call
 from agents.guard import edit_flaw
-from agents.policies import Freeze, Mode, ModelPolicy, Policies, Slo, Verification
+from agents.policies import Freeze, Mode, Policies, Slo, Verification
 from agents.promotion_rules import Experiments
 from agents.proposals import Edit, Reject
 from agents.requests import Request, to_alert
@@ -336,9 +335,7 @@ async def test_what_answers_already_beside_the_champion_is_not_tried_at_once() -
 
 
 async def test_a_rollout_does_not_begin_beside_an_experiment() -> None:
-    # What is looked at here is what comes after the candidate's evaluation.
-    unexamined = {MODEL: ModelPolicy(evaluation=EvaluationJob(command=None))}
-    platform = await begun(policies=POLICIES.model_copy(update={"models": unexamined}))
+    platform = await begun()
     other = Request(kind="promote", model=MODEL, version="3", by="carol", reason="r")
     platform.run_id = "run-2"
     ended = await platform.start(to_alert(other, "other", platform.clock.now()))
