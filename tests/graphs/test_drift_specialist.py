@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from langgraph.runtime import Runtime
 
 from agents.actions import NoAction, Notify, QuarantineData, Retrain, Rollback
 from agents.alerts import Alert
@@ -289,7 +290,7 @@ async def test_a_case_is_handed_over_once_whoever_wishes_it_again() -> None:
     await platform.start(drift_alert(platform))
     state = (await platform.graph.aget_state(platform.config)).values
     back = HandOver(to=Specialist.DRIFT, reason="it is yours after all")
-    step = await pass_on({**state, "handover": back, "specialist": Specialist.INCIDENT})
+    step = await pass_on({**state, "handover": back, "specialist": Specialist.INCIDENT}, Runtime(context=platform.context))
     assert step.goto == "propose"
 
 
@@ -303,5 +304,5 @@ async def test_a_training_that_a_person_asks_for_is_not_answered_by_telling_peop
     assert isinstance(asked.action, Retrain)
     told = Notify(channel="ops", title="flights: the traffic has changed", body="look")
     found = asked.model_copy(update={"action": told, "finding": asked.finding.model_copy(update={"cause": cause})})
-    step = await pass_on({**state, "recommendation": found})
+    step = await pass_on({**state, "recommendation": found}, Runtime(context=platform.context))
     assert (step.update["recommendation"].action == asked.action) is stands  # type: ignore[call-overload,index]
