@@ -29,7 +29,7 @@ class Examination(Frozen):
     job: str
     """Its name."""
     submitted: bool = True
-    """Whether there has been such a job."""
+    """Whether there has been such a job: in mode observe it is not begun yet."""
     begun_at: Instant
     ended: bool = False
     unproven: str = ""

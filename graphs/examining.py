@@ -51,10 +51,11 @@ async def examine(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         if examination is not None and examination.beside(model, candidate, champion):
             if examination.ended:
                 return Command(goto="promotion")
-            looked = follow(await context.tools.jobs.state(examination.job))
-            if looked.status is Status.WAITING:
-                return Command(goto="wait", update={"wake_at": now + rules.look_every})
-            return _ended(examination, looked.reason if looked.status is Status.FAILED else "")
+            if examination.submitted:
+                looked = follow(await context.tools.jobs.state(examination.job))
+                if looked.status is Status.WAITING:
+                    return Command(goto="wait", update={"wake_at": now + rules.look_every})
+                return _ended(examination, looked.reason if looked.status is Status.FAILED else "")
     except PermanentError as error:
         if examination is None:
             return Command(goto="promotion")
@@ -63,8 +64,12 @@ async def examine(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         return Command(goto="promotion", update={"examination": None})
     key = key_of(state["run_id"], candidate, champion)
     examination = Examination(model=model, candidate=candidate, champion=champion, job=job_name(key), begun_at=now)
+    postponed = examination.model_copy(update={"submitted": False})
+    if await context.mode() is Mode.OBSERVE and not await execution.submitted(examination.job, context):
+        # Nothing is begun then, and nothing is given up: a candidate outlives the kill switch, as a rollout does.
+        return Command(goto="wait", update={"examination": postponed, "wake_at": now + rules.look_every})
     if (hindered := await _begun(key, examination, state, context)) is not None:
-        return _ended(examination.model_copy(update={"submitted": False}), hindered)
+        return _ended(postponed, hindered)
     return Command(goto="wait", update={"examination": examination, "wake_at": now + rules.look_every})
 
 
@@ -86,8 +91,6 @@ async def _begun(key: str, examination: Examination, state: RunState, context: C
     """Why there will be no evaluation; None: its job is there."""
     if await execution.submitted(examination.job, context):
         return None
-    if await context.mode() is Mode.OBSERVE:
-        return "in mode observe nothing is begun, and so it is not evaluated"
     model, policies = examination.model, context.policies
     rules, training = policies.evaluation_of(model), _training(state, examination)
     if rules.command is None:

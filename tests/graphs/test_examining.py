@@ -183,12 +183,41 @@ async def test_a_champion_that_moved_meanwhile_is_another_evaluation() -> None:
     assert (action.version, action.from_version) == (version, "2")
 
 
-async def test_in_mode_observe_nothing_is_evaluated() -> None:
-    case, _ = await trained()
+@pytest.mark.parametrize("made_here", [True, False])
+async def test_in_mode_observe_nothing_is_evaluated_and_the_candidate_waits(made_here: bool) -> None:
+    """The kill switch, thrown in the minute in which a training ends, throws nothing away."""
+    if made_here:
+        case, version = await trained()
+        platform, before = case.platform, 1
+        platform.mode = Mode.OBSERVE
+        waits = await platform.wake()
+    else:
+        platform, version, before = await healthy(policies=policies()), "2", 0
+        platform.mode = Mode.OBSERVE
+        request = Request(kind="promote", model=MODEL, version=version, by="carol", reason="better on the new routes")
+        waits = await platform.start(to_alert(request, "trg", platform.clock.now()))
+    for _ in range(3):
+        assert (await platform.waits_for("wait"))["until"]
+        assert not any(told.name.startswith("evaluation.") for told in _lines(waits))  # type: ignore[arg-type]
+        waits = await platform.wake()
+    assert len(platform.jobs.submissions) == before
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert (await platform.jobs.jobs())[0].name == evaluation_of(version)
+    leave(platform, version, measured(version))
+    platform.jobs.go_on(evaluation_of(version), DONE)
+    await platform.wake()
+    assert isinstance((await platform.proposal()).action, StartRollout)
+
+
+async def test_an_evaluation_that_was_begun_is_followed_under_the_kill_switch() -> None:
+    case, version = await trained()
+    await case.platform.wake()
     case.platform.mode = Mode.OBSERVE
+    leave(case.platform, version, measured(version))
+    case.platform.jobs.go_on(evaluation_of(version), DONE)
     ended = await case.platform.wake()
-    assert len(case.platform.jobs.submissions) == 1
-    assert "in mode observe" in ended["proposal"].finding.summary
+    assert ended["proposal"].finding.cause is Cause.CANDIDATE_BETTER
 
 
 async def test_without_rows_and_without_a_command_it_is_said_why() -> None:
