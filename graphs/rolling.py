@@ -184,10 +184,10 @@ async def glance(rollout: Rollout, context: Context) -> Decision | None:
     Raises TemporaryError when nothing could be measured.
     """
     now, action = context.clock.now(), rollout.action
-    champion, traffic = await asyncio.gather(
-        context.tools.registry.alias(action.model, Alias.CHAMPION), context.tools.traffic.state(action.model)
-    )
-    if traffic.token != rollout.generation or champion != action.from_version or rollout.moving:
+    (champion, unread), traffic = await asyncio.gather(_champion(action, context), context.tools.traffic.state(action.model))
+    # Without the registry it is looked at all the same: it is taken back by the route alone.
+    moved = unread is None and champion != action.from_version
+    if traffic.token != rollout.generation or moved or rollout.moving:
         return None
     if await context.mode() is Mode.OBSERVE:
         return None

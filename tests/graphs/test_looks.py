@@ -255,6 +255,25 @@ async def test_one_that_cannot_be_measured_is_said_and_tried_again(asked: Asked)
     assert asked.dispatched == [asked.run_id]
 
 
+async def test_what_is_worse_is_seen_and_ordered_back_while_the_registry_is_away(asked: Asked) -> None:
+    await worse_and_due(asked)
+    asked.platform.registry.go_down()
+    assert await asked.looks.once() == 1
+    assert ((await asked.question()).status, asked.dispatched) == ("superseded", [asked.run_id])
+    assert (await asked.record).ordered == "worse"
+    asked.platform.registry.come_back()
+    await asked.settled()
+    assert (await asked.platform.weights(), await asked.platform.champion()) == ({"1": 100}, "1")
+
+
+async def test_what_is_no_worse_goes_no_further_while_the_registry_is_away(asked: Asked) -> None:
+    for _ in range(3):
+        await asked.minutes(accuracy=0.92)
+    asked.platform.registry.go_down()
+    assert await asked.looks.once() == 1
+    assert ((await asked.question()).status, asked.dispatched) == ("pending", [])
+
+
 async def test_a_person_may_still_end_it_in_their_own_name(asked: Asked) -> None:
     await worse_and_due(asked)
     await asked.looks.once()
