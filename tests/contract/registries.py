@@ -5,7 +5,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import pytest
@@ -47,6 +47,10 @@ class World(Protocol):
 
     def boast(self, model: str, version: str, champion: str, text: str) -> None: ...
 
+    def spoil(self, model: str, version: str, name: str, content: bytes) -> None:
+        """Another file in place of one of a version's."""
+        ...
+
 
 @dataclass
 class MlflowWorld:
@@ -79,6 +83,10 @@ class MlflowWorld:
 
     def boast(self, model: str, version: str, champion: str, text: str) -> None:
         self.outside.leave(model, version, artifact(champion), text)
+
+    def spoil(self, model: str, version: str, name: str, content: bytes) -> None:
+        place = next(path for path in MODEL_FILES.values() if PurePosixPath(path).name == name)
+        self.outside.leave(model, version, f"model/{place}", content.decode())
 
     def files(self, format: ArtifactFormat) -> Path:
         root = self.folder / format

@@ -4,6 +4,8 @@ The tests share a backend, so every test has a model of its own in it.
 """
 
 import asyncio
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.twins.clock import SteppedClock
 from tests.twins.registry import TwinRegistry
 from tools.errors import Conflict, PermanentError
 from tools.registry.evaluations import Compared, Evaluation, Facts
+from tools.registry.mlflow import MlflowRegistry
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, Registry, RegistryReader
 from tools.registry.serving_spec import FILE, NumericFeature, ServingSpec
 from tools.registry.signing import digest, sign
@@ -305,3 +308,44 @@ async def test_an_evaluation_is_believed_that_is_signed_for_these_files(
         world.evaluate(model, candidate, champion, text)
         with pytest.raises(PermanentError, match=why):
             await registry.evaluation(model, candidate, champion)
+
+
+async def test_an_evaluation_stands_for_the_files_that_it_was_made_of(
+    registry: Registry, world: World, model: str, tmp_path: Path
+) -> None:
+    champion, candidate = world.publish(model), world.publish(model)
+    artefact = digest((await registry.fetch(model, candidate, tmp_path)).folder)
+    found = measured(model, candidate, champion, job="oppen-evaluation-1", artefact=artefact)
+    world.evaluate(model, candidate, champion, sign(found, TwinRegistry.key))
+    assert await registry.evaluation(model, candidate, champion) == found
+    world.spoil(model, candidate, "model.pt2", b"something else")
+    with pytest.raises(PermanentError, match=f"{candidate} have been changed"):
+        await registry.evaluation(model, candidate, champion)
+
+
+async def test_files_are_read_where_nobody_else_waits_and_only_for_what_is_signed(
+    embedded_backend: Backend, model: str, tmp_path: Path
+) -> None:
+    """A model of some gigabytes takes minutes to read; the process that reads it is stopped here for as long as it takes."""
+    registry, world = embedded_backend.registry, embedded_backend.world
+    assert isinstance(registry, MlflowRegistry)
+    champion, candidate = world.publish(model), world.publish(model)
+    artefact = digest((await registry.fetch(model, candidate, tmp_path)).folder)
+    found = measured(model, candidate, champion, job="oppen-evaluation-1", artefact=artefact)
+    world.evaluate(model, candidate, champion, sign(found, TwinRegistry.key))
+    world.evaluate(model, champion, candidate, sign(found, "another"))
+    await registry._reading.start()
+    child = registry._reading._child
+    assert child is not None
+    os.kill(child._process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(PermanentError, match="signature is not ours"):
+            await registry.evaluation(model, champion, candidate)
+        reading = asyncio.create_task(registry.evaluation(model, candidate, champion))
+        while not child._pending:
+            await asyncio.sleep(0)
+        assert await registry.alias(model, CHAMPION) is None
+        assert not reading.done()
+    finally:
+        os.kill(child._process.pid, signal.SIGCONT)
+    assert await reading == found

@@ -205,8 +205,9 @@ class TwinRegistry:
         text = self._evaluations.get((model, version, champion))
         if text is None:
             return None
-        artefact = self.artefact(model, version)
-        return signing.verified(text, self.key, model=model, version=version, champion=champion, artefact=artefact)
+        found = signing.verified(text, self.key, model=model, version=version, champion=champion)
+        signing.bind(found, artefact=self.artefact(model, version))
+        return found
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
         await self.version(model, version)

@@ -30,6 +30,7 @@ _FORMATS: dict[str, ArtifactFormat] = {
 }
 _FOLDERS = ("", "data")
 """Where MLflow's flavours put the model file."""
+_PLACES = (*_FOLDERS, "extra_files")
 _MOST_NOTE_BYTES = 64 << 20
 """A thousand features on grids are 10 MB."""
 _SPECS = (FILE, f"extra_files/{FILE}")
@@ -41,7 +42,7 @@ class Repository(Protocol):
     """MLflow's artifact repository, as far as it is used here."""
 
     def list_artifacts(self, path: str | None = None) -> Iterable[Any]:
-        """Entries with `path`, relative to the root, and `is_dir`."""
+        """Entries with `path`, relative to the root, `is_dir`, and `file_size` in bytes where it is known."""
         ...
 
     def download_artifacts(self, artifact_path: str, dst_path: str) -> str:
@@ -82,7 +83,7 @@ def copy(repository: Repository, target: Path, origin: str) -> ArtifactFormat:
         ready = scratch / "ready"
         ready.mkdir(parents=True)
         for source, name in _wanted(repository, listing, format_, model):
-            _download(repository, source, scratch, ready / name)
+            download(repository, source, scratch, ready / name)
         (ready / ORIGIN).write_text(origin)
         _make_durable(ready)
         if target.exists():
@@ -106,7 +107,7 @@ def _read(repository: Repository, found: Any) -> bytes:
         raise PermanentError(f"{found.path} has {found.file_size:,} bytes: more than {_MOST_NOTE_BYTES:,} are not read")
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "note"
-        _download(repository, found.path, Path(scratch), target)
+        download(repository, found.path, Path(scratch), target)
         return target.read_bytes()
 
 
@@ -115,6 +116,15 @@ def document(repository: Repository, path: str) -> bytes | None:
     folder = str(PurePosixPath(path).parent)
     found = next((entry for entry in repository.list_artifacts(folder) if entry.path == path and not entry.is_dir), None)
     return _read(repository, found) if found is not None else None
+
+
+def files(repository: Repository) -> tuple[tuple[str, str, int | None], ...]:
+    """What `copy` would copy, in the order of names: the name there, the artifact, and its bytes where the store tells them."""
+    entries = [entry for folder in _PLACES for entry in repository.list_artifacts(folder or None) if not entry.is_dir]
+    sizes = {entry.path: entry.file_size for entry in entries}
+    listing = _listing(repository)
+    wanted = {name: source for source, name in _wanted(repository, listing, *_model_file(listing))}
+    return tuple((name, source, sizes.get(source)) for name, source in sorted(wanted.items()))
 
 
 def format_of(folder: Path) -> ArtifactFormat:
@@ -148,12 +158,18 @@ def _wanted(repository: Repository, listing: list[str], format_: ArtifactFormat,
         yield spec, FILE
 
 
-def _download(repository: Repository, source: str, scratch: Path, target: Path) -> None:
+def inside(source: str) -> str:
+    """The path of an artifact; raises PermanentError where it leads elsewhere."""
     if PurePosixPath(source).is_absolute() or ".." in PurePosixPath(source).parts:
         raise PermanentError(f"the artifact {source!r} points out of its version")
+    return source
+
+
+def download(repository: Repository, source: str, scratch: Path, target: Path) -> None:
+    """Raises PermanentError for what is no plain file."""
     inbox = scratch / "inbox"
     inbox.mkdir(exist_ok=True)
-    copied = Path(repository.download_artifacts(source, str(inbox)))
+    copied = Path(repository.download_artifacts(inside(source), str(inbox)))
     if copied.is_symlink() or not copied.is_file() or not copied.resolve().is_relative_to(inbox.resolve()):
         raise PermanentError(f"the artifact {source!r} is no plain file")
     copied.rename(target)

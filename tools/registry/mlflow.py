@@ -1,7 +1,8 @@
 """The registry on MLflow 3: a database file (`sqlite:////absolute/mlflow.db`, artifacts beside it) or a tracking server by URL.
 
 One adapter for both: MLflow's own client knows the difference. It lives in a child process (`tools.registry.tracking`); this
-side awaits it, keeps the history of aliases, and imports nothing heavy.
+side awaits it, keeps the history of aliases, and imports nothing heavy. Reading the files of a model takes minutes where it is
+large, so that is done in another such process, which is started when it is first needed: who asks for an alias waits for none.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import httpx
 from tools.clock import Clock
 from tools.errors import PermanentError, TemporaryError
 from tools.offload import ChildProcess
+from tools.registry import signing
 from tools.registry.evaluations import Evaluation
 from tools.registry.history import SqlHistory
 from tools.registry.library import embedded_database
@@ -27,15 +29,18 @@ from tools.registry.tracking import Tracking
 from tools.tables.port import Distributions
 
 _PING_S = 2.0
+_READ_S = 3600.0
+"""In which the files of a model, and of those before it, are read: 100 GB at 30 MB a second. What takes longer is stuck."""
 
 
 @contextlib.asynccontextmanager
 async def open_reader(tracking_uri: str) -> AsyncIterator["MlflowReader"]:
     """For whoever serves models: needs no database of the platform, hence knows no history."""
     async with contextlib.AsyncExitStack() as stack:
-        child = _child(tracking_uri)
+        child, reading = _child(tracking_uri), _reading(tracking_uri)
         stack.push_async_callback(child.close)
-        yield MlflowReader(tracking_uri, child)
+        stack.push_async_callback(reading.close)
+        yield MlflowReader(tracking_uri, child, reading)
 
 
 @contextlib.asynccontextmanager
@@ -45,23 +50,31 @@ async def open_registry(
     """`history_url`: the platform's database, migrated; see `tools.registry.history`. `evaluation_key`: what evaluations are
     signed with; empty: none is believed."""
     async with contextlib.AsyncExitStack() as stack:
-        child = _child(tracking_uri, evaluation_key)
+        child, reading = _child(tracking_uri, evaluation_key), _reading(tracking_uri)
         stack.push_async_callback(child.close)
+        stack.push_async_callback(reading.close)
         history = SqlHistory(history_url)
         stack.push_async_callback(history.close)
-        yield MlflowRegistry(tracking_uri, child, Moves(MlflowAliases(child), history, clock))
+        yield MlflowRegistry(tracking_uri, child, reading, Moves(MlflowAliases(child), history, clock))
 
 
 def _child(tracking_uri: str, evaluation_key: str = "") -> ChildProcess:
     return ChildProcess("registry", Tracking, tracking_uri, evaluation_key)
 
 
+def _reading(tracking_uri: str) -> ChildProcess:
+    """For the files of models: without the key, which is not needed for it."""
+    return ChildProcess("registry files", Tracking, tracking_uri, close_s=0.5, answer_s=_READ_S)
+
+
 class MlflowReader:
     """`RegistryReader` without history: asking for it raises PermanentError."""
 
-    def __init__(self, tracking_uri: str, child: ChildProcess) -> None:
+    def __init__(self, tracking_uri: str, child: ChildProcess, reading: ChildProcess) -> None:
+        """`reading`: where files are read."""
         self._uri = tracking_uri
         self._child = child
+        self._reading = reading
 
     async def start(self) -> None:
         """Load MLflow now, seconds of work, instead of on the first question; returns when it is there."""
@@ -108,7 +121,10 @@ class MlflowReader:
         return await self._child.call(Tracking.serving, model, version)
 
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
-        return await self._child.call(Tracking.evaluation, model, version, champion)
+        found = await self._child.call(Tracking.signed, model, version, champion)
+        if found is not None:
+            signing.bind(found, artefact=await self._reading.call(Tracking.digest, model, version))
+        return found
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
         return await self._child.call(Tracking.claim, model, version, champion)
@@ -120,8 +136,8 @@ class MlflowReader:
 class MlflowRegistry(MlflowReader):
     """`Registry`."""
 
-    def __init__(self, tracking_uri: str, child: ChildProcess, moves: Moves) -> None:
-        super().__init__(tracking_uri, child)
+    def __init__(self, tracking_uri: str, child: ChildProcess, reading: ChildProcess, moves: Moves) -> None:
+        super().__init__(tracking_uri, child, reading)
         self._moves = moves
 
     async def history(self, model: str, *, since: datetime | None = None) -> tuple[AliasChange, ...]:

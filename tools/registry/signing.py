@@ -6,6 +6,7 @@ files, the champion and the job (docs/adr/0008).
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,8 +34,10 @@ def sign(evaluation: Evaluation, key: str) -> str:
     return _Signed(evaluation=text, signature=_hmac(text, key)).model_dump_json()
 
 
-def verified(text: bytes | str, key: str, *, model: str, version: str, champion: str, artefact: str) -> Evaluation:
-    """Raises PermanentError, which says what it is instead: nobody's of ours, another pair's, or of other files."""
+def verified(text: bytes | str, key: str, *, model: str, version: str, champion: str) -> Evaluation:
+    """What was signed, of whatever files: see `bind`.
+
+    Raises PermanentError, which says what it is instead: nobody's of ours, or another pair's."""
     beside = f"the evaluation of {model} {version} beside {champion}"
     try:
         signed = _Signed.model_validate_json(text)
@@ -49,17 +52,27 @@ def verified(text: bytes | str, key: str, *, model: str, version: str, champion:
     if (evaluation.model, evaluation.version, evaluation.champion) != (model, version, champion):
         of = f"{evaluation.model} {evaluation.version} beside {evaluation.champion}"
         raise PermanentError(f"{beside} is really that of {of}")
-    if not hmac.compare_digest(evaluation.artefact, artefact):
-        raise PermanentError(f"the files of {model} {version} have been changed since {evaluation.job} evaluated them")
     return evaluation
+
+
+def bind(evaluation: Evaluation, *, artefact: str) -> None:
+    """`artefact`: the digest of the candidate's files as they are now. Raises PermanentError when they are others."""
+    if not hmac.compare_digest(evaluation.artefact, artefact):
+        name = f"{evaluation.model} {evaluation.version}"
+        raise PermanentError(f"the files of {name} have been changed since {evaluation.job} evaluated them")
 
 
 def digest(folder: Path) -> str:
     """SHA-256 over the names and contents of a version's files, as the registry hands them to whoever serves them."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ORIGIN)
+    return combined((str(path.relative_to(folder)), _of(path)) for path in files)
+
+
+def combined(files: Iterable[tuple[str, str]]) -> str:
+    """Of the digests of files, by their names in order."""
     whole = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != ORIGIN:
-            whole.update(f"{path.relative_to(folder)}\0{_of(path)}\n".encode())
+    for name, found in files:
+        whole.update(f"{name}\0{found}\n".encode())
     return whole.hexdigest()
 
 

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.registry import artifacts, evaluations, serving_spec, signing
+from tools.registry.digests import Digests
 from tools.registry.evaluations import Evaluation
 from tools.registry.library import embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
@@ -51,6 +51,7 @@ class Tracking:
         self._runs: dict[str, TrainingRun] = {}
         """Those that have ended: what they did does not change."""
         self._references: dict[tuple[str, str, int], Distributions | None] = {}
+        self._digests = Digests()
         self._listers = ThreadPoolExecutor(_LISTERS)
 
     def models(self) -> tuple[str, ...]:
@@ -130,15 +131,21 @@ class Tracking:
         except ValidationError:
             return None
 
-    def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
-        """Not remembered: it may be made anew, and the files may be changed."""
+    def signed(self, model: str, version: str, champion: str) -> Evaluation | None:
+        """What an evaluation job of the platform has left, of whatever files; not remembered, because it may be made anew."""
         text = self._left(model, version, evaluations.signed_artifact(_number(champion)))
         if text is None:
             return None
-        with tempfile.TemporaryDirectory() as cache:
-            artefact = signing.digest(self.fetch(model, version, Path(cache)).folder)
-        key = self._evaluation_key
-        return signing.verified(text, key, model=model, version=version, champion=champion, artefact=artefact)
+        return signing.verified(text, self._evaluation_key, model=model, version=version, champion=champion)
+
+    def digest(self, model: str, version: str) -> str:
+        """Of its files as they are now: takes as long as it takes to read them."""
+        artifacts.safe_name("model", model)
+        with translated():
+            found = self._client.get_model_version(model, _number(version))
+            return self._digests.of(
+                self._repository(found), (model, str(found.version), found.creation_timestamp, found.source)
+            )
 
     def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
         text = self._left(model, version, evaluations.artifact(_number(champion)))
