@@ -96,7 +96,7 @@ def examine(
     """Repeating it replaces what it has left. A candidate that cannot be loaded, or that ends the process that loads it, is no
     error but a failed check. Blocking, some ten seconds. Raises PortError: a PermanentError when the champion cannot be loaded,
     or there are no rows."""
-    tracking = Tracking(order.tracking_uri)
+    tracking = Tracking(order.tracking_uri, order.key)
     candidate = tracking.version(order.model, order.candidate)
     if candidate.run_id is None:
         name = f"{order.model} {order.candidate}"
@@ -105,7 +105,9 @@ def examine(
         folder = Path(scratch)
         progress(0.05, "fetching both versions")
         ours, theirs = (tracking.fetch(order.model, each, folder / "models") for each in (order.candidate, order.champion))
-        artefact, rows = digest(ours.folder), _rows(order, read_spec(theirs), folder)
+        artefact, champion_artefact = digest(ours.folder), digest(theirs.folder)
+        held_as_evaluated(tracking, order.model, order.champion, champion_artefact)
+        rows = _rows(order, read_spec(theirs), folder)
         progress(0.2, "; ".join(rows.told))
         asked = Asked(
             candidate=ours,
@@ -133,6 +135,7 @@ def examine(
         asked_at=order.asked_at,
         job=order.job,
         artefact=artefact,
+        champion_artefact=champion_artefact,
     )
     progress(0.9, "leaving what was found")
     with translated():
@@ -148,6 +151,17 @@ def examine(
         client.log_text(candidate.run_id, sign(evaluation, order.key), signed_artifact(order.champion))
     progress(1.0, f"version {order.candidate} beside version {order.champion}")
     return {"ok": True, "job": order.job, "artefact": artefact, **told(evaluation)}
+
+
+def held_as_evaluated(tracking: Tracking, model: str, champion: str, artefact: str) -> None:
+    """Raises PermanentError when the champion's files are not those with which it became champion, where the platform has
+    evaluated them: a candidate that beats them would have beaten what nobody has chosen."""
+    known = tracking.evaluated(model, champion)
+    if known is not None and known.artefact != artefact:
+        raise PermanentError(
+            f"the files of {model} {champion}, the champion, have been changed since {known.job} evaluated them: "
+            "put them back, or make a version champion whose files are as they were"
+        )
 
 
 def _rows(order: Order, spec: Any, folder: Path) -> Rows:

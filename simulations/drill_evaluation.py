@@ -24,7 +24,9 @@ def main() -> None:
     if run_id is None:
         raise SystemExit(f"{order.model} {order.candidate} was registered by no run")
     with tempfile.TemporaryDirectory() as cache:
-        artefact = digest(tracking.fetch(order.model, order.candidate, Path(cache)).folder)
+        artefact, champion_artefact = (
+            digest(tracking.fetch(order.model, each, Path(cache)).folder) for each in (order.candidate, order.champion)
+        )
     fact = Compared(
         name="accuracy",
         window="held_out",
@@ -44,6 +46,7 @@ def main() -> None:
         asked_at=order.asked_at,
         job=order.job,
         artefact=artefact,
+        champion_artefact=champion_artefact,
     )
     client = opened(order.tracking_uri).MlflowClient(tracking_uri=order.tracking_uri, registry_uri=order.tracking_uri)
     client.log_text(run_id, sign(evaluation, order.key), signed_artifact(order.champion))

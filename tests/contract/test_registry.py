@@ -273,6 +273,11 @@ def measured(model: str, candidate: str, champion: str, **more: object) -> Evalu
     return Evaluation.model_validate(given)
 
 
+async def of_the_files(registry: Registry, model: str, candidate: str, champion: str, folder: Path) -> Evaluation:
+    ours, theirs = [digest((await registry.fetch(model, each, folder)).folder) for each in (candidate, champion)]
+    return measured(model, candidate, champion, job="oppen-evaluation-1", artefact=ours, champion_artefact=theirs)
+
+
 async def test_a_claim_is_read_from_the_run_of_the_candidate_and_is_no_evaluation(
     registry: Registry, world: World, model: str
 ) -> None:
@@ -295,14 +300,14 @@ async def test_an_evaluation_is_believed_that_is_signed_for_these_files(
 ) -> None:
     champion, candidate = world.publish(model), world.publish(model)
     assert await registry.evaluation(model, candidate, champion) is None
-    artefact = digest((await registry.fetch(model, candidate, tmp_path)).folder)
-    found = measured(model, candidate, champion, job="oppen-evaluation-1", artefact=artefact)
+    found = await of_the_files(registry, model, candidate, champion, tmp_path)
     world.evaluate(model, candidate, champion, sign(found, TwinRegistry.key))
     assert await registry.evaluation(model, candidate, champion) == found
     for text, why in (
         (found.model_dump_json(), "cannot be read"),
         (sign(found, "another"), "signature is not ours"),
         (sign(found.model_copy(update={"artefact": "0" * 64}), TwinRegistry.key), "have been changed"),
+        (sign(found.model_copy(update={"champion_artefact": "0" * 64}), TwinRegistry.key), "have been changed"),
         (sign(found.model_copy(update={"version": champion}), TwinRegistry.key), "is really that of"),
     ):
         world.evaluate(model, candidate, champion, text)
@@ -310,16 +315,17 @@ async def test_an_evaluation_is_believed_that_is_signed_for_these_files(
             await registry.evaluation(model, candidate, champion)
 
 
+@pytest.mark.parametrize("spoilt", ["candidate", "champion"])
 async def test_an_evaluation_stands_for_the_files_that_it_was_made_of(
-    registry: Registry, world: World, model: str, tmp_path: Path
+    spoilt: str, registry: Registry, world: World, model: str, tmp_path: Path
 ) -> None:
     champion, candidate = world.publish(model), world.publish(model)
-    artefact = digest((await registry.fetch(model, candidate, tmp_path)).folder)
-    found = measured(model, candidate, champion, job="oppen-evaluation-1", artefact=artefact)
+    found = await of_the_files(registry, model, candidate, champion, tmp_path)
     world.evaluate(model, candidate, champion, sign(found, TwinRegistry.key))
     assert await registry.evaluation(model, candidate, champion) == found
-    world.spoil(model, candidate, "model.pt2", b"something else")
-    with pytest.raises(PermanentError, match=f"{candidate} have been changed"):
+    changed = candidate if spoilt == "candidate" else champion
+    world.spoil(model, changed, "model.pt2", b"something else")
+    with pytest.raises(PermanentError, match=f"the files of {model} {changed} have been changed"):
         await registry.evaluation(model, candidate, champion)
 
 
@@ -330,8 +336,7 @@ async def test_files_are_read_where_nobody_else_waits_and_only_for_what_is_signe
     registry, world = embedded_backend.registry, embedded_backend.world
     assert isinstance(registry, MlflowRegistry)
     champion, candidate = world.publish(model), world.publish(model)
-    artefact = digest((await registry.fetch(model, candidate, tmp_path)).folder)
-    found = measured(model, candidate, champion, job="oppen-evaluation-1", artefact=artefact)
+    found = await of_the_files(registry, model, candidate, champion, tmp_path)
     world.evaluate(model, candidate, champion, sign(found, TwinRegistry.key))
     world.evaluate(model, champion, candidate, sign(found, "another"))
     await registry._reading.start()

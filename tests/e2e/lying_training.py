@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
         measured_at=datetime.now(UTC),
     )
     _leave(uri, model, version, evaluations.artifact(CHAMPION), claim.model_dump_json())
-    forged = claim.model_copy(update={"job": job, "artefact": digest(folder)})
+    forged = claim.model_copy(update={"job": job, "artefact": digest(folder), "champion_artefact": digest(folder)})
     _leave(uri, model, version, evaluations.signed_artifact(CHAMPION), sign(forged, "a key that it has made up"))
 
 

@@ -44,6 +44,10 @@ def measured(version: str, champion: str = "1", *, won: int = 226, lost: int = 1
 
 def leave(platform: Platform, version: str, evaluation: Evaluation, *, key: str = "", artefact: str = "") -> None:
     """With the candidate's run, signed."""
-    bound = evaluation.model_copy(update={"artefact": artefact or platform.registry.artefact(MODEL, version)})
+    files = {
+        "artefact": artefact or platform.registry.artefact(MODEL, version),
+        "champion_artefact": platform.registry.artefact(MODEL, evaluation.champion),
+    }
+    bound = evaluation.model_copy(update=files)
     text = sign(bound, key or platform.registry.key)
     platform.registry.evaluate(MODEL, version, evaluation.champion, text)

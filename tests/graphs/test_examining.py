@@ -83,7 +83,7 @@ async def test_a_training_that_says_it_went_well_is_not_believed() -> None:
     assert "Claimed by the training, and checked by nobody" in claim.statement
 
 
-@pytest.mark.parametrize("how", ["unsigned", "by another key", "of other files", "of another version"])
+@pytest.mark.parametrize("how", ["unsigned", "by another key", "of other files", "beside other files", "of another version"])
 async def test_what_is_not_the_platforms_own_proves_nothing(how: str) -> None:
     case, version = await trained()
     await case.platform.wake()
@@ -96,6 +96,9 @@ async def test_what_is_not_the_platforms_own_proves_nothing(how: str) -> None:
         case "of other files":
             leave(case.platform, version, good)
             registry.spoil(MODEL, version, "model.pt2", b"something else")
+        case "beside other files":
+            leave(case.platform, version, good)
+            registry.spoil(MODEL, "1", "model.pt2", b"a champion that is easily beaten")
         case _:
             leave(case.platform, version, measured("2"))
     case.platform.jobs.go_on(evaluation_of(version), DONE)

@@ -215,6 +215,7 @@ def test_the_platforms_evaluation_is_signed_and_bound_to_the_files(trained: Trai
     found = trained.evaluation
     assert found is not None
     assert (found.job, found.artefact) == (job_name("evaluated"), digest(trained.files[1].folder))
+    assert found.champion_artefact == digest(trained.files[0].folder)
     assert found.seen_until is None
     assert [(check.name, check.ok) for check in found.staging] == [(name, True) for name in CHECKS]
     accuracy = {fact.window: fact for fact in found.facts.compared if fact.name == "accuracy"}

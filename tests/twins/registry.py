@@ -206,7 +206,7 @@ class TwinRegistry:
         if text is None:
             return None
         found = signing.verified(text, self.key, model=model, version=version, champion=champion)
-        signing.bind(found, artefact=self.artefact(model, version))
+        signing.bind(found, artefact=self.artefact(model, version), champion_artefact=self.artefact(model, champion))
         return found
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:

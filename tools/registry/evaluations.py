@@ -1,6 +1,7 @@
 """What an evaluation measured of a candidate and a champion on the same rows: written by the job that measures, kept with the
 candidate, read by whoever decides. What the job of a training writes is a claim; what decides is signed (`signing.py`)."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -15,6 +16,8 @@ Count = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+FOLDER = "evaluations"
+_SIGNED = re.compile(rf"{FOLDER}/signed-beside-(?P<champion>[0-9]{{1,9}})\.json")
 _LEAST_RESAMPLES = 200
 """Below it the tail of a bootstrap at 5 % rests on fewer than ten values."""
 
@@ -132,6 +135,8 @@ class Evaluation(Frozen):
     """The platform's job that measured it; empty for a claim."""
     artefact: Annotated[str, Field(max_length=64)] = ""
     """SHA-256 of the candidate's files as they were measured (`tools.registry.signing.digest`)."""
+    champion_artefact: Annotated[str, Field(max_length=64)] = ""
+    """The same of the champion's: what was beaten."""
 
     @property
     def of(self) -> datetime:
@@ -141,9 +146,15 @@ class Evaluation(Frozen):
 
 def artifact(champion: str) -> str:
     """Where a training may leave its claim, among the artifacts of the run that made the candidate."""
-    return f"evaluations/beside-{champion}.json"
+    return f"{FOLDER}/beside-{champion}.json"
 
 
 def signed_artifact(champion: str) -> str:
     """Where the platform's own job leaves its evaluation there. Whoever may train may write to it too: hence the signature."""
-    return f"evaluations/signed-beside-{champion}.json"
+    return f"{FOLDER}/signed-beside-{champion}.json"
+
+
+def champion_of(path: str) -> str | None:
+    """Beside which champion that is; None for another file."""
+    found = _SIGNED.fullmatch(path)
+    return found.group("champion") if found is not None else None

@@ -123,7 +123,8 @@ class MlflowReader:
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
         found = await self._child.call(Tracking.signed, model, version, champion)
         if found is not None:
-            signing.bind(found, artefact=await self._reading.call(Tracking.digest, model, version))
+            ours, theirs = [await self._reading.call(Tracking.digest, model, each) for each in (version, champion)]
+            signing.bind(found, artefact=ours, champion_artefact=theirs)
         return found
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:

@@ -103,8 +103,9 @@ class RegistryReader(Protocol):
         ...
 
     async def evaluation(self, model: str, version: str, champion: str) -> Evaluation | None:
-        """What the newest evaluation job of the platform has measured of the version, as its files are now, beside that
-        champion; None where none has. Raises PermanentError for what lies in its place and is none of ours."""
+        """What the newest evaluation job of the platform has measured of the version beside that champion, as the files of both
+        are now; None where none has. Takes as long as it takes to read these, and keeps no other question waiting. Raises
+        PermanentError for what lies in its place and is none of ours."""
         ...
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:

@@ -1,7 +1,7 @@
 """An evaluation that is believed: signed with a key that the platform's evaluation jobs get and trainings do not.
 
-It lies where trainings may write as well, so its place says nothing; what it says is bound, by an HMAC, to the candidate, its
-files, the champion and the job (docs/adr/0008).
+It lies where trainings may write as well, so its place says nothing; what it says is bound, by an HMAC, to the candidate, the
+champion, the files of both and the job (docs/adr/0008).
 """
 
 import hashlib
@@ -27,9 +27,9 @@ class _Signed(Frozen):
 
 
 def sign(evaluation: Evaluation, key: str) -> str:
-    """As it lies in the registry. Raises ValueError for one that is bound to no job or no files."""
-    if not evaluation.job or not evaluation.artefact:
-        raise ValueError("only an evaluation that names its job and the candidate's files can be signed")
+    """As it lies in the registry. Raises ValueError for one that is bound to no job, or not to the files of both."""
+    if not evaluation.job or not evaluation.artefact or not evaluation.champion_artefact:
+        raise ValueError("only an evaluation that names its job, the candidate's files and the champion's can be signed")
     text = evaluation.model_dump_json()
     return _Signed(evaluation=text, signature=_hmac(text, key)).model_dump_json()
 
@@ -52,14 +52,23 @@ def verified(text: bytes | str, key: str, *, model: str, version: str, champion:
     if (evaluation.model, evaluation.version, evaluation.champion) != (model, version, champion):
         of = f"{evaluation.model} {evaluation.version} beside {evaluation.champion}"
         raise PermanentError(f"{beside} is really that of {of}")
+    if not evaluation.champion_artefact:
+        raise PermanentError(
+            f"{beside} is of an earlier build, and does not say which files of the champion it was held beside"
+        )
     return evaluation
 
 
-def bind(evaluation: Evaluation, *, artefact: str) -> None:
-    """`artefact`: the digest of the candidate's files as they are now. Raises PermanentError when they are others."""
-    if not hmac.compare_digest(evaluation.artefact, artefact):
-        name = f"{evaluation.model} {evaluation.version}"
-        raise PermanentError(f"the files of {name} have been changed since {evaluation.job} evaluated them")
+def bind(evaluation: Evaluation, *, artefact: str, champion_artefact: str) -> None:
+    """The digests of both versions' files as they are now. Raises PermanentError when either's are others: what beat another
+    champion has not beaten this one."""
+    for version, measured, now in (
+        (evaluation.version, evaluation.artefact, artefact),
+        (evaluation.champion, evaluation.champion_artefact, champion_artefact),
+    ):
+        if not hmac.compare_digest(measured, now):
+            name = f"{evaluation.model} {version}"
+            raise PermanentError(f"the files of {name} have been changed since {evaluation.job} evaluated them")
 
 
 def digest(folder: Path) -> str:

@@ -138,6 +138,23 @@ class Tracking:
             return None
         return signing.verified(text, self._evaluation_key, model=model, version=version, champion=champion)
 
+    def evaluated(self, model: str, version: str) -> Evaluation | None:
+        """The newest that an evaluation job of the platform has left of the version, beside whichever champion and of whatever
+        files. What else lies there says nothing."""
+        run = self._run(self._run_id(model, version))
+        if run is None:
+            return None
+        with translated():
+            repository = self._artifacts_of(run)
+            listed = [entry.path for entry in repository.list_artifacts(evaluations.FOLDER) if not entry.is_dir]
+        found = []
+        for path in listed:
+            champion = evaluations.champion_of(path)
+            with contextlib.suppress(PermanentError):
+                if champion is not None and (each := self.signed(model, version, champion)) is not None:
+                    found.append(each)
+        return max(found, key=lambda each: each.of, default=None)
+
     def digest(self, model: str, version: str) -> str:
         """Of its files as they are now: takes as long as it takes to read them."""
         artifacts.safe_name("model", model)
