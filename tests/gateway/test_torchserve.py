@@ -70,6 +70,17 @@ async def server(torchserve: RunningTorchServe) -> AsyncIterator[TorchServe]:
         yield opened
 
 
+def there(twin: TwinTorchServe, model: str) -> dict[str, Any]:
+    """The settings of a gateway whose `model` is on the stand-in."""
+    return {
+        "runtimes": {model: "torchserve"},
+        "torchserve_url": twin.inference,
+        "torchserve_management_url": twin.management,
+        "torchserve_store": twin.store,
+        "torchserve_key_file": twin.key_file,
+    }
+
+
 async def ready(gateway: Gateway) -> bool:
     return (await gateway.client.get("/v2/health/ready")).status_code == 200
 
@@ -296,6 +307,26 @@ async def test_tokens_that_expire_are_renewed_under_traffic(
         for _ in range(3):
             twin_torchserve.expire()
             assert (await gateway.infer(model=model)).status_code == 200
+
+
+async def test_a_shadow_that_is_slower_there_is_slower_in_the_log(
+    twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path
+) -> None:
+    twin_torchserve.slow["4"] = 0.2
+    async with started(registry, tmp_path / "home", **{"models": (model,), **there(twin_torchserve, model)}) as gateway:
+        assert (await gateway.route({"1": 100}, shadow={"4": 100}, generation=1, model=model)).status_code == 200
+        await gateway.infer([1.0], model=model)
+        labels = {"model": model, "version": "4", "outcome": "answered"}
+
+        async def copied() -> bool:
+            return await gateway.metric("mirrored_total", **labels) == 1
+
+        await eventually(copied)
+        home = gateway.home
+    (served,), (copy,) = predictions(home), shadows(home)
+    assert copy.latency_us >= 200_000
+    assert served.latency_us < 200_000
+    assert (served.cpu_us, copy.cpu_us) == (None, None)
 
 
 async def test_a_server_that_is_not_there_at_start_is_waited_for(

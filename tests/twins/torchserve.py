@@ -11,6 +11,7 @@ import secrets
 import socket
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class TwinTorchServe:
         self.thawed.set()
         self.lock = threading.RLock()
         self.renewals = 0
+        self.slow: dict[str, float] = {}
+        """Versions whose every answer takes so many seconds."""
 
     @property
     def inference(self) -> str:
@@ -232,6 +235,7 @@ class TwinTorchServe:
         if not found.workers:
             said = f'Model "{name}" Version {version}" has no worker to serve inference request.'
             raise Said(503, "ServiceUnavailableException", said)
+        time.sleep(self.slow.get(version or "", 0.0))
         context = _Context(Path(), found.manifest, request.headers)
         body: Any = json.loads(request.body) if request.headers.get("content-type") == "application/json" else request.body
         try:
