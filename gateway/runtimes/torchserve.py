@@ -59,8 +59,9 @@ async def open_runtime(addresses: Addresses, *, batch_rows: int, max_workers: in
     auth = KeyFile(addresses.key_file, "inference", addresses.management) if addresses.key_file else None
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=2 * max_workers)
     timeout = httpx.Timeout(addresses.timeout_s, connect=_CONNECT_S)
-    # Batches come from threads, so this client is of the blocking kind.
-    with httpx.Client(base_url=addresses.inference, auth=auth, timeout=timeout, limits=limits) as client:
+    # Batches come from threads, so this client is of the blocking kind. No proxy from the environment: rows and token are for
+    # this address alone.
+    with httpx.Client(base_url=addresses.inference, auth=auth, timeout=timeout, limits=limits, trust_env=False) as client:
         async with open_torchserve(addresses.management, addresses.key_file, answer_s=addresses.timeout_s) as server:
             runtime = TorchServeRuntime(server, client, addresses.store, batch_rows)
             try:

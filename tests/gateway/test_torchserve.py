@@ -309,6 +309,17 @@ async def test_tokens_that_expire_are_renewed_under_traffic(
             assert (await gateway.infer(model=model)).status_code == 200
 
 
+async def test_a_proxy_in_the_environment_gets_neither_rows_nor_tokens(
+    twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with started(registry, tmp_path / "home", **{"models": (model,), **there(twin_torchserve, model)}) as gateway:
+        assert (await gateway.infer(model=model)).status_code == 200
+
+
 async def test_a_shadow_that_is_slower_there_is_slower_in_the_log(
     twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path
 ) -> None:

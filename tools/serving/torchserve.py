@@ -62,7 +62,8 @@ _VERSIONS = TypeAdapter(tuple[_Version, ...])
 async def open_torchserve(management_url: str, key_file: Path | None, *, answer_s: float = 5.0) -> AsyncIterator["TorchServe"]:
     """`key_file`: None for a server that asks for no tokens. `answer_s`: a worker that takes longer is restarted."""
     auth = KeyFile(key_file, "management", management_url) if key_file else None
-    async with httpx.AsyncClient(base_url=management_url, auth=auth, timeout=_TIMEOUT) as client:
+    # No proxy from the environment: the token is for this address alone.
+    async with httpx.AsyncClient(base_url=management_url, auth=auth, timeout=_TIMEOUT, trust_env=False) as client:
         yield TorchServe(client, answer_s=answer_s)
 
 
