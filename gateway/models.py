@@ -275,6 +275,6 @@ class Model:
         # A new copy may have been loaded under the same name meanwhile.
         if self._versions.get(version.version) is version:
             del self._versions[version.version]
-            await version.leave()
+        await version.leave()
         self._settle()
         log.info("version.unloaded", model=self.name, version=version.version)
