@@ -23,6 +23,10 @@ from tools.serving.port import Capacity, Route, ServedVersion
 log = structlog.get_logger()
 
 
+class Forgotten(Exception):
+    """Nothing is asked of this Model any more: it never got a route. Another one may have its name by now."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServingLimits:
     workers: int
@@ -44,6 +48,10 @@ class Model:
         self._versions: dict[str, Version] = {}
         self._change = asyncio.Lock()
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        """By version, while it has its grace."""
+        self._ending: set[asyncio.Task[None]] = set()
+        """After the grace, until it is gone."""
+        self._forgotten = False
         self.workers = Workers(min(stored.workers, limits.workers), limits.workers)
 
     @property
@@ -133,11 +141,14 @@ class Model:
     ) -> Route:
         """`salt`: of the hash that assigns entities, as in `StoredRoute.changed`.
 
-        Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was.
+        Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was. Raises Forgotten
+        once it has been.
         """
         if problem := check_weights(weights) or check_shadow(shadow, weights) or check_salt(salt):
             raise Refused(problem)
         async with self._change:
+            if self._forgotten:
+                raise Forgotten
             if change := self._stored.changes.get(key):
                 return self._repeated(change, weights, shadow, salt)
             if expected_generation != self._stored.generation:
@@ -182,12 +193,32 @@ class Model:
             log.info("workers.changed", model=self.name, workers=workers)
             return self.capacity
 
+    async def forget(self) -> bool:
+        """Let go of all that a first route that failed had loaded, at once: a grace is for what has had traffic. False when
+        another change has made a route meanwhile, or it has been forgotten before."""
+        async with self._change:
+            if self._stored.generation or self._forgotten:
+                return False
+            self._forgotten = True
+            for version in self._versions.values():
+                version.state = "unloading"
+            if self._ending:
+                await asyncio.wait(self._ending)
+            await self.close()
+            for version in self._versions.values():
+                await version.leave()
+            self._versions.clear()
+            self._settle()
+            return True
+
     async def close(self) -> None:
         """Wait for what is in flight, then stop the workers."""
         if self.mirror is not None:
             self.mirror.stop()
-        for task in self._leaving.values():
+        going = [*self._leaving.values(), *self._ending]
+        for task in going:
             task.cancel()
+        await asyncio.gather(*going, return_exceptions=True)
         for version in self._versions.values():
             await version.idle.wait()
             await version.close()
@@ -264,12 +295,13 @@ class Model:
         routed = self._routed()
         for name, version in self._versions.items():
             if name not in routed and name not in self._leaving and version.state == "ready":
-                self._leaving[name] = asyncio.create_task(self._unload(version))
+                task = self._leaving[name] = asyncio.create_task(self._unload(version))
+                task.add_done_callback(self._ending.discard)
 
     async def _unload(self, version: Version) -> None:
         await asyncio.sleep(self._limits.grace_s)
         version.state = "unloading"
-        del self._leaving[version.version]
+        self._ending.add(self._leaving.pop(version.version))
         await version.idle.wait()
         await version.close()
         # A new copy may have been loaded under the same name meanwhile.

@@ -320,6 +320,38 @@ async def test_a_proxy_in_the_environment_gets_neither_rows_nor_tokens(
         assert (await gateway.infer(model=model)).status_code == 200
 
 
+async def test_what_a_first_route_that_failed_had_loaded_takes_nothing_from_the_next(
+    twin_torchserve: TwinTorchServe, tmp_path: Path, model_root: Path, model: str
+) -> None:
+    """Not even when the first one's grace would have been over."""
+    root = tmp_path / "registry"
+    write_pickle(root / model / "9")
+    (root / model / "1").symlink_to(model_root / "late" / "1")
+    chosen = {**there(twin_torchserve, model), "grace_s": 0.2}
+    async with (
+        opened(FolderRegistry(root), tmp_path / "home", **chosen) as gateway,
+        open_torchserve(twin_torchserve.management, twin_torchserve.key_file) as server,
+    ):
+
+        async def empty() -> bool:
+            return await server.versions(model) == ()
+
+        assert (await gateway.route({"1": 90, "9": 10}, generation=0, model=model, key="a")).status_code == 422
+        assert (await gateway.infer(model=model)).status_code == 404
+        await eventually(empty)
+        together = await asyncio.gather(
+            gateway.route({"1": 90, "9": 10}, generation=0, model=model, key="b"),
+            gateway.route({"1": 100}, generation=0, model=model, key="c"),
+        )
+        assert [made.status_code for made in together] == [422, 200], "who waits for a change that fails is not lost with it"
+        end = time.monotonic() + 5 * chosen["grace_s"]
+        while time.monotonic() < end:
+            assert (await gateway.infer(model=model)).status_code == 200
+            await asyncio.sleep(0.05)
+        assert [each.version for each in await server.versions(model)] == ["1"]
+        assert (await gateway.client.get("/v2/health/ready")).status_code == 200
+
+
 async def test_a_shadow_that_is_slower_there_is_slower_in_the_log(
     twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path
 ) -> None:
