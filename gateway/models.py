@@ -17,7 +17,7 @@ from gateway.refusals import Clash, NotFound, NotReady, Refused, Unservable
 from gateway.routes import Change, RouteFiles, StoredRoute
 from gateway.routing import any_slot, assign, check_salt, check_shadow, check_weights, slot
 from gateway.versions import Loader, Version
-from tools.errors import PermanentError, TemporaryError
+from tools.errors import PermanentError, PortError, TemporaryError
 from tools.serving.port import Capacity, Route, ServedVersion
 
 log = structlog.get_logger()
@@ -165,12 +165,14 @@ class Model:
             self._reflect()
             self._let_go()
             self._settle()
+            # What comes back from its grace answers at once, with the workers that it had.
+            await self._catch_up()
             log.info("route.changed", model=self.name, generation=stored.generation, weights=weights, shadow=shadow)
             return self.route
 
     async def scale(self, workers: int, *, expected_workers: int, key: str) -> Capacity:
         """Raises Refused, Clash when the number has changed since it was read, or the runtime's TemporaryError: then it
-        stays as it was here, and the same key may be tried again."""
+        stays as it was, and the same key may be tried again."""
         if not 1 <= workers <= self._limits.workers:
             raise Refused(f"workers: {workers} is not between 1 and {self._limits.workers}")
         async with self._change:
@@ -181,13 +183,17 @@ class Model:
                 return self.capacity
             if expected_workers != self.workers.workers:
                 raise Clash(f"expected_workers: {self.name} has {self.workers.workers} workers, not {expected_workers}")
-            for version in self.versions:
-                try:
-                    await version.scale(workers)
-                except PermanentError as error:
-                    raise Unservable(str(error)) from error
             stored = self._stored.scaled(workers, key)
-            await asyncio.to_thread(self._files.write, stored)
+            try:
+                for version in self._staying():
+                    await version.scale(workers)
+                await asyncio.to_thread(self._files.write, stored)
+            except (PortError, OSError) as error:
+                # All of them have the old number again, or would answer as another one than is said.
+                await self._catch_up()
+                if isinstance(error, PermanentError):
+                    raise Unservable(str(error)) from error
+                raise
             self._stored = stored
             self.workers.resize(workers)
             log.info("workers.changed", model=self.name, workers=workers)
@@ -225,6 +231,18 @@ class Model:
         self.workers.close()
         if self._mirroring is not None:
             self._mirroring.close()
+
+    def _staying(self) -> list[Version]:
+        """Those that have more to answer than what is in flight."""
+        return [each for each in self.versions if each.state == "ready" and each.version not in self._leaving]
+
+    async def _catch_up(self) -> None:
+        """As many workers for every version as are to be, as far as that can be had now: fewer of them answer as well."""
+        for version in self._staying():
+            try:
+                await version.catch_up(self.workers.workers)
+            except PortError as error:
+                log.warning("workers.not_changed", model=self.name, version=version.version, reason=str(error))
 
     def _routed(self) -> set[str]:
         return {*self._stored.slots, *self._stored.shadow}

@@ -26,7 +26,7 @@ from tools.inference.engines import read_spec, warm
 from tools.registry.port import ModelFiles
 from tools.registry.serving_spec import ServingSpec
 from tools.serving.archives import is_archive_of, remove_archives, write_archive
-from tools.serving.model_servers import ModelServer
+from tools.serving.model_servers import ModelServer, Unregistered
 from tools.serving.torchserve import open_torchserve, problem
 from tools.serving.torchserve_handler import BINARY, CATEGORICAL, LENGTH_HEADER, MODEL_FAILED, NUMERIC, OUTPUT, pack, unpack
 from tools.serving.torchserve_keys import KeyFile
@@ -166,7 +166,14 @@ class Hosted:
             raise
 
     async def scale(self, workers: int) -> None:
-        await self._runtime.server.scale(self._files.model, self._files.version, workers)
+        if self.problem:
+            raise TemporaryError(self.problem)
+        try:
+            await self._runtime.server.scale(self._files.model, self._files.version, workers)
+        except Unregistered as error:
+            # It was placed there: TorchServe has been started anew since.
+            self._fall(str(error))
+            raise TemporaryError(self.problem) from error
         self._workers = workers
 
     async def close(self) -> None:

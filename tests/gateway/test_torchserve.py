@@ -231,6 +231,57 @@ async def test_workers_are_those_of_torchserve(begin: Begin, server: TorchServe,
         assert [v.ready for v in await server.versions(model)] == [2]
 
 
+async def test_workers_can_be_changed_when_it_has_just_been_started_anew(
+    begin: Begin, torchserve: RunningTorchServe, server: TorchServe, model: str
+) -> None:
+    change = {"workers": 2, "expected_workers": 1, "key": "more"}
+    async with begin() as gateway:
+        torchserve.stop()
+        torchserve.start()
+        first = await gateway.client.put(f"/admin/scale/{model}", json=change)
+        assert first.status_code == 503, "it knows no version yet, which passes"
+
+        async def scaled() -> bool:
+            return (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 200
+
+        await eventually(scaled)
+        assert [v.ready for v in await server.versions(model)] == [2]
+
+
+async def test_workers_of_what_leaves_are_left_alone_and_caught_up_with_when_it_comes_back(
+    begin: Begin, server: TorchServe, model: str
+) -> None:
+    async def workers() -> dict[str, int]:
+        return {v.version: v.ready for v in await server.versions(model)}
+
+    async with begin() as gateway:
+        assert (await gateway.route({"2": 100}, generation=1, model=model)).status_code == 200
+        # It may go at any time, by itself or by somebody's hand.
+        change = {"workers": 2, "expected_workers": 1, "key": "more"}
+        assert (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 200
+        assert await workers() == {"1": 1, "2": 2}
+        assert (await gateway.route({"1": 100}, generation=2, model=model)).status_code == 200
+        assert await workers() == {"1": 2, "2": 2}
+
+
+async def test_workers_that_one_version_does_not_get_no_version_keeps(
+    twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path
+) -> None:
+    twin_torchserve.full["2"] = 1
+    async with (
+        started(registry, tmp_path / "home", **{"models": (model,), **there(twin_torchserve, model)}) as gateway,
+        open_torchserve(twin_torchserve.management, twin_torchserve.key_file) as server,
+    ):
+        assert (await gateway.route({"1": 50, "2": 50}, generation=1, model=model)).status_code == 200
+        change = {"workers": 2, "expected_workers": 1, "key": "more"}
+        assert (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 422
+        assert [v.workers for v in await server.versions(model)] == [1, 1]
+        assert (await gateway.client.get(f"/admin/scale/{model}")).json()["workers"] == 1
+        twin_torchserve.full.clear()
+        assert (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 200
+        assert [v.workers for v in await server.versions(model)] == [2, 2]
+
+
 async def test_a_restart_of_the_gateway_finds_what_is_there(
     begin: Begin, torchserve: RunningTorchServe, server: TorchServe, model: str
 ) -> None:

@@ -64,6 +64,8 @@ class TwinTorchServe:
         self.renewals = 0
         self.slow: dict[str, float] = {}
         """Versions whose every answer takes so many seconds."""
+        self.full: dict[str, int] = {}
+        """Versions that get no more workers than so many."""
 
     @property
     def inference(self) -> str:
@@ -162,6 +164,9 @@ class TwinTorchServe:
             case "PUT", ["models", name, version]:
                 found = self._version(name, version)
                 found.workers = int(request.query["min_worker"])
+                if found.workers > self.full.get(version, found.workers):
+                    said = f"Failed to start workers for model {name} version: {version}"
+                    raise Said(500, "InternalServerException", said)
                 self._load(name, version, found)
                 return {"status": f"Workers scaled to {found.workers} for model: {name}, version: {version}"}
             case "DELETE", ["models", name, version]:
