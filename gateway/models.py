@@ -272,7 +272,7 @@ class Model:
             generation=change.generation,
             weights=change.weights,
             shadow=change.shadow,
-            salt=salt or "",
+            salt=change.made if change.made is not None else salt or "",
         )
 
     async def _load(self, wanted: set[str]) -> None:
