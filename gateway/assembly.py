@@ -59,7 +59,7 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
         predictions = SegmentLog(settings.home / "segments", "predictions", limits, clock)
         labels = SegmentLog(settings.home / "segments", "labels", limits, clock)
         shadows = SegmentLog(settings.home / "segments", "shadows", limits, clock)
-        mirrors = Mirrors(shadows, metrics, settings.mirror_rows, settings.batch_rows)
+        mirrors = Mirrors(shadows, metrics, settings.mirror_rows, settings.mirror_bytes, settings.batch_rows)
         loader = Loader(
             registry=registry,
             cache=settings.home / "models",

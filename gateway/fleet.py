@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 
 from gateway.metrics import gauge
 from gateway.mirroring import Mirrors
-from gateway.models import Model, ServingLimits
+from gateway.models import Forgotten, Model, ServingLimits
 from gateway.refusals import Clash, NotFound, Refused
 from gateway.routes import RouteFiles, StoredRoute
 from gateway.versions import Loader
@@ -71,22 +71,26 @@ class Fleet:
         key: str,
         salt: str | None = None,
     ) -> Route:
-        """Like `Model.set_weights`; a model that is new here starts at generation 0, and is forgotten if this fails."""
+        """Like `Model.set_weights`; a model that is new here starts at generation 0, and is forgotten if this fails, with all
+        that it had loaded."""
         for part in (name, *weights, *shadow):
             # They become names of files and folders.
             if not _NAME.fullmatch(part):
                 raise Refused(f"{part!r} cannot be the name of a model or version")
-        if name in self._models:
-            return await self._models[name].set_weights(
-                weights, shadow=shadow, expected_generation=expected_generation, key=key, salt=salt
-            )
-        model = self._add(StoredRoute(name))
-        try:
-            return await model.set_weights(weights, shadow=shadow, expected_generation=expected_generation, key=key, salt=salt)
-        finally:
-            if not model.route.weights:
-                del self._models[name]
-                model.workers.close()
+        while True:
+            present = self._models.get(name)
+            model = present or self._add(StoredRoute(name))
+            try:
+                return await model.set_weights(
+                    weights, shadow=shadow, expected_generation=expected_generation, key=key, salt=salt
+                )
+            except Forgotten:
+                # It was new, and the change that this one had waited for has failed: it is new again.
+                self._drop(model)
+            finally:
+                # Until it has let go of everything it stays here: whoever comes next under its name waits for that.
+                if present is None and not model.route.weights and await model.forget():
+                    self._drop(model)
 
     async def scale(self, name: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
         return await self.model(name).scale(workers, expected_workers=expected_workers, key=key)
@@ -147,6 +151,10 @@ class Fleet:
     def _add(self, route: StoredRoute) -> Model:
         model = self._models[route.model] = Model(route, self._files, self._loader, self._limits, self._mirrors)
         return model
+
+    def _drop(self, model: Model) -> None:
+        if self._models.get(model.name) is model:
+            del self._models[model.name]
 
     def _begin(self, model: Model, step: Callable[[Model], Coroutine[None, None, bool]]) -> None:
         task = asyncio.create_task(_until_done(model, step))

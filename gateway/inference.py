@@ -85,7 +85,7 @@ class Inference:
         except Failed as failure:
             at, ids, elapsed = self._write(name, parts, entities, started, str(failure))
             if pinned is None and model.mirror is not None:
-                model.mirror.offer(Served(request.inputs, ids, at, elapsed, 0.0))
+                model.mirror.offer(Served(request.inputs, len(body), ids, at, elapsed, 0.0))
             raise
         except BaseException:
             self._predictions.release(count)
@@ -96,7 +96,7 @@ class Inference:
             part.version.metrics.predictions(part.rows.count)
         if pinned is None and model.mirror is not None:
             took_s = max(part.outputs.took_s for part in parts)
-            model.mirror.offer(Served(request.inputs, ids, at, elapsed, took_s))
+            model.mirror.offer(Served(request.inputs, len(body), ids, at, elapsed, took_s))
         return _ENCODER.encode(_answer(name, request, parts, wanted, ids))
 
     def feedback(self, name: str, body: bytes) -> bytes:

@@ -36,6 +36,8 @@ class Served:
     """A request whose answer is written."""
 
     inputs: list[Tensor]
+    size: int
+    """Bytes of its body."""
     ids: list[str]
     """Of its predictions, one per row."""
     at: int
@@ -53,6 +55,8 @@ class Mirrors:
     metrics: Metrics
     rows: int
     """Of copies of one model that wait or are computed; beyond it copies are dropped."""
+    bytes: int
+    """Of the bodies of those copies: a row may have a few bytes, or all that a body may have."""
     batch_rows: int
 
 
@@ -69,17 +73,20 @@ class Mirror:
         self._count: Callable[[str, int], None] = mirrors.metrics.mirrored(version.model, version.version)
         self.rows = 0
         """That wait or are computed."""
+        self._bytes = 0
 
     def offer(self, served: Served) -> None:
         """Copy a request, if it is among those that are, and there is room."""
         rows = len(served.ids)
         if self._percent < 100 and random.randrange(100) >= self._percent:
             return
-        full = self.rows > 0 and self.rows + rows > self._mirrors.rows
+        most = self._mirrors
+        full = self.rows > 0 and (self.rows + rows > most.rows or self._bytes + served.size > most.bytes)
         if full or self.version.state != "ready" or not self._mirrors.log.reserve(rows):
             self._count("dropped", rows)
             return
         self.rows += rows
+        self._bytes += served.size
         self.version.begin()
         self._waiting.append(served)
         self._workers.arrivals += 1
@@ -130,6 +137,7 @@ class Mirror:
 
     def _done(self, served: Served) -> None:
         self.rows -= len(served.ids)
+        self._bytes -= served.size
         self.version.end()
 
 

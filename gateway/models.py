@@ -17,10 +17,14 @@ from gateway.refusals import Clash, NotFound, NotReady, Refused, Unservable
 from gateway.routes import Change, RouteFiles, StoredRoute
 from gateway.routing import any_slot, assign, check_salt, check_shadow, check_weights, slot
 from gateway.versions import Loader, Version
-from tools.errors import PermanentError, TemporaryError
+from tools.errors import PermanentError, PortError, TemporaryError
 from tools.serving.port import Capacity, Route, ServedVersion
 
 log = structlog.get_logger()
+
+
+class Forgotten(Exception):
+    """Nothing is asked of this Model any more: it never got a route. Another one may have its name by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,10 @@ class Model:
         self._versions: dict[str, Version] = {}
         self._change = asyncio.Lock()
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        """By version, while it has its grace."""
+        self._ending: set[asyncio.Task[None]] = set()
+        """After the grace, until it is gone."""
+        self._forgotten = False
         self.workers = Workers(min(stored.workers, limits.workers), limits.workers)
 
     @property
@@ -133,11 +141,14 @@ class Model:
     ) -> Route:
         """`salt`: of the hash that assigns entities, as in `StoredRoute.changed`.
 
-        Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was.
+        Raises Refused, Clash, Unservable, or the registry's TemporaryError; the route then stays as it was. Raises Forgotten
+        once it has been.
         """
         if problem := check_weights(weights) or check_shadow(shadow, weights) or check_salt(salt):
             raise Refused(problem)
         async with self._change:
+            if self._forgotten:
+                raise Forgotten
             if change := self._stored.changes.get(key):
                 return self._repeated(change, weights, shadow, salt)
             if expected_generation != self._stored.generation:
@@ -154,12 +165,14 @@ class Model:
             self._reflect()
             self._let_go()
             self._settle()
+            # What comes back from its grace answers at once, with the workers that it had.
+            await self._catch_up()
             log.info("route.changed", model=self.name, generation=stored.generation, weights=weights, shadow=shadow)
             return self.route
 
     async def scale(self, workers: int, *, expected_workers: int, key: str) -> Capacity:
         """Raises Refused, Clash when the number has changed since it was read, or the runtime's TemporaryError: then it
-        stays as it was here, and the same key may be tried again."""
+        stays as it was, and the same key may be tried again."""
         if not 1 <= workers <= self._limits.workers:
             raise Refused(f"workers: {workers} is not between 1 and {self._limits.workers}")
         async with self._change:
@@ -170,30 +183,66 @@ class Model:
                 return self.capacity
             if expected_workers != self.workers.workers:
                 raise Clash(f"expected_workers: {self.name} has {self.workers.workers} workers, not {expected_workers}")
-            for version in self.versions:
-                try:
-                    await version.scale(workers)
-                except PermanentError as error:
-                    raise Unservable(str(error)) from error
             stored = self._stored.scaled(workers, key)
-            await asyncio.to_thread(self._files.write, stored)
+            try:
+                for version in self._staying():
+                    await version.scale(workers)
+                await asyncio.to_thread(self._files.write, stored)
+            except (PortError, OSError) as error:
+                # All of them have the old number again, or would answer as another one than is said.
+                await self._catch_up()
+                if isinstance(error, PermanentError):
+                    raise Unservable(str(error)) from error
+                raise
             self._stored = stored
             self.workers.resize(workers)
             log.info("workers.changed", model=self.name, workers=workers)
             return self.capacity
 
+    async def forget(self) -> bool:
+        """Let go of all that a first route that failed had loaded, at once: a grace is for what has had traffic. False when
+        another change has made a route meanwhile, or it has been forgotten before."""
+        async with self._change:
+            if self._stored.generation or self._forgotten:
+                return False
+            self._forgotten = True
+            for version in self._versions.values():
+                version.state = "unloading"
+            if self._ending:
+                await asyncio.wait(self._ending)
+            await self.close()
+            for version in self._versions.values():
+                await version.leave()
+            self._versions.clear()
+            self._settle()
+            return True
+
     async def close(self) -> None:
         """Wait for what is in flight, then stop the workers."""
         if self.mirror is not None:
             self.mirror.stop()
-        for task in self._leaving.values():
+        going = [*self._leaving.values(), *self._ending]
+        for task in going:
             task.cancel()
+        await asyncio.gather(*going, return_exceptions=True)
         for version in self._versions.values():
             await version.idle.wait()
             await version.close()
         self.workers.close()
         if self._mirroring is not None:
             self._mirroring.close()
+
+    def _staying(self) -> list[Version]:
+        """Those that have more to answer than what is in flight."""
+        return [each for each in self.versions if each.state == "ready" and each.version not in self._leaving]
+
+    async def _catch_up(self) -> None:
+        """As many workers for every version as are to be, as far as that can be had now: fewer of them answer as well."""
+        for version in self._staying():
+            try:
+                await version.catch_up(self.workers.workers)
+            except PortError as error:
+                log.warning("workers.not_changed", model=self.name, version=version.version, reason=str(error))
 
     def _routed(self) -> set[str]:
         return {*self._stored.slots, *self._stored.shadow}
@@ -223,7 +272,7 @@ class Model:
             generation=change.generation,
             weights=change.weights,
             shadow=change.shadow,
-            salt=salt or "",
+            salt=change.made if change.made is not None else salt or "",
         )
 
     async def _load(self, wanted: set[str]) -> None:
@@ -264,17 +313,18 @@ class Model:
         routed = self._routed()
         for name, version in self._versions.items():
             if name not in routed and name not in self._leaving and version.state == "ready":
-                self._leaving[name] = asyncio.create_task(self._unload(version))
+                task = self._leaving[name] = asyncio.create_task(self._unload(version))
+                task.add_done_callback(self._ending.discard)
 
     async def _unload(self, version: Version) -> None:
         await asyncio.sleep(self._limits.grace_s)
         version.state = "unloading"
-        del self._leaving[version.version]
+        self._ending.add(self._leaving.pop(version.version))
         await version.idle.wait()
         await version.close()
         # A new copy may have been loaded under the same name meanwhile.
         if self._versions.get(version.version) is version:
             del self._versions[version.version]
-            await version.leave()
+        await version.leave()
         self._settle()
         log.info("version.unloaded", model=self.name, version=version.version)

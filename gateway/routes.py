@@ -28,6 +28,8 @@ class Change(Struct, frozen=True):
     shadow: dict[str, int] = {}
     salt: str | None = None
     """As it was asked for."""
+    made: str | None = None
+    """The salt that the route had then; None: noted by a release that did not keep it."""
 
 
 class StoredRoute(Struct, frozen=True):
@@ -48,15 +50,16 @@ class StoredRoute(Struct, frozen=True):
         self, weights: dict[str, int], shadow: dict[str, int], slots: Slots, key: str, salt: str | None = None
     ) -> "StoredRoute":
         """`salt`: None keeps the one there is while traffic is split; who has all of it needs none."""
-        change = Change(self.generation + 1, weights, shadow, salt)
         kept = self.salt if len(set(slots)) > 1 else ""
+        made = kept if salt is None else salt
+        change = Change(self.generation + 1, weights, shadow, salt, made)
         return msgspec.structs.replace(
             self,
             generation=change.generation,
             weights=weights,
             slots=slots,
             shadow=shadow,
-            salt=kept if salt is None else salt,
+            salt=made,
             changes=_remember(self.changes, key, change),
         )
 

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     """Rows waiting per version; beyond it 503."""
     mirror_rows: int = Field(default=1024, ge=1)
     """Rows of requests copied to a model's shadow that wait or are computed; beyond it copies are dropped."""
+    mirror_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    """Of those requests' bodies; beyond it copies are dropped, too. Decoded they take up to eight times as much (numbers of two
+    digits), so that a quarter of a gibibyte per model is the most that waits; 1024 rows of a hundred features are 1 MiB."""
     max_workers: int = Field(default=8, ge=1, le=1024)
     grace_s: float = Field(default=60.0, ge=0)
     """How long a version stays in memory after it lost its traffic; a rollback within it is instant."""

@@ -63,6 +63,8 @@ class Version:
         self.idle = asyncio.Event()
         self.idle.set()
         self._placed: Placement | None = None
+        self._workers: int | None = None
+        """It has where it was placed; None: not known."""
 
     @property
     def ready(self) -> bool:
@@ -86,7 +88,8 @@ class Version:
             if remote is not None:
                 await self._settle(remote, loader)
                 return
-            placed = await loader.runtime(self.model).place(files, workers.workers)
+            self._workers = workers.workers
+            placed = await loader.runtime(self.model).place(files, self._workers)
         except PermanentError as error:
             self.state, self.detail = "failed", str(error)
             raise Unservable(str(error)) from error
@@ -151,9 +154,16 @@ class Version:
             raise NotReady(f"{self.model} {self.version} is {self.state}{': ' if self.detail else ''}{self.detail}")
 
     async def scale(self, workers: int) -> None:
-        """Raises TemporaryError or PermanentError where a runtime cannot."""
+        """Raises TemporaryError or PermanentError where a runtime cannot; it may have done a part of it then."""
         if self._placed is not None:
+            self._workers = None
             await self._placed.scale(workers)
+            self._workers = workers
+
+    async def catch_up(self, workers: int) -> None:
+        """As `scale`, if it has another number."""
+        if self._workers != workers:
+            await self.scale(workers)
 
     async def close(self) -> None:
         """Nothing is in flight any more."""

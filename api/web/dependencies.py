@@ -1,7 +1,9 @@
 """What routes are given: the services, and what this process keeps between requests. None of the latter outlives it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -31,6 +33,39 @@ class Gate:
         self._free += 1
 
 
+class Seats:
+    """Bounds who listens at once: all together, and each principal, so that nobody takes the seats of the others."""
+
+    def __init__(self, seats: int, each: int) -> None:
+        self._free = seats
+        self._each = each
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def taken(self, who: str) -> Iterator[None]:
+        """`who`: the id of its key. Raises Overloaded."""
+        if self._taken.get(who, 0) >= self._each:
+            raise Overloaded(f"{self._each} streams are open with this key already; close one", retry_after_s=_STREAM_AGAIN_S)
+        if self._free == 0:
+            raise Overloaded("too many streams at once", retry_after_s=_STREAM_AGAIN_S)
+        self._free -= 1
+        self._taken[who] += 1
+        try:
+            yield
+        finally:
+            self._free += 1
+            self._taken[who] -= 1
+            if not self._taken[who]:
+                del self._taken[who]
+
+
+_STREAMS = 200
+"""Each reads its rollout or job once a second or more often, or holds two watches of the cluster, which are connections:
+so many are enough for people, and still few for a store."""
+_STREAMS_OF_ONE = 20
+"""More than a person looks at, and ten such keys before everybody else waits."""
+_STREAM_AGAIN_S = 10
+"""Streams end with what they tell of: asking more often finds no seat either."""
 _QUESTIONS = 4
 """About drift and quality. Each counts whole windows: more of them would take the store from investigations and monitors."""
 
@@ -40,6 +75,8 @@ class Local:
     gate: Gate
     """Deliveries of known senders."""
     questions: Gate = field(default_factory=lambda: Gate(_QUESTIONS, "questions about drift and data"))
+    seats: Seats = field(default_factory=lambda: Seats(_STREAMS, _STREAMS_OF_ONE))
+    """Of those who follow a state or a timeline."""
     strangers: Strangers = field(default_factory=Strangers)
     metrics: Metrics = field(default_factory=Metrics)
     failures: FailedAttempts = field(default_factory=FailedAttempts)

@@ -14,10 +14,11 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import structlog
-from fastapi import Header
+from fastapi import Header, Request
 from pydantic import BaseModel
 
-from api.web.dependencies import Local
+from api.web.auth import CanView
+from api.web.dependencies import Here, Local
 from api.web.streaming import HEARTBEAT
 from tools.errors import PortError
 
@@ -33,6 +34,15 @@ LastEventID = Annotated[
     str | None, Header(pattern="^[0-9a-f]{1,32}$", description="As browsers send it when they connect again.")
 ]
 _RETRY = "retry: 2000\n\n"
+
+
+async def watches(request: Request, here: Here, who: CanView) -> AsyncIterator[None]:
+    """A seat for as long as the answer is streamed. Raises Overloaded when there is none for this principal, or for anybody."""
+    if STREAM not in request.headers.get("accept", ""):
+        yield
+        return
+    with here.seats.taken(who.key_id):
+        yield
 
 
 @dataclass(frozen=True)

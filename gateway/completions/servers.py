@@ -1,5 +1,6 @@
 """The language-model servers that this gateway knows by name, and what one version is on its server."""
 
+import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
@@ -67,25 +68,42 @@ class Server:
         self.client = client
         self.manages_adapters = settings.manages_adapters
         self.adapters = VllmServer(name, client)
-        self.users: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.users: defaultdict[str, set[Upstream]] = defaultdict(set)
         """Adapter -> the versions (of several models, perhaps) that are answered with it."""
+        self.changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Adapter -> held by who loads or unloads it: one version's leaving never takes it from another that comes."""
 
 
 class Upstream:
     """A version on its server."""
 
-    def __init__(self, server: Server, spec: CompletionsSpec, version: tuple[str, str]) -> None:
+    def __init__(self, server: Server, spec: CompletionsSpec) -> None:
         self.server = server
         self.name = spec.served_name
         self._spec = spec
-        self._version = version
+        self._settled = False
 
     async def settle(self) -> None:
-        """See to it that the server answers as this version. Raises PermanentError or TemporaryError."""
+        """See to it that the server answers as this version. Raises PermanentError or TemporaryError; a version that never
+        came about then leaves nothing behind there."""
+        try:
+            await self._bring()
+            await self._check()
+        except PortError:
+            if not self._settled:
+                await self.leave()
+            raise
+        self._settled = True
+
+    async def _bring(self) -> None:
         adapter = self._spec.adapter
-        if adapter is not None and self.server.manages_adapters:
+        if adapter is None or not self.server.manages_adapters:
+            return
+        async with self.server.changing[adapter.name]:
+            self.server.users[adapter.name].add(self)
             await self.server.adapters.load_adapter(adapter.name, adapter.path)
-            self.server.users[adapter.name].add(self._version)
+
+    async def _check(self) -> None:
         served = {model.name: model for model in await self.server.adapters.models()}
         for wanted in {self._spec.model, self.name}:
             if wanted not in served:
@@ -97,14 +115,18 @@ class Upstream:
         adapter = self._spec.adapter
         if adapter is None or not self.server.manages_adapters:
             return
-        users = self.server.users[adapter.name]
-        users.discard(self._version)
-        if users:
-            return
-        try:
-            await self.server.adapters.unload_adapter(adapter.name)
-        except PortError as error:
-            log.warning("adapter.not_unloaded", server=self.server.name, adapter=adapter.name, reason=str(error))
+        async with self.server.changing[adapter.name]:
+            users = self.server.users[adapter.name]
+            users.discard(self)
+            if users:
+                return
+            try:
+                # Whether it is there is not known where loading failed; what has its name from elsewhere is not ours.
+                there = await self.server.adapters.models()
+                if any((each.name, each.path) == (adapter.name, adapter.path) for each in there):
+                    await self.server.adapters.unload_adapter(adapter.name)
+            except PortError as error:
+                log.warning("adapter.not_unloaded", server=self.server.name, adapter=adapter.name, reason=str(error))
 
 
 class Servers:
@@ -118,7 +140,7 @@ class Servers:
             raise PermanentError(
                 f"{model} {version} is answered by server {spec.server!r}, which is not in OPPEN_GATEWAY_COMPLETION_SERVERS"
             )
-        return Upstream(server, spec, (model, version))
+        return Upstream(server, spec)
 
 
 @asynccontextmanager

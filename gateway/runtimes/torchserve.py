@@ -26,7 +26,7 @@ from tools.inference.engines import read_spec, warm
 from tools.registry.port import ModelFiles
 from tools.registry.serving_spec import ServingSpec
 from tools.serving.archives import is_archive_of, remove_archives, write_archive
-from tools.serving.model_servers import ModelServer
+from tools.serving.model_servers import ModelServer, Unregistered
 from tools.serving.torchserve import open_torchserve, problem
 from tools.serving.torchserve_handler import BINARY, CATEGORICAL, LENGTH_HEADER, MODEL_FAILED, NUMERIC, OUTPUT, pack, unpack
 from tools.serving.torchserve_keys import KeyFile
@@ -59,8 +59,9 @@ async def open_runtime(addresses: Addresses, *, batch_rows: int, max_workers: in
     auth = KeyFile(addresses.key_file, "inference", addresses.management) if addresses.key_file else None
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=2 * max_workers)
     timeout = httpx.Timeout(addresses.timeout_s, connect=_CONNECT_S)
-    # Batches come from threads, so this client is of the blocking kind.
-    with httpx.Client(base_url=addresses.inference, auth=auth, timeout=timeout, limits=limits) as client:
+    # Batches come from threads, so this client is of the blocking kind. No proxy from the environment: rows and token are for
+    # this address alone.
+    with httpx.Client(base_url=addresses.inference, auth=auth, timeout=timeout, limits=limits, trust_env=False) as client:
         async with open_torchserve(addresses.management, addresses.key_file, answer_s=addresses.timeout_s) as server:
             runtime = TorchServeRuntime(server, client, addresses.store, batch_rows)
             try:
@@ -165,7 +166,14 @@ class Hosted:
             raise
 
     async def scale(self, workers: int) -> None:
-        await self._runtime.server.scale(self._files.model, self._files.version, workers)
+        if self.problem:
+            raise TemporaryError(self.problem)
+        try:
+            await self._runtime.server.scale(self._files.model, self._files.version, workers)
+        except Unregistered as error:
+            # It was placed there: TorchServe has been started anew since.
+            self._fall(str(error))
+            raise TemporaryError(self.problem) from error
         self._workers = workers
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from tests.twins.torchserve import TwinTorchServe
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.registry.port import ModelFiles
 from tools.serving.archives import write_archive
-from tools.serving.model_servers import HostedVersion, ModelServer
+from tools.serving.model_servers import HostedVersion, ModelServer, Unregistered
 from tools.serving.torchserve import TorchServe, open_torchserve
 from tools.serving.torchserve_keys import KeyFile
 
@@ -109,11 +109,11 @@ async def test_the_default_is_set_and_only_others_can_be_removed(server: TorchSe
 
 
 async def test_what_is_not_registered_is_named(server: TorchServe, archives: Archives, model: str) -> None:
-    with pytest.raises(PermanentError, match=model):
+    with pytest.raises(Unregistered, match=model):
         await server.scale(model, "1", 1)
     await server.register(model, "1", archives["1"], workers=0)
     for refused in (server.scale(model, "9", 1), server.set_default(model, "9")):
-        with pytest.raises(PermanentError, match="9"):
+        with pytest.raises(Unregistered, match="9"):
             await refused
 
 

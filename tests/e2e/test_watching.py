@@ -1,15 +1,17 @@
 """Trainings and rollouts as they get on: live over HTTP, gone on with after a break, and at a prompt."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from api.problems import Overloaded
 from api.store import rollouts
 from tests.e2e.bodies import refused
 from tests.e2e.running import LIMIT_S, Platform
@@ -79,6 +81,40 @@ async def test_a_training_is_followed_to_its_end_and_after_a_break_from_where_it
         assert (await told(reader))["phase"] == "failed", "who was away at its end is told of it"
     assert (await platform.viewer.get(path)).json()["phase"] == "failed"
     refused(await platform.viewer.get("/v1/jobs/none/events", headers=STREAM), 404, "not-found")
+
+
+async def test_who_watches_too_much_at_once_is_put_off_until_a_stream_ends(platform: Platform) -> None:
+    """Of what one key may have, and of what all may have together; a question that is answered at once needs no seat."""
+    jobs, name = await training(platform)
+    path, seats = f"/v1/jobs/{name}/events", platform.app.state.local.seats
+    async with AsyncExitStack() as streams:
+        first = None
+        for _ in range(50):
+            answer = await streams.enter_async_context(platform.viewer.stream("GET", path, headers=STREAM, timeout=LIMIT_S))
+            if answer.status_code != 200:
+                break
+            first = first or Reader(answer)
+        await answer.aread()
+        assert "with this key already" in refused(answer, 503, "overloaded")["detail"]
+        assert answer.headers["retry-after"] == "10"
+        assert (await platform.viewer.get(path)).status_code == 200
+        async with platform.operator.stream("GET", path, headers=STREAM, timeout=LIMIT_S) as other:
+            assert other.status_code == 200, "another key has seats of its own"
+        assert first is not None
+        jobs.go_on(name, Play(Phase.SUCCEEDED, exit_code=0))
+        while await first.block():
+            pass
+    async with asyncio.timeout(LIMIT_S):
+        while seats._taken:
+            await asyncio.sleep(0.01)
+    with ExitStack() as taken:
+        for n in itertools.count():
+            try:
+                taken.enter_context(seats.taken(f"key-{n}"))
+            except Overloaded:
+                break
+        refused(await platform.viewer.get(path, headers=STREAM), 503, "overloaded")
+    assert (await platform.viewer.get(path, headers=STREAM)).status_code == 200
 
 
 async def test_a_rollout_is_followed_stage_by_stage_and_after_a_break_from_where_it_was(platform: Platform) -> None:

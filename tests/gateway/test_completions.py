@@ -390,6 +390,22 @@ async def test_a_version_takes_its_adapter_along(languages: Open, one: TwinVllm)
         await until(unloaded)
 
 
+@pytest.mark.parametrize(
+    ("taken", "left"),
+    [({}, {}), ({"tone-9": "/adapters/tone"}, {"tone-9": "/adapters/tone"})],
+    ids=["its base model is not there", "its adapter's name is somebody else's"],
+)
+async def test_a_version_that_comes_to_nothing_leaves_no_adapter_and_takes_nobodys(
+    languages: Open, one: TwinVllm, tmp_path: Path, taken: dict[str, str], left: dict[str, str]
+) -> None:
+    spec = {**VERSIONS["2"], "model": "other", "adapter": {"name": "tone-9", "path": "/adapters/calm"}}
+    write_language_model(tmp_path / "registry", "chat", "9", spec)
+    async with languages() as gateway:
+        one.adapters |= taken
+        assert (await gateway.route({"9": 100}, generation=1, model="chat")).status_code == 422
+        assert one.adapters == left
+
+
 async def test_a_server_that_was_started_anew_gets_its_adapter_again(languages: Open, one: TwinVllm) -> None:
     async with languages({"2": 100}) as gateway:
         one.forget()

@@ -147,6 +147,32 @@ async def test_a_shadow_that_hangs_drops_copies_and_no_request_waits(start: Star
     assert (len(predictions(home)), len(shadows(home))) == (40, 8)
 
 
+async def test_a_shadow_holds_no_more_bytes_than_it_may_however_few_rows_they_are(start: Start) -> None:
+    async with start(mirror_bytes=10_000) as gateway:
+        await gateway.route({"1": 100}, shadow={"2": 100}, generation=1)
+        model = gateway.app._fleet.model("late")
+        assert model.mirror is not None
+        go_on, version = threading.Event(), model.mirror.version
+        engine = version.engine
+
+        def hanging(*tensors: Any) -> Any:
+            go_on.wait(20)
+            return engine(*tensors)
+
+        version._placed = replace(version._placed, engine=hanging)  # type: ignore[type-var]
+        try:
+            answers = [await gateway.infer([1.0], carrier=["x" * 4000]) for _ in range(10)]
+            assert {answer.status_code for answer in answers} == {200}
+            assert await mirrored(gateway, "dropped") == 8
+        finally:
+            go_on.set()
+        await seen(gateway, 10)
+        # What has been computed has made room.
+        await gateway.infer([1.0], carrier=["x" * 4000])
+        await seen(gateway, 11)
+        assert await mirrored(gateway, "answered") == 3
+
+
 async def test_a_full_log_of_shadows_refuses_no_request(start: Start) -> None:
     async with start(backlog_bytes=1024, segment_bytes=1024, segment_age_s=0.01) as gateway:
         await gateway.route({"1": 100}, shadow={"2": 100}, generation=1)

@@ -70,6 +70,17 @@ async def server(torchserve: RunningTorchServe) -> AsyncIterator[TorchServe]:
         yield opened
 
 
+def there(twin: TwinTorchServe, model: str) -> dict[str, Any]:
+    """The settings of a gateway whose `model` is on the stand-in."""
+    return {
+        "runtimes": {model: "torchserve"},
+        "torchserve_url": twin.inference,
+        "torchserve_management_url": twin.management,
+        "torchserve_store": twin.store,
+        "torchserve_key_file": twin.key_file,
+    }
+
+
 async def ready(gateway: Gateway) -> bool:
     return (await gateway.client.get("/v2/health/ready")).status_code == 200
 
@@ -220,6 +231,57 @@ async def test_workers_are_those_of_torchserve(begin: Begin, server: TorchServe,
         assert [v.ready for v in await server.versions(model)] == [2]
 
 
+async def test_workers_can_be_changed_when_it_has_just_been_started_anew(
+    begin: Begin, torchserve: RunningTorchServe, server: TorchServe, model: str
+) -> None:
+    change = {"workers": 2, "expected_workers": 1, "key": "more"}
+    async with begin() as gateway:
+        torchserve.stop()
+        torchserve.start()
+        first = await gateway.client.put(f"/admin/scale/{model}", json=change)
+        assert first.status_code == 503, "it knows no version yet, which passes"
+
+        async def scaled() -> bool:
+            return (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 200
+
+        await eventually(scaled)
+        assert [v.ready for v in await server.versions(model)] == [2]
+
+
+async def test_workers_of_what_leaves_are_left_alone_and_caught_up_with_when_it_comes_back(
+    begin: Begin, server: TorchServe, model: str
+) -> None:
+    async def workers() -> dict[str, int]:
+        return {v.version: v.ready for v in await server.versions(model)}
+
+    async with begin() as gateway:
+        assert (await gateway.route({"2": 100}, generation=1, model=model)).status_code == 200
+        # It may go at any time, by itself or by somebody's hand.
+        change = {"workers": 2, "expected_workers": 1, "key": "more"}
+        assert (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 200
+        assert await workers() == {"1": 1, "2": 2}
+        assert (await gateway.route({"1": 100}, generation=2, model=model)).status_code == 200
+        assert await workers() == {"1": 2, "2": 2}
+
+
+async def test_workers_that_one_version_does_not_get_no_version_keeps(
+    twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path
+) -> None:
+    twin_torchserve.full["2"] = 1
+    async with (
+        started(registry, tmp_path / "home", **{"models": (model,), **there(twin_torchserve, model)}) as gateway,
+        open_torchserve(twin_torchserve.management, twin_torchserve.key_file) as server,
+    ):
+        assert (await gateway.route({"1": 50, "2": 50}, generation=1, model=model)).status_code == 200
+        change = {"workers": 2, "expected_workers": 1, "key": "more"}
+        assert (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 422
+        assert [v.workers for v in await server.versions(model)] == [1, 1]
+        assert (await gateway.client.get(f"/admin/scale/{model}")).json()["workers"] == 1
+        twin_torchserve.full.clear()
+        assert (await gateway.client.put(f"/admin/scale/{model}", json=change)).status_code == 200
+        assert [v.workers for v in await server.versions(model)] == [2, 2]
+
+
 async def test_a_restart_of_the_gateway_finds_what_is_there(
     begin: Begin, torchserve: RunningTorchServe, server: TorchServe, model: str
 ) -> None:
@@ -296,6 +358,69 @@ async def test_tokens_that_expire_are_renewed_under_traffic(
         for _ in range(3):
             twin_torchserve.expire()
             assert (await gateway.infer(model=model)).status_code == 200
+
+
+async def test_a_proxy_in_the_environment_gets_neither_rows_nor_tokens(
+    twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with started(registry, tmp_path / "home", **{"models": (model,), **there(twin_torchserve, model)}) as gateway:
+        assert (await gateway.infer(model=model)).status_code == 200
+
+
+async def test_what_a_first_route_that_failed_had_loaded_takes_nothing_from_the_next(
+    twin_torchserve: TwinTorchServe, tmp_path: Path, model_root: Path, model: str
+) -> None:
+    """Not even when the first one's grace would have been over."""
+    root = tmp_path / "registry"
+    write_pickle(root / model / "9")
+    (root / model / "1").symlink_to(model_root / "late" / "1")
+    chosen = {**there(twin_torchserve, model), "grace_s": 0.2}
+    async with (
+        opened(FolderRegistry(root), tmp_path / "home", **chosen) as gateway,
+        open_torchserve(twin_torchserve.management, twin_torchserve.key_file) as server,
+    ):
+
+        async def empty() -> bool:
+            return await server.versions(model) == ()
+
+        assert (await gateway.route({"1": 90, "9": 10}, generation=0, model=model, key="a")).status_code == 422
+        assert (await gateway.infer(model=model)).status_code == 404
+        await eventually(empty)
+        together = await asyncio.gather(
+            gateway.route({"1": 90, "9": 10}, generation=0, model=model, key="b"),
+            gateway.route({"1": 100}, generation=0, model=model, key="c"),
+        )
+        assert [made.status_code for made in together] == [422, 200], "who waits for a change that fails is not lost with it"
+        end = time.monotonic() + 5 * chosen["grace_s"]
+        while time.monotonic() < end:
+            assert (await gateway.infer(model=model)).status_code == 200
+            await asyncio.sleep(0.05)
+        assert [each.version for each in await server.versions(model)] == ["1"]
+        assert (await gateway.client.get("/v2/health/ready")).status_code == 200
+
+
+async def test_a_shadow_that_is_slower_there_is_slower_in_the_log(
+    twin_torchserve: TwinTorchServe, registry: FolderRegistry, model: str, tmp_path: Path
+) -> None:
+    twin_torchserve.slow["4"] = 0.2
+    async with started(registry, tmp_path / "home", **{"models": (model,), **there(twin_torchserve, model)}) as gateway:
+        assert (await gateway.route({"1": 100}, shadow={"4": 100}, generation=1, model=model)).status_code == 200
+        await gateway.infer([1.0], model=model)
+        labels = {"model": model, "version": "4", "outcome": "answered"}
+
+        async def copied() -> bool:
+            return await gateway.metric("mirrored_total", **labels) == 1
+
+        await eventually(copied)
+        home = gateway.home
+    (served,), (copy,) = predictions(home), shadows(home)
+    assert copy.latency_us >= 200_000
+    assert served.latency_us < 200_000
+    assert (served.cpu_us, copy.cpu_us) == (None, None)
 
 
 async def test_a_server_that_is_not_there_at_start_is_waited_for(

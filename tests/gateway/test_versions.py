@@ -64,7 +64,9 @@ async def test_an_experiments_salt_says_who_goes_where_until_one_version_has_all
     first = await versions_of(gateway, range(60))
     assert first == await versions_of(gateway, range(60))
     # Whoever changes the weights and says nothing of it leaves entities where they are.
-    await gateway.route({"1": 49, "2": 51}, generation=2)
+    made = (await gateway.route({"1": 49, "2": 51}, generation=2, key="later")).json()
+    assert made["salt"] == "run_a/1"
+    assert (await gateway.route({"1": 49, "2": 51}, generation=2, key="later")).json() == made, "a repetition is told the same"
     moved = await versions_of(gateway, range(60))
     assert sum(old != new for old, new in zip(first, moved, strict=True)) <= 4
     assert (await split(gateway, 1, "a", "run_a/1", HALVES)).json()["generation"] == 2

@@ -11,6 +11,7 @@ import secrets
 import socket
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,10 @@ class TwinTorchServe:
         self.thawed.set()
         self.lock = threading.RLock()
         self.renewals = 0
+        self.slow: dict[str, float] = {}
+        """Versions whose every answer takes so many seconds."""
+        self.full: dict[str, int] = {}
+        """Versions that get no more workers than so many."""
 
     @property
     def inference(self) -> str:
@@ -159,6 +164,9 @@ class TwinTorchServe:
             case "PUT", ["models", name, version]:
                 found = self._version(name, version)
                 found.workers = int(request.query["min_worker"])
+                if found.workers > self.full.get(version, found.workers):
+                    said = f"Failed to start workers for model {name} version: {version}"
+                    raise Said(500, "InternalServerException", said)
                 self._load(name, version, found)
                 return {"status": f"Workers scaled to {found.workers} for model: {name}, version: {version}"}
             case "DELETE", ["models", name, version]:
@@ -232,6 +240,7 @@ class TwinTorchServe:
         if not found.workers:
             said = f'Model "{name}" Version {version}" has no worker to serve inference request.'
             raise Said(503, "ServiceUnavailableException", said)
+        time.sleep(self.slow.get(version or "", 0.0))
         context = _Context(Path(), found.manifest, request.headers)
         body: Any = json.loads(request.body) if request.headers.get("content-type") == "application/json" else request.body
         try:

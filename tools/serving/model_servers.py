@@ -2,7 +2,12 @@
 
 from typing import Protocol, runtime_checkable
 
+from tools.errors import PermanentError
 from tools.values import Frozen
+
+
+class Unregistered(PermanentError):
+    """The server does not know the version, or not any more: a start knows none."""
 
 
 class HostedVersion(Frozen):
@@ -40,11 +45,11 @@ class ModelServer(ModelServerReader, Protocol):
         ...
 
     async def scale(self, model: str, version: str, workers: int) -> None:
-        """Wait until that many have started. Raises PermanentError when it is not registered."""
+        """Wait until that many have started. Raises Unregistered."""
         ...
 
     async def set_default(self, model: str, version: str) -> None:
-        """Raises PermanentError when it is not registered."""
+        """Raises Unregistered."""
         ...
 
     async def remove(self, model: str, version: str) -> None:

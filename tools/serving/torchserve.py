@@ -17,7 +17,7 @@ import httpx
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
-from tools.serving.model_servers import HostedVersion
+from tools.serving.model_servers import HostedVersion, Unregistered
 from tools.serving.torchserve_keys import KeyFile, refused
 
 _TIMEOUT = httpx.Timeout(5.0)
@@ -62,7 +62,8 @@ _VERSIONS = TypeAdapter(tuple[_Version, ...])
 async def open_torchserve(management_url: str, key_file: Path | None, *, answer_s: float = 5.0) -> AsyncIterator["TorchServe"]:
     """`key_file`: None for a server that asks for no tokens. `answer_s`: a worker that takes longer is restarted."""
     auth = KeyFile(key_file, "management", management_url) if key_file else None
-    async with httpx.AsyncClient(base_url=management_url, auth=auth, timeout=_TIMEOUT) as client:
+    # No proxy from the environment: the token is for this address alone.
+    async with httpx.AsyncClient(base_url=management_url, auth=auth, timeout=_TIMEOUT, trust_env=False) as client:
         yield TorchServe(client, answer_s=answer_s)
 
 
@@ -93,7 +94,7 @@ class TorchServe:
             found = _read(_VERSIONS, await self._call("GET", f"{_path(model)}/all"))
             # No version named: the one that answers is the default.
             default = _read(_VERSIONS, await self._call("GET", _path(model)))[0].version
-        except _NotFound:
+        except Unregistered:
             return ()
         return tuple(
             HostedVersion(
@@ -142,7 +143,7 @@ class TorchServe:
         await self._call("PUT", f"{_path(model, version)}/set-default")
 
     async def remove(self, model: str, version: str) -> None:
-        with contextlib.suppress(_NotFound):
+        with contextlib.suppress(Unregistered):
             await self._call("DELETE", _path(model, version))
 
     async def _settled(self, model: str, version: str, workers: int) -> HostedVersion | None:
@@ -181,10 +182,6 @@ class TorchServe:
         return response
 
 
-class _NotFound(PermanentError):
-    pass
-
-
 class _Registered(Conflict):
     pass
 
@@ -202,7 +199,7 @@ def problem(response: httpx.Response) -> PortError:
         case httpx.codes.FORBIDDEN:
             return Conflict(f"TorchServe: {said}: make another version the default before this one is removed")
         case httpx.codes.NOT_FOUND:
-            return _NotFound(f"TorchServe: {said}")
+            return Unregistered(f"TorchServe: {said}")
         case httpx.codes.METHOD_NOT_ALLOWED:
             return PermanentError(f"TorchServe: {said} (models are registered only where it runs with --enable-model-api)")
         case httpx.codes.CONFLICT:

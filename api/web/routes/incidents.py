@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from agents import narrative
@@ -12,7 +12,7 @@ from api.problems import NotFound
 from api.store import actions, alerts, approvals, events, incidents, runs
 from api.store.records import IncidentRecord
 from api.store.sessions import ReadSession
-from api.web import auth
+from api.web import auth, states
 from api.web.dependencies import Cursor, Here, Limit, Needs
 from api.web.streaming import live, told
 from api.web.views import (
@@ -106,6 +106,7 @@ async def show_run(run_id: str, needs: Needs, _who: auth.CanView) -> RunView:
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
         204: {"description": "Stream: the incident is closed and everything was told. Do not connect again."},
     },
+    dependencies=[Depends(states.watches)],
 )
 async def show_events(
     incident_id: str,

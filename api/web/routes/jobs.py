@@ -86,7 +86,7 @@ async def show_job_logs(
     return LinesView(items=[line async for line in needs.jobs.logs(name, tail=tail)])
 
 
-@router.get("/{name}/events", response_model=JobView, responses=states.RESPONSES)
+@router.get("/{name}/events", response_model=JobView, responses=states.RESPONSES, dependencies=[Depends(states.watches)])
 async def show_job_events(
     name: str, request: Request, needs: Needs, here: Here, _who: auth.CanView, last_event_id: states.LastEventID = None
 ) -> Any:

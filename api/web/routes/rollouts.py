@@ -92,7 +92,9 @@ async def show_rollout(rollout_id: str, needs: Needs, _who: auth.CanView) -> Rol
     return _shown(needs, await _record(needs, rollout_id))
 
 
-@router.get("/{rollout_id}/events", response_model=RolloutView, responses=states.RESPONSES)
+@router.get(
+    "/{rollout_id}/events", response_model=RolloutView, responses=states.RESPONSES, dependencies=[Depends(states.watches)]
+)
 async def show_rollout_events(
     rollout_id: str, request: Request, needs: Needs, here: Here, _who: auth.CanView, last_event_id: states.LastEventID = None
 ) -> Any:
