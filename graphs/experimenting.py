@@ -127,9 +127,13 @@ async def _unseen(state: RunState, experiment: Experiment, error: str, context: 
     now = context.clock.now()
     since = experiment.blind_since or now
     experiment = experiment.model_copy(update={"blind_since": since})
-    if observing or now - since < experiment.action.rules.blind:
+    if now - since < experiment.action.rules.blind:
         return _later(experiment, now)
     reason = f"nothing could be measured for {span(now - since)}, so nobody would see harm: {error}"
+    if observing:
+        said = "the experiment is not seen; nothing may be changed now, so its arms keep their traffic"
+        await _say(state, experiment, f"unseen/{since:%Y%m%dT%H%M%SZ}/kept", said, context, reason)
+        return _later(experiment, now)
     return await _ended(state, experiment, "unseen", reason, context)
 
 
@@ -146,12 +150,12 @@ async def _ended(state: RunState, experiment: Experiment, ending: str, reason: s
 
 
 async def _say(state: RunState, experiment: Experiment, ending: str, said: str, context: Context, reason: str = "") -> None:
-    seen = experiment.look is not None and ending not in ("unseen", "left")
-    body = experiment_looks.told(experiment.look) if seen and experiment.look is not None else reason
+    unseen = ending == "left" or ending.startswith("unseen")
+    body = experiment_looks.told(experiment.look) if experiment.look is not None and not unseen else reason
     message = Message(
         title=plain(f"{experiment.action.model}: {said}", 300),
         body=f"{body}\n\nIncident: {state['incident_id']}",
-        severity="warning" if ending in ("mismatch", "harmful", "unseen", "left") else "info",
+        severity="warning" if unseen or ending in ("mismatch", "harmful") else "info",
         link=context.incident_link(state["incident_id"]),
     )
     await announce(context.policies.notify_channel, message, f"{experiment.key}/told/{ending}", context)

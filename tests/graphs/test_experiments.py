@@ -302,6 +302,20 @@ async def test_what_nobody_can_see_is_ended_after_a_while() -> None:
     assert "not seen" in titles(platform)
 
 
+async def test_what_nobody_can_see_under_the_kill_switch_is_told_once_and_keeps_its_traffic() -> None:
+    platform = await begun()
+    platform.predictions.go_down()
+    platform.mode = Mode.OBSERVE
+    for _ in range(8):
+        await platform.wake()
+    assert await platform.weights() == {"1": 50, "2": 50}
+    (told,) = [message for _, message, _ in platform.notify.sent if "not seen" in message.title]
+    assert (told.severity, "nothing may be changed now" in told.title) == ("warning", True)
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+
+
 async def test_killed_after_the_arms_were_split_they_are_split_once() -> None:
     platform = await asked()
     platform.serving.disturb.after("set_weights", TemporaryError("lost"), Killed())
