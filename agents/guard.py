@@ -270,8 +270,8 @@ def _flaw(
                 return f"the route of {model} is not known, so it could not be put back"
             if others := _others(state, {old}):
                 return f"version {others[0]} answers some of the traffic of {model} already: one change of it at a time"
-        case StopExperiment(model=model, to_version=old):
-            if state.champion != old:
+        case StopExperiment(model=model, to_version=old, blind=blind):
+            if not blind and state.champion != old:
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known"

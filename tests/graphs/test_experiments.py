@@ -14,11 +14,12 @@ from agents.policies import Freeze, Mode, Policies, Slo, Verification
 from agents.promotion_rules import Experiments
 from agents.proposals import Edit, Reject
 from agents.requests import Request, to_alert
+from api.work.experiments import standing_of
 from gateway.routing import Slots, assign, slot
 from graphs.context import Order
 from graphs.state import Outcome
 from tests.graphs.platform import MODEL, UNEXAMINED, Platform, healthy
-from tools.errors import TemporaryError
+from tools.errors import PermanentError, TemporaryError
 from tools.predictions.records import LabelRecord, PredictionRecord
 
 STEP = timedelta(hours=1)
@@ -314,6 +315,69 @@ async def test_what_nobody_can_see_under_the_kill_switch_is_told_once_and_keeps_
     platform.mode = Mode.PROPOSE
     await platform.wake()
     assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_to_stop_is_carried_out_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    platform.registry.go_down()
+    ended = await platform.wake()
+    assert await platform.weights() == {"1": 100}
+    action = ended["proposal"].action
+    assert isinstance(action, StopExperiment)
+    assert (action.blind, ended["proposal"].requested_by, ended["experiment"].over) == (True, "dave", True)
+    status, reason = standing_of(ended)
+    assert status == "stopped"
+    assert "dave ended it: complaints. The registry does not answer" in reason
+
+
+async def test_what_harms_is_taken_back_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.registry.go_down()
+    ended = await go_on(platform, {}, {"2": 0.5}, most=2)
+    assert (ended["experiment"].ending, await platform.weights()) == ("harmful", {"1": 100})
+    platform.registry.come_back()
+    assert await platform.champion() == "1"
+    assert (await verified(platform))["outcome"] == Outcome.RESOLVED
+
+
+async def test_nobody_wins_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.registry.go_down()
+    for _ in range(10):
+        await visited(platform, {"1": 0.4, "2": 0.1})
+        await platform.wake()
+        assert await waits(platform)
+    platform.registry.come_back()
+    await go_on(platform, {"1": 0.4, "2": 0.1}, most=1)
+    assert isinstance((await platform.proposal()).action, Promote)
+
+
+async def test_a_registry_that_refuses_for_good_ends_it_by_the_route() -> None:
+    platform = await begun()
+
+    async def refused(*_: Any) -> Any:
+        raise PermanentError("no such model")
+
+    platform.registry.alias = refused  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert ("no such model" in ended["recommendation"].reason, ended["experiment"].over) == (True, True)
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_a_registry_that_goes_away_between_the_proposal_and_the_end_does_not_keep_it_from_the_route() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    real, calls = platform.registry.alias, iter([True, True])
+
+    async def twice(*args: Any, **values: Any) -> Any:
+        if next(calls, False):
+            return await real(*args, **values)
+        raise TemporaryError("the registry is away")
+
+    platform.registry.alias = twice  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert (ended["experiment"].over, await platform.weights()) == (True, {"1": 100})
 
 
 async def test_killed_after_the_arms_were_split_they_are_split_once() -> None:
