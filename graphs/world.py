@@ -58,9 +58,11 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             shadowed = isinstance(action, StartRollout) and action.stages[0].weight == 0
             mirrors = readers.traffic.mirrors if shadowed else None
             weights = traffic.weights
-            if isinstance(action, StartExperiment):
-                # A shadow is a change of the traffic under way as well, though it answers nobody.
-                weights = {**(await readers.serving.route(model)).shadow, **weights}
+            if isinstance(action, StartExperiment | StartRollout) and readers.traffic.mirrors:
+                # A shadow is a change of the traffic under way as well, though it answers nobody. Its own is no other change.
+                own = action.version if isinstance(action, StartRollout) else None
+                shadow = (await readers.serving.route(model)).shadow
+                weights = {**{version: part for version, part in shadow.items() if version != own}, **weights}
             return WorldState(champion=champion, route_generation=traffic.token, weights=weights, mirrors=mirrors)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)

@@ -117,9 +117,18 @@ async def _unhindered(request: Request, needs: Services) -> None:
     if tried is not None:
         said = f"{tried.id} of {tried.incident_id} is under way: stop it, or wait for its end, and ask again"
         raise Clash(f"one change of {request.model} at a time; {said}")
-    if request.kind == "experiment" and (rollout := await _under_way(needs, request.model)) is not None:
+    rollout = await _under_way(needs, request.model)
+    if rollout is not None and (request.kind == "experiment" or rollout.incident_id != await _joined(request, needs)):
         said = f"{rollout.id} of {rollout.incident_id} is under way: abort it, or wait for its end, and ask again"
         raise Clash(f"one change of {request.model} at a time; {said}")
+
+
+async def _joined(request: Request, needs: Services) -> str | None:
+    """The open incident that the request would be part of: whether that goes together is for its run to say."""
+    subject = subject_of(to_alert(request, "joined", needs.clock.now()), needs.policies().intake)
+    async with needs.database.read() as session:
+        incident = await incidents.open_of(session, str(subject))
+    return incident.id if incident is not None else None
 
 
 async def _end(rollout: RolloutRecord, request: Request, needs: Services, once: Once) -> TriggeredView | JSONResponse:

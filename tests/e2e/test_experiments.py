@@ -254,11 +254,34 @@ async def test_beside_an_experiment_no_other_change_of_the_traffic_is_taken_in(p
 
 
 async def test_beside_a_rollout_no_experiment_is_taken_in(platform: Platform) -> None:
+    await rolling(platform, "inc-9")
+    answer = await platform.operator.post("/v1/experiments", json=ASKED)
+    refused(answer, 409, "conflict")
+    assert "inc-9" in answer.json()["detail"]
+
+
+async def test_beside_a_winner_that_is_rolled_out_no_other_version_is_promoted(platform: Platform) -> None:
+    """The rollout is in the experiment's incident, and the request would be in the model's own."""
+    await rolling(platform, "inc-9")
+    answer = await platform.operator.post("/v1/triggers/promote", json={"model": MODEL, "version": "3", "reason": "r"})
+    refused(answer, 409, "conflict")
+    assert "inc-9" in answer.json()["detail"]
+
+
+async def test_a_promotion_that_is_asked_for_again_joins_the_incident_of_its_rollout(platform: Platform) -> None:
+    body = {"model": MODEL, "version": "2", "reason": "r"}
+    first = (await platform.operator.post("/v1/triggers/promote", json=body)).json()
+    await rolling(platform, first["incident_id"])
+    again = await platform.operator.post("/v1/triggers/promote", json=body)
+    assert (again.status_code, again.json()["joined"]) == (202, True)
+
+
+async def rolling(platform: Platform, incident_id: str) -> None:
     now = platform.clock.now()
     row = {
         "proposal_id": "run-9/1",
         "run_id": "run-9",
-        "incident_id": "inc-9",
+        "incident_id": incident_id,
         "model": MODEL,
         "version": "2",
         "from_version": "1",
@@ -272,9 +295,6 @@ async def test_beside_a_rollout_no_experiment_is_taken_in(platform: Platform) ->
     }
     async with platform.database.begin() as transaction:
         await rollouts.keep(transaction, row, at=now)
-    answer = await platform.operator.post("/v1/experiments", json=ASKED)
-    refused(answer, 409, "conflict")
-    assert "inc-9" in answer.json()["detail"]
 
 
 async def test_the_same_request_again_joins_and_another_is_refused(platform: Platform) -> None:

@@ -1,7 +1,7 @@
 """An experiment in the supervisor: arms are split by entity, what harms is ended at once, a winner is put before people."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -11,13 +11,14 @@ from agents.experiment_plans import Plan, Treatment
 from agents.experiments import Call
 from agents.guard import edit_flaw
 from agents.policies import Freeze, Mode, Policies, Slo, Verification
-from agents.promotion_rules import Experiments
+from agents.promotion_rules import Experiments, Stage
 from agents.proposals import Edit, Reject
 from agents.requests import Request, to_alert
 from api.work.experiments import standing_of
 from gateway.routing import Slots, assign, slot
 from graphs.context import Order
 from graphs.state import Outcome
+from graphs.world import read_state
 from tests.graphs.platform import MODEL, UNEXAMINED, Platform, healthy
 from tools.errors import PermanentError, TemporaryError
 from tools.predictions.records import LabelRecord, PredictionRecord
@@ -410,6 +411,24 @@ async def test_what_answers_already_beside_the_champion_is_not_tried_at_once() -
     request = Request(kind="experiment", model=MODEL, by="carol", reason="r", plan=PLAN)
     ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
     assert (ended["outcome"], "one change of it at a time" in ended["reason"]) == (Outcome.DENIED, True)
+
+
+async def test_beside_a_shadow_no_other_version_is_tried_nor_rolled_out() -> None:
+    """It answers nobody, and is a change of the traffic under way all the same."""
+    kinds: tuple[tuple[Literal["promote", "experiment"], str], ...] = (
+        ("promote", "one rollout at a time"),
+        ("experiment", "one change of it at a time"),
+    )
+    for kind, told in kinds:
+        platform = await healthy(policies=POLICIES)
+        generation = (await platform.serving.route(MODEL)).generation
+        await platform.serving.set_weights(MODEL, {"1": 100}, shadow={"2": 100}, expected_generation=generation, key="shadow")
+        plan = Plan(treatments=(Treatment(version="3", weight=10),), goal=WRONG) if kind == "experiment" else None
+        request = Request(kind=kind, model=MODEL, version=None if plan else "3", by="carol", reason="r", plan=plan)
+        ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
+        assert (ended["outcome"], told in ended["reason"]) == (Outcome.DENIED, True)
+    own = StartRollout(model=MODEL, from_version="1", version="2", stages=(Stage(weight=1.0),))
+    assert (await read_state(own, platform.context.tools.readers)).weights == {"1": 100}
 
 
 async def test_a_rollout_does_not_begin_beside_an_experiment() -> None:
