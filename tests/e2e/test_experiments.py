@@ -14,6 +14,7 @@ from agents.promotion_rules import Experiments
 from agents.requests import request_of
 from api.store import alerts, audit, events, experiments, incidents, rollouts, runs
 from api.terminal import WrongUse
+from api.work.orders import Orders
 from api.work.progress import Progress
 from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
@@ -230,6 +231,17 @@ async def test_what_is_over_stays_as_it_ended_and_takes_no_orders(platform: Plat
     assert (shown["status"], shown["ending"], shown["reason"]) == ("stopped", "harmful", "it harms")
     refused(await platform.operator.post(f"/v1/experiments/{found}/stop", json={"reason": "r"}), 409, "conflict")
     assert (await platform.viewer.get("/v1/experiments?open=true")).json()["items"] == []
+
+
+@pytest.mark.parametrize(("status", "stands"), [("promoted", True), ("rolled_out", True), ("stopped", False)])
+async def test_an_order_that_comes_while_the_winner_is_promoted_stands_after_it(
+    platform: Platform, status: str, stands: bool
+) -> None:
+    found, run_id = await going_on(platform)
+    asked = await platform.operator.post(f"/v1/experiments/{found}/stop", json={"reason": "complaints"})
+    async with platform.database.begin() as transaction:
+        await kept(platform, transaction, run_id, asked.json()["incident_id"], status=status, ending="winner", reason="won")
+    assert (await Orders(platform.database).standing(run_id) is not None) is stands
 
 
 async def test_one_whose_run_broke_is_left(platform: Platform) -> None:
