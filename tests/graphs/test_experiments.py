@@ -1,15 +1,16 @@
 """An experiment in the supervisor: arms are split by entity, what harms is ended at once, a winner is put before people."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
 
 from agents.actions import NoAction, Promote, StartExperiment, StartRollout, StopExperiment
+from agents.evidence import Cause
 from agents.experiment_facts import Goal
 from agents.experiment_plans import Plan, Treatment
 from agents.experiments import Call
-from agents.guard import edit_flaw
+from agents.guard import Deny, edit_flaw, judge
 from agents.policies import Freeze, Mode, Policies, Slo, Verification
 from agents.promotion_rules import Experiments, Stage
 from agents.proposals import Edit, Reject
@@ -19,9 +20,11 @@ from gateway.routing import Slots, assign, slot
 from graphs.context import Order
 from graphs.state import Outcome
 from graphs.world import read_state
+from tests.graphs.evaluations import leave, measured
 from tests.graphs.platform import MODEL, UNEXAMINED, Platform, healthy
 from tools.errors import PermanentError, TemporaryError
 from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.registry.evaluations import StagingCheck
 
 STEP = timedelta(hours=1)
 RULES = Experiments(look_every=STEP, shortest=timedelta(hours=6), longest=timedelta(hours=30), min_units=100)
@@ -36,16 +39,18 @@ THREE = Plan(
 )
 
 
-async def asked(plan: Plan = PLAN, **values: Any) -> Platform:
-    """Somebody wants version 2 tried beside champion 1."""
+async def asked(plan: Plan = PLAN, examined: dict[str, Any] | None = None, **values: Any) -> Platform:
+    """Somebody wants version 2 tried beside champion 1. `examined`: versions that are evaluated, all of them unless given."""
     platform = await healthy(policies=values.pop("policies", POLICIES), **values)
+    for version, more in ({"2": {}, "3": {}} if examined is None else examined).items():
+        leave(platform, version, measured(version, **more))
     request = Request(kind="experiment", model=MODEL, by="carol", reason="fewer wrong answers at night", plan=plan)
     await platform.start(to_alert(request, "trg", platform.clock.now()))
     return platform
 
 
-async def begun(plan: Plan = PLAN, **values: Any) -> Platform:
-    platform = await asked(plan, **values)
+async def begun(plan: Plan = PLAN, examined: dict[str, Any] | None = None, **values: Any) -> Platform:
+    platform = await asked(plan, examined, **values)
     await platform.decide(by=("alice", "bob"))
     return platform
 
@@ -129,6 +134,56 @@ async def test_it_is_asked_about_with_arms_and_rules_before_anything_moves() -> 
     # Half of the traffic at once, where a rollout begins with a tenth.
     assert (await platform.waits_for("approval"))["quorum"] == 2
     assert await platform.weights() == {"1": 100}
+
+
+SMALL = PLAN.model_copy(update={"treatments": (Treatment(version="2", weight=10),)})
+BOTH = PLAN.model_copy(update={"treatments": (Treatment(version="2", weight=5), Treatment(version="3", weight=5))})
+LEARNT_FROM = {"seen_until": datetime(2026, 3, 2, tzinfo=UTC)}
+UNCHECKED = {"staging": (StagingCheck(name="security", ok=True, reason="looked at"),)}
+WORTHLESS = {"won": 150, "lost": 150}
+"""Nobody can tell which is better: what an experiment is for."""
+
+
+@pytest.mark.parametrize(
+    ("plan", "examined", "quorum"),
+    [
+        (SMALL, {"2": {}}, 1),
+        (SMALL, {"2": WORTHLESS}, 1),
+        (SMALL, {}, 2),
+        (SMALL, {"3": {}}, 2),
+        (SMALL, {"2": UNCHECKED}, 2),
+        (SMALL, {"2": LEARNT_FROM}, 2),
+        (BOTH, {"2": {}, "3": {}}, 1),
+        (BOTH, {"2": {}}, 2),
+    ],
+)
+async def test_a_small_arm_takes_one_yes_where_every_version_was_evaluated_and_checked(
+    plan: Plan, examined: dict[str, Any], quorum: int
+) -> None:
+    platform = await asked(plan, examined)
+    assert isinstance((await platform.proposal()).action, StartExperiment)
+    assert (await platform.waits_for("approval"))["quorum"] == quorum
+
+
+async def test_what_has_failed_a_check_is_not_tried_whoever_wants_it() -> None:
+    failed = {"staging": (StagingCheck(name="security", ok=False, reason="its files run code"),)}
+    platform = await asked(SMALL, {"2": failed})
+    assert await platform.weights() == {"1": 100}
+    assert "arm is worse by its evaluation" in (await platform.graph.aget_state(platform.config)).values["reason"]
+    about = await (await asked(SMALL)).proposal()
+    finding = about.finding.model_copy(update={"cause": Cause.CANDIDATE_WORSE})
+    judged = judge(about.model_copy(update={"finding": finding}), POLICIES, Mode.PROPOSE, platform.clock.now())
+    assert isinstance(judged, Deny)
+
+
+@pytest.mark.parametrize(("examined", "quorum"), [({"2": WORTHLESS}, 1), ({}, 2)])
+async def test_that_a_version_has_won_does_not_stand_in_for_its_evaluation(examined: dict[str, Any], quorum: int) -> None:
+    platform = await begun(SMALL, examined)
+    await go_on(platform, {"1": 0.8, "2": 0.02}, visitors=1_200)
+    proposal = await platform.proposal()
+    assert isinstance(proposal.action, Promote)
+    assert (await platform.waits_for("approval"))["quorum"] == quorum
+    assert ("has not been evaluated" in proposal.finding.summary) is (quorum == 2)
 
 
 async def test_the_arms_are_split_by_a_salt_of_their_own() -> None:
