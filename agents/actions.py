@@ -194,6 +194,8 @@ class StopExperiment(Frozen):
     versions: Annotated[tuple[Name, ...], Field(min_length=1, max_length=10)]
     """Of its treatments."""
     to_version: Name
+    blind: bool = False
+    """The registry does not answer: who is champion is not looked at. `to_version` is the control, which still serves."""
 
 
 class Notify(Frozen):

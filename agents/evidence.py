@@ -73,6 +73,9 @@ class Finding(Frozen):
     """The version that the finding blames or speaks of."""
     previous_version: str | None = None
     """The champion before it, where there is one to go back to."""
+    examined: tuple[str, ...] = ()
+    """Versions that a job of the platform's own has evaluated beside the champion, on rows that they have not learnt from, and
+    whose files have passed all checks that policy needs. How good they are is another matter."""
     assessed_at: Instant
 
 

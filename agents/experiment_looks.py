@@ -112,6 +112,8 @@ def finding(action: StartExperiment, look: Look, arm: Arm, asked: Finding) -> Fi
     """That a treatment has won. `asked`: of the request that the experiment began with."""
     evidence = tuple(_evidence(action, look, each) for each in look.outcome.arms)
     summary = f"Version {arm.name} has won its experiment beside champion {action.from_version}: {arm.reason}"
+    if arm.name not in asked.examined:
+        summary += " It has not been evaluated by a job of the platform's own, or its files have not passed the checks."
     own = tuple(each.id for each in evidence if each.id == f"experiment.{arm.name}")
     return Finding(
         cause=Cause.CANDIDATE_BETTER,
@@ -122,6 +124,7 @@ def finding(action: StartExperiment, look: Look, arm: Arm, asked: Finding) -> Fi
         model=action.model,
         version=arm.name,
         previous_version=action.from_version,
+        examined=asked.examined,
         assessed_at=look.at,
     )
 

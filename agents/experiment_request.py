@@ -85,6 +85,7 @@ def _finding(case: ExperimentCase, policies: Policies, now: datetime) -> Finding
         model=request.model if request is not None else None,
         version=treatments[0].version if treatments else None,
         previous_version=case.champion,
+        examined=tuple(version for each in found.values() for version in each.examined),
         assessed_at=now,
     )
 

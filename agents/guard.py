@@ -25,6 +25,7 @@ from agents.actions import (
     StopExperiment,
     WorldState,
 )
+from agents.evidence import Cause
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
 from agents.risks import weigh
@@ -88,6 +89,8 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
         return Deny(reason="the autonomy mode is observe: nothing is changed")
     if (flaw := _flaw(action, proposal.state, policies)) and not _ends_without_a_champion(proposal):
         return Deny(reason=flaw)
+    if isinstance(action, StartExperiment) and proposal.finding.cause is Cause.CANDIDATE_WORSE:
+        return Deny(reason=f"an arm may not be tried: {proposal.finding.summary}")
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
     risk = max(proposal.impact.risk, weigh(action, proposal.finding, proposal.state, policies).risk, key=lambda each: each.rank)
     if proposal.part_of is not None and isinstance(action, AbortRollout | StopExperiment | Rollback):
@@ -270,8 +273,8 @@ def _flaw(
                 return f"the route of {model} is not known, so it could not be put back"
             if others := _others(state, {old}):
                 return f"version {others[0]} answers some of the traffic of {model} already: one change of it at a time"
-        case StopExperiment(model=model, to_version=old):
-            if state.champion != old:
+        case StopExperiment(model=model, to_version=old, blind=blind):
+            if not blind and state.champion != old:
                 return f"the champion of {model} is {state.champion or 'not set'}, not version {old}"
             if state.route_generation is None:
                 return f"the route of {model} is not known"

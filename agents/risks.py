@@ -96,7 +96,8 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             )
         case Promote(model=model, from_version=old, version=new):
             return Impact(
-                risk=Risk.MEDIUM if _found(action, finding) else Risk.HIGH,
+                # That it has held on traffic says nothing of what its files can do.
+                risk=Risk.MEDIUM if _found(action, finding) and new in finding.examined else Risk.HIGH,
                 blast_radius=f"all traffic of {model}",
                 expected_effect=f"version {new} is champion and answers every request",
                 undo=f"roll back to version {old}",
@@ -105,7 +106,8 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
         case StartExperiment(model=model, from_version=old, plan=plan):
             arms = ", ".join(f"version {each.version} for {each.weight} %" for each in plan.treatments)
             return Impact(
-                risk=Risk.MEDIUM,
+                # As in a rollout: what nobody has looked at does not get customers on one yes.
+                risk=Risk.MEDIUM if set(action.versions) <= set(finding.examined) else Risk.HIGH,
                 blast_radius=f"the entities of {model}: {arms}, the rest stays with version {old}",
                 expected_effect=f"whether {plan.goal.name} is better with another version is known; version {old} has all the "
                 "traffic again as soon as one harms, and a winner is proposed as champion",

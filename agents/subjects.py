@@ -30,13 +30,18 @@ def version_of(alert: Alert, intake: Intake) -> str | None:
     return _named(alert, intake.version_labels)
 
 
+def tried(model: str | None) -> Subject:
+    """An experiment with the model."""
+    return Subject(kind="component", name=_fitting(f"experiment:{model}"))
+
+
 def subject_of(alert: Alert, intake: Intake) -> Subject:
     """The model; without one the component; without that the alert's own name, so that its repeats still meet.
 
     An experiment, which lasts for weeks, is a subject of its own: what happens to the model meanwhile is looked into as ever.
     """
     if alert.source == SOURCE and alert.name == NAMES["experiment"]:
-        return Subject(kind="component", name=_fitting(f"experiment:{model_of(alert, intake)}"))
+        return tried(model_of(alert, intake))
     if (model := model_of(alert, intake)) is not None:
         return Subject(kind="model", name=model)
     return Subject(kind="component", name=_named(alert, intake.component_labels) or _fitting(alert.name) or "unnamed")

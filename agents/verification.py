@@ -62,7 +62,7 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
             return _answers(promote.version, promote.from_version, look, must_improve=False)
         case StopExperiment() as stop:
             look = _Look(observations, policies, policies.slo_of(stop.model), now - receipt.finished_at, now)
-            return _answers(stop.to_version, stop.versions[0], look, must_improve=False)
+            return _answers(stop.to_version, stop.versions[0], look, must_improve=False, unread=stop.blind)
         case StartRollout():
             raise TypeError("a rollout is looked at stage by stage, and what ends it is verified")
         case StartExperiment():

@@ -34,12 +34,13 @@ from api.work.intake import Intake
 from api.work.lineage import LineageFile
 from api.work.looks import Looks, Seen
 from api.work.monitors import Watch
+from api.work.orders import Orders
 from api.work.progress import Progress
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from api.work.schedules import Schedules
 from api.work.tidying import Tidying
-from graphs.context import Context, Order, Timeline
+from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.errors import PortError
 from tools.features.port import Features
@@ -139,18 +140,16 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         approvals = Approvals(database, policy, clock)
         autonomy = Autonomy(database, policy, clock)
         rollouts, experiments, joined = Rollouts(database, clock), Experiments(database, clock), Joined(database)
+        orders = Orders(database)
         toolbox, ledger = adapters.toolbox, ActionLedger(database, clock)
         # Entered here to be left after the engine has stopped: a run that still moves then needs its thread.
         checkpoints = await stack.enter_async_context(contextlib.AsyncExitStack())
 
         progress = Progress(database, approvals, clock)
 
-        async def ordered(run_id: str) -> Order | None:
-            return await rollouts.standing(run_id) or await experiments.standing(run_id)
-
         def context(timeline: Timeline) -> Context:
             read = joined.unread
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, ordered, read, settings.address)
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, settings.address)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)

@@ -7,7 +7,6 @@ from langgraph.types import Command
 
 from agents import guard
 from agents.actions import (
-    AbortRollout,
     NoAction,
     Notify,
     QuarantineData,
@@ -176,10 +175,10 @@ async def _given_up(state: RunState, failure: Failure, context: Context) -> Comm
 
 
 async def _goes_blind(state: RunState, context: Context) -> bool:
-    """Whether the rollout is to be taken back by the route alone, of which nothing has been done yet."""
+    """Whether the rollout or experiment is to be taken back by the route alone, of which nothing has been done yet."""
     proposal = state["proposal"]
     action, moves = proposal.action, state.get("moves", 0)
-    if not under_way(state) or not isinstance(action, AbortRollout) or action.blind or moves >= MAX_MOVES:
+    if not under_way(state) or not isinstance(action, ENDS) or action.blind or moves >= MAX_MOVES:
         return False
     if await context.ledger.intended(proposal.id) is None:
         return True

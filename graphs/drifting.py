@@ -51,6 +51,7 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
             "skew": skew,
             "training": training,
             "trainings": await sources.ask("jobs", readers.jobs.jobs(model=model), ()),
+            "beside": await sources.ask("serving", _beside(model, champion, readers), ()),
             "rollout": rollout,
             "measured": measured,
             "left_out": without,
@@ -59,6 +60,14 @@ async def investigate(alerts: Sequence[Alert], readers: Readers, policies: Polic
             "missing": (*sources.missing, *(observations.missing if observations is not None else ())),
         }
     )
+
+
+async def _beside(model: str, champion: str | None, readers: Readers) -> tuple[str, ...]:
+    if champion is None or model not in await readers.serving.models():
+        return ()
+    route = await readers.serving.route(model)
+    answering = {version for version, part in (*route.weights.items(), *route.shadow.items()) if part}
+    return tuple(sorted(answering - {champion}))
 
 
 async def _rollout(model: str, current: Window, readers: Readers) -> Rollout | None:

@@ -28,10 +28,9 @@ from agents.wording import span
 from graphs.context import Context
 from graphs.execution import announce
 from graphs.state import Advised, Ended, Experiment, Experimenting, Outcome, RunState
-from graphs.world import SOON, in_other_hands, theirs
-from tools.errors import PermanentError, TemporaryError
+from graphs.world import SOON, champion_of, in_other_hands, theirs
+from tools.errors import PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
-from tools.registry.port import Alias
 from tools.values import Window
 
 
@@ -53,15 +52,15 @@ async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
 async def _look(state: RunState, context: Context) -> Command[Any]:
     experiment = _experiment(state)
     now, action = context.clock.now(), experiment.action
-    champion, traffic = await asyncio.gather(
-        context.tools.registry.alias(action.model, Alias.CHAMPION), context.tools.traffic.state(action.model)
+    (champion, unread), traffic = await asyncio.gather(
+        champion_of(action.model, context.tools.readers), context.tools.traffic.state(action.model)
     )
     if traffic.token != experiment.generation:
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=theirs(traffic)))
     untouched = _later(experiment, now)
     # Nothing is changed then, not even back, and by no order: whoever threw the switch has it in hand.
     observing = await context.mode() is Mode.OBSERVE
-    if champion != action.from_version:
+    if unread is None and champion != action.from_version:
         reason = (
             f"somebody has {f'made version {champion} champion' if champion else 'taken the alias champion away'} meanwhile"
         )
@@ -74,11 +73,13 @@ async def _look(state: RunState, context: Context) -> Command[Any]:
         return _over(state, experiment, reason, "left", to=champion or action.from_version)
     order = await context.order(state["run_id"])
     if order is not None:
-        return (
-            untouched if observing else _over(state, experiment, f"{order.by} ended it: {order.reason}", "stopped", by=order.by)
-        )
+        reason = f"{order.by} ended it: {order.reason}"
+        return untouched if observing else _over(state, experiment, reason, "stopped", by=order.by, unread=unread)
     if experiment.given_up:
-        return untouched if observing else _over(state, experiment, experiment.given_up, "given_up")
+        return untouched if observing else _over(state, experiment, experiment.given_up, "given_up", unread=unread)
+    if isinstance(unread, PermanentError):
+        # It can end by the route alone, and nobody can win.
+        return untouched if observing else _over(state, experiment, f"it cannot go on: {unread}", "given_up", unread=unread)
     window = (
         experiment_looks.lasts(Window(start=experiment.started, end=now), action.rules.look_every)
         if now > experiment.started
@@ -97,43 +98,58 @@ async def _look(state: RunState, context: Context) -> Command[Any]:
             within=action.plan.outcomes_after,
         )
     except TemporaryError as error:
-        return await _unseen(state, experiment, str(error), context, observing=observing)
+        return await _unseen(state, experiment, str(error), context, observing=observing, unread=unread)
     seen = await asyncio.to_thread(experiment_looks.take, action, found, window, now)
     fresh = experiment.model_copy(update={"look": seen, "blind_since": None})
     if observing:
         return _later(fresh, now)
-    return await _decided(state, fresh, seen, context, now)
+    return await _decided(state, fresh, seen, context, unread)
 
 
-async def _decided(state: RunState, experiment: Experiment, seen: Look, context: Context, now: datetime) -> Command[Any]:
-    action, call, reason = experiment.action, seen.outcome.call, seen.outcome.reason
+async def _decided(
+    state: RunState, experiment: Experiment, seen: Look, context: Context, unread: PortError | None
+) -> Command[Any]:
+    action, call, reason, now = experiment.action, seen.outcome.call, seen.outcome.reason, seen.at
     if call is Call.MISMATCH:
-        return await _ended(state, experiment, "mismatch", reason, context)
+        return await _ended(state, experiment, "mismatch", reason, context, unread)
     if harmed := experiment_looks.harmful(seen):
         reason = " ".join(f"version {each.name}: {each.reason}" for each in harmed)
-        return await _ended(state, experiment, "harmful", reason, context)
+        return await _ended(state, experiment, "harmful", reason, context, unread)
+    if call is Call.LOSER:
+        return await _ended(state, experiment, call.value, reason, context, unread)
+    if unread is not None:
+        # What does nobody any harm waits until it is known who is champion.
+        return _later(experiment, now)
     if (arm := experiment_looks.winner(seen)) is not None:
         if any(freeze.holds(action.model, now) for freeze in context.policies.freezes):
             return _later(experiment, now)
         await _say(state, experiment, "winner", f"version {arm.name} has won its experiment", context)
         return _won(state, experiment, seen, arm)
-    if call in (Call.LOSER, Call.INCONCLUSIVE):
+    if call is Call.INCONCLUSIVE:
         return await _ended(state, experiment, call.value, reason, context)
     return _later(experiment, now)
 
 
-async def _unseen(state: RunState, experiment: Experiment, error: str, context: Context, *, observing: bool) -> Command[Any]:
+async def _unseen(
+    state: RunState, experiment: Experiment, error: str, context: Context, *, observing: bool, unread: PortError | None
+) -> Command[Any]:
     """Nothing could be measured. Arms that nobody sees may harm whom they answer: after a while the control has the traffic."""
     now = context.clock.now()
     since = experiment.blind_since or now
     experiment = experiment.model_copy(update={"blind_since": since})
-    if observing or now - since < experiment.action.rules.blind:
+    if now - since < experiment.action.rules.blind:
         return _later(experiment, now)
     reason = f"nothing could be measured for {span(now - since)}, so nobody would see harm: {error}"
-    return await _ended(state, experiment, "unseen", reason, context)
+    if observing:
+        said = "the experiment is not seen; nothing may be changed now, so its arms keep their traffic"
+        await _say(state, experiment, f"unseen/{since:%Y%m%dT%H%M%SZ}/kept", said, context, reason)
+        return _later(experiment, now)
+    return await _ended(state, experiment, "unseen", reason, context, unread)
 
 
-async def _ended(state: RunState, experiment: Experiment, ending: str, reason: str, context: Context) -> Command[Any]:
+async def _ended(
+    state: RunState, experiment: Experiment, ending: str, reason: str, context: Context, unread: PortError | None = None
+) -> Command[Any]:
     said = {
         "mismatch": "the experiment's split is not as assigned; the control gets the traffic back",
         "harmful": "an arm of the experiment harms; the control gets the traffic back",
@@ -142,16 +158,16 @@ async def _ended(state: RunState, experiment: Experiment, ending: str, reason: s
         "unseen": "the experiment is not seen; the control gets the traffic back",
     }[ending]
     await _say(state, experiment, ending, said, context, reason)
-    return _over(state, experiment, reason, ending)
+    return _over(state, experiment, reason, ending, unread=unread)
 
 
 async def _say(state: RunState, experiment: Experiment, ending: str, said: str, context: Context, reason: str = "") -> None:
-    seen = experiment.look is not None and ending not in ("unseen", "left")
-    body = experiment_looks.told(experiment.look) if seen and experiment.look is not None else reason
+    unseen = ending == "left" or ending.startswith("unseen")
+    body = experiment_looks.told(experiment.look) if experiment.look is not None and not unseen else reason
     message = Message(
         title=plain(f"{experiment.action.model}: {said}", 300),
         body=f"{body}\n\nIncident: {state['incident_id']}",
-        severity="warning" if ending in ("mismatch", "harmful", "unseen", "left") else "info",
+        severity="warning" if unseen or ending in ("mismatch", "harmful") else "info",
         link=context.incident_link(state["incident_id"]),
     )
     await announce(context.policies.notify_channel, message, f"{experiment.key}/told/{ending}", context)
@@ -230,10 +246,21 @@ def _won(state: RunState, experiment: Experiment, seen: Look, arm: Arm) -> Comma
     return Command(goto="propose", update={**advised, "experiment": ending})
 
 
-def _over(state: RunState, experiment: Experiment, reason: str, ending: str, *, to: str = "", by: str = "") -> Command[Any]:
-    """How an experiment ends was approved with it, so nobody is asked."""
-    action = experiment.action
-    stop = StopExperiment(model=action.model, versions=action.versions, to_version=to or action.from_version)
+def _over(
+    state: RunState,
+    experiment: Experiment,
+    reason: str,
+    ending: str,
+    *,
+    to: str = "",
+    by: str = "",
+    unread: PortError | None = None,
+) -> Command[Any]:
+    """How an experiment ends was approved with it, so nobody is asked. `unread`: why nobody knows who is champion."""
+    action, back, blind = experiment.action, to or experiment.action.from_version, unread is not None
+    if blind:
+        reason = f"{reason}. The registry does not answer ({unread}), so the traffic goes back and no alias is looked at"
+    stop = StopExperiment(model=action.model, versions=action.versions, to_version=back, blind=blind)
     recommendation = Recommendation(finding=state["recommendation"].finding, action=stop, reason=reason)
     advised = Advised(recommendation=recommendation, requested_by=by, undo_of=None, part_of=experiment.key)
     return Command(goto="propose", update={**advised, "experiment": experiment.model_copy(update={"ending": ending})})

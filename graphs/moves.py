@@ -112,7 +112,7 @@ async def split(action: StartExperiment, proposal: Proposal, before: WorldState,
 
 
 async def unite(action: StopExperiment, proposal: Proposal, before: WorldState, tools: Toolbox) -> None:
-    if before.route_generation is None or before.champion not in (None, action.to_version):
+    if before.route_generation is None or (before.champion not in (None, action.to_version) and not action.blind):
         raise Conflict(f"{action.model}: the champion is {before.champion}, not {action.to_version}")
     await tools.traffic.abort(action.model, action.to_version, expected=before.route_generation, key=f"{proposal.id}/route")
 

@@ -28,7 +28,7 @@ from graphs.context import Context, Order
 from graphs.execution import announce, shift
 from graphs.side_by_side import observed
 from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
-from graphs.world import SOON, in_other_hands, theirs
+from graphs.world import SOON, champion_of, in_other_hands, theirs
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
 from tools.registry.port import Alias
@@ -67,7 +67,9 @@ def _kept(step: Step) -> Step:
 async def look(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     context, rollout = runtime.context, _rollout(state)
     now, action = context.clock.now(), rollout.action
-    (champion, unread), traffic = await asyncio.gather(_champion(action, context), context.tools.traffic.state(action.model))
+    (champion, unread), traffic = await asyncio.gather(
+        champion_of(action.model, context.tools.readers), context.tools.traffic.state(action.model)
+    )
     if traffic.token != rollout.generation:
         return Command(goto="report", update=Ended(outcome=Outcome.FAILED, reason=theirs(traffic)))
     rules = context.policies.rollouts_of(action.model)
@@ -199,14 +201,6 @@ async def _decided(rollout: Rollout, begun: tuple[datetime, ...], context: Conte
     policy = context.policies.rollouts_of(rollout.action.model)
     rules = policy.approved(rollout.action.stages, rollout.action.judging)
     return decide(rules, await observed(rollout, begun, context.tools.predictions, rules, now), now)
-
-
-async def _champion(action: StartRollout, context: Context) -> tuple[str | None, PortError | None]:
-    """Who is champion, or why the registry does not say. The traffic needs no registry to be taken back."""
-    try:
-        return await context.tools.registry.alias(action.model, Alias.CHAMPION), None
-    except PortError as error:
-        return None, error
 
 
 async def _unseen(

@@ -25,7 +25,6 @@ from langgraph.types import Command, RetryPolicy
 from agents import guard
 from agents.actions import (
     CHANGES_NOTHING,
-    AbortRollout,
     NoAction,
     Notify,
     QuarantineData,
@@ -185,7 +184,7 @@ async def leave_it(state: RunState, error: NodeError) -> Command[Any]:
     action = state["recommendation"].action
     if under_way(state) and not isinstance(action, ENDS):
         return Command(goto="give_back", update=giving_up(state, reason))
-    if isinstance(action, AbortRollout) and not action.blind:
+    if isinstance(action, ENDS) and not action.blind:
         # Perhaps by the route alone.
         blind = state["recommendation"].model_copy(update={"action": action.model_copy(update={"blind": True})})
         return Command(goto="propose", update={"recommendation": blind})

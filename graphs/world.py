@@ -30,10 +30,18 @@ SOON = timedelta(minutes=1)
 """Between a look and what it decided, where the looks are closer than that: a look at a month of minutes takes seconds."""
 
 
+async def champion_of(model: str, readers: Readers) -> tuple[str | None, PortError | None]:
+    """Who is champion, or why the registry does not say. The traffic needs no registry to be taken back."""
+    try:
+        return await readers.registry.alias(model, Alias.CHAMPION), None
+    except PortError as error:
+        return None, error
+
+
 async def read_state(action: Catalogue, readers: Readers) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
     match action:
-        case AbortRollout(model=model, blind=True):
+        case AbortRollout(model=model, blind=True) | StopExperiment(model=model, blind=True):
             traffic = await readers.traffic.state(model)
             return WorldState(route_generation=traffic.token, weights=traffic.weights)
         case (
@@ -50,9 +58,11 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             shadowed = isinstance(action, StartRollout) and action.stages[0].weight == 0
             mirrors = readers.traffic.mirrors if shadowed else None
             weights = traffic.weights
-            if isinstance(action, StartExperiment):
-                # A shadow is a change of the traffic under way as well, though it answers nobody.
-                weights = {**(await readers.serving.route(model)).shadow, **weights}
+            if isinstance(action, StartExperiment | StartRollout) and readers.traffic.mirrors:
+                # A shadow is a change of the traffic under way as well, though it answers nobody. Its own is no other change.
+                own = action.version if isinstance(action, StartRollout) else None
+                shadow = (await readers.serving.route(model)).shadow
+                weights = {**{version: part for version, part in shadow.items() if version != own}, **weights}
             return WorldState(champion=champion, route_generation=traffic.token, weights=weights, mirrors=mirrors)
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)

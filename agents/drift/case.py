@@ -40,6 +40,8 @@ class DriftCase(Frozen):
     """The job that made the champion."""
     trainings: tuple[JobState, ...] = ()
     """Jobs of this model that are on record, newest first."""
+    beside: tuple[str, ...] = ()
+    """Versions that have a share of the traffic beside the champion, or copies of it, in a rollout or an experiment."""
     left_out: tuple[LeftOut, ...] = ()
     """What is quarantined of reference and current window, and of the same hours of earlier seasons."""
     broken_since: Instant | None = None

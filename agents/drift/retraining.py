@@ -36,6 +36,9 @@ def retrain(
     by_person = request is not None and not request.by.startswith(SCHEDULED)
     if (busy := _busy(case.trainings, rules, now, by_person=by_person)) is not None:
         return nothing(finding, now, busy)
+    if case.beside and not by_person:
+        tried = f"version {', '.join(case.beside)} shares its traffic, in a rollout or an experiment"
+        return nothing(finding, now, f"{tried}, and what is trained now could not be tried before that ends")
     if (spent := _spent(case.trainings, rules, now)) is not None:
         return tell(finding, case.alerts, policies, spent)
     run, window = case.training, _window(finding, case, rules, request)

@@ -55,15 +55,19 @@ def assess(case: PromotionCase, policies: Policies, now: datetime) -> Finding:
         until = f"{case.evaluation.seen_until:%Y-%m-%d %H:%M} UTC"
         said = f"Of {beside}: measured on rows that it has learnt from (until {until}), so it proves nothing. {verdict.reason}"
         return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
+    known = case.evaluation.seen_until is None and not case.evaluation.unread_end
     if case.evaluation.unread_end and verdict.standing is Standing.BETTER:
         unread = f"its tag data.to={case.evaluation.unread_end!r} is no time"
         said = f"Of {beside}: {unread}, so whether it has learnt from these rows is not known. {verdict.reason}"
         return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
-    if not stands(case.evaluation, (job := policies.evaluation_of(case.model)), now) and verdict.standing is Standing.BETTER:
+    fresh = stands(case.evaluation, (job := policies.evaluation_of(case.model)), now)
+    if not fresh and verdict.standing is Standing.BETTER:
         old = f"evaluated {span(now - case.evaluation.of)} ago, and policy lets that stand for {span(job.good_for)}"
         said = f"Of {beside}: {old}{f': {case.unproven}' if case.unproven else ''}. {verdict.reason}"
         return _finding(case, Cause.CANDIDATE_UNPROVEN, said, evidence, now)
-    return _finding(case, _CAUSES[verdict.standing], f"Of {beside}: {verdict.reason}", evidence, now)
+    found = _finding(case, _CAUSES[verdict.standing], f"Of {beside}: {verdict.reason}", evidence, now)
+    believed = fresh and known and not untried
+    return found.model_copy(update={"examined": (case.candidate,)}) if believed else found
 
 
 def _evidence(weighed: Weighed, evaluation: Evaluation) -> Evidence:

@@ -26,6 +26,17 @@ async def open_of_run(session: ReadSession, run_id: str) -> ExperimentRecord | N
     return (await session.scalars(statement)).one_or_none()
 
 
+async def won_of_run(session: ReadSession, run_id: str) -> ExperimentRecord | None:
+    """The latest that the run has had, where its winner has become champion, or is on its way there."""
+    found = await session.scalars(
+        select(ExperimentRecord)
+        .where(ExperimentRecord.run_id == run_id)
+        .order_by(ExperimentRecord.began_at.desc(), ExperimentRecord.id.desc())
+    )
+    latest = found.first()
+    return latest if latest is not None and latest.status in ("promoted", "rolled_out") else None
+
+
 async def open_of_model(session: ReadSession, model: str) -> ExperimentRecord | None:
     statement = (
         select(ExperimentRecord)

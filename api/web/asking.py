@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from agents.actions import Rollback
 from agents.proposals import Receipt
 from agents.requests import Kind, Request, joins, to_alert
-from agents.subjects import subject_of
+from agents.subjects import subject_of, tried
 from api.problems import Clash, FieldError, Invalid, NotFound
 from api.store import actions, alerts, experiments, ids, incidents, rollouts, runs
 from api.store.database import Database
@@ -76,8 +76,12 @@ async def ask(kind: Kind, fields: dict[str, Any], needs: Services, by: str, once
         # Of two that ask at once for what does not go together, one is taken in and the other is told.
         if kind in ("promote", "experiment"):
             await _unhindered(request, needs)
-        undoes = await _fits(request, key, needs)
-        accepted = await needs.intake.accept([to_alert(request, key, now)], actor=by)
+        about, undoes = None, await _won(request, needs) if kind == "rollback" else None
+        if undoes is not None:
+            about = tried(request.model)
+        else:
+            undoes = await _fits(request, key, needs)
+        accepted = await needs.intake.accept([to_alert(request, key, now)], actor=by, about=about)
     for run_id in accepted.runs:
         await needs.wake(run_id)
     if undoes is not None:
@@ -113,13 +117,22 @@ async def _under_way(needs: Services, model: str) -> RolloutRecord | None:
 async def _unhindered(request: Request, needs: Services) -> None:
     """Raises Clash when another change of the model's traffic is under way."""
     async with needs.database.read() as session:
-        tried = await experiments.open_of_model(session, request.model)
-    if tried is not None:
-        said = f"{tried.id} of {tried.incident_id} is under way: stop it, or wait for its end, and ask again"
+        trial = await experiments.open_of_model(session, request.model)
+    if trial is not None:
+        said = f"{trial.id} of {trial.incident_id} is under way: stop it, or wait for its end, and ask again"
         raise Clash(f"one change of {request.model} at a time; {said}")
-    if request.kind == "experiment" and (rollout := await _under_way(needs, request.model)) is not None:
+    rollout = await _under_way(needs, request.model)
+    if rollout is not None and (request.kind == "experiment" or rollout.incident_id != await _joined(request, needs)):
         said = f"{rollout.id} of {rollout.incident_id} is under way: abort it, or wait for its end, and ask again"
         raise Clash(f"one change of {request.model} at a time; {said}")
+
+
+async def _joined(request: Request, needs: Services) -> str | None:
+    """The open incident that the request would be part of: whether that goes together is for its run to say."""
+    subject = subject_of(to_alert(request, "joined", needs.clock.now()), needs.policies().intake)
+    async with needs.database.read() as session:
+        incident = await incidents.open_of(session, str(subject))
+    return incident.id if incident is not None else None
 
 
 async def _end(rollout: RolloutRecord, request: Request, needs: Services, once: Once) -> TriggeredView | JSONResponse:
@@ -168,12 +181,24 @@ async def _fits(request: Request, key: str, needs: Services) -> ActionRecord | N
         begun = any(run.event != runs.START or run.status != "queued" for run in await runs.of_incident(session, incident.id))
     if joins(request, map(alerts.to_alert, known), begun=begun):
         return None
-    if watched is not None:
-        receipt = Receipt.model_validate(watched.receipt)
-        if undone_by(receipt.undo, request, rolled_back=isinstance(receipt.action, Rollback)):
-            return watched
+    if watched is not None and _takes_back(request, watched):
+        return watched
     then = _UNTIL_THEN.get(incident.status, "ask again once it is closed")
     raise Clash(f"{incident.id} is at work on {request.model} ({incident.status}) and would not read this request: {then}")
+
+
+async def _won(request: Request, needs: Services) -> ActionRecord | None:
+    """The promotion of an experiment's winner that the request takes back, when it is still watched: in the incident of the
+    experiment, which is not the model's."""
+    async with needs.database.read() as session:
+        incident = await incidents.open_of(session, str(tried(request.model)))
+        watched = await _watched(session, incident) if incident is not None else None
+    return watched if watched is not None and _takes_back(request, watched) else None
+
+
+def _takes_back(request: Request, watched: ActionRecord) -> bool:
+    receipt = Receipt.model_validate(watched.receipt)
+    return undone_by(receipt.undo, request, rolled_back=isinstance(receipt.action, Rollback))
 
 
 async def _watched(session: ReadSession, incident: IncidentRecord) -> ActionRecord | None:

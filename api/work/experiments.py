@@ -49,7 +49,8 @@ async def record(transaction: Transaction, run: RunRecord, values: RunState, clo
 
 
 async def ordered(session: ReadSession, run_id: str) -> Order | None:
-    found = await experiments.open_of_run(session, run_id)
+    # What was ordered while its winner was being promoted, or begun to be rolled out, is still wanted: that is taken back.
+    found = await experiments.open_of_run(session, run_id) or await experiments.won_of_run(session, run_id)
     if found is None or found.ordered is None:
         return None
     return Order("abort", found.ordered_by or "", found.order_reason or "")
@@ -78,7 +79,7 @@ class Experiments:
         self._clock = clock
 
     async def standing(self, run_id: str) -> Order | None:
-        """What a person has ordered about the experiment that this run has under way."""
+        """What a person has ordered about the experiment that this run has under way, or whose winner it has just promoted."""
         async with self._database.read() as session:
             return await ordered(session, run_id)
 

@@ -11,7 +11,7 @@ from api.store import alerts, events, ids, runs
 from api.store.database import Database
 from api.store.records import RunRecord
 from api.store.sessions import Transaction
-from api.work.rollouts import ordered
+from api.work.orders import ordered
 from graphs import undoing
 from graphs.state import Outcome, RunState
 

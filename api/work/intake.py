@@ -47,12 +47,15 @@ class Intake:
         self._held = 0
         self._writer: asyncio.Task[None] | None = None
 
-    async def accept(self, alerts: Sequence[Alert], *, actor: str, truncated: int = 0) -> Accepted:
-        """Returns after the commit. `truncated`: alerts that the sender says it left out.
+    async def accept(
+        self, alerts: Sequence[Alert], *, actor: str, truncated: int = 0, about: Subject | None = None
+    ) -> Accepted:
+        """Returns after the commit. `truncated`: alerts that the sender says it left out. `about`: what they speak of, where
+        whoever hands them in knows that.
 
         Raises Invalid for what cannot be stored, Overloaded when too much waits already, TemporaryError when the store is away.
         """
-        delivery = Delivery(tuple(self._checked(alerts)), actor, truncated)
+        delivery = Delivery(tuple(self._checked(alerts, about)), actor, truncated)
         if self._held and self._held + len(alerts) > _HELD_ALERTS:
             raise Overloaded(f"{self._held} alerts are waiting to be stored", retry_after_s=2)
         answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
@@ -62,7 +65,7 @@ class Intake:
             self._writer = asyncio.create_task(self._write(), name="intake")
         return await answer
 
-    def _checked(self, alerts: Sequence[Alert]) -> Iterator[tuple[Identity, Subject, Alert]]:
+    def _checked(self, alerts: Sequence[Alert], about: Subject | None) -> Iterator[tuple[Identity, Subject, Alert]]:
         policy = self._policies().intake
         for index, alert in enumerate(alerts):
             flaw = _flaw(alert)
@@ -72,7 +75,7 @@ class Intake:
                     f"alert {index} cannot be stored", errors=(FieldError(field=f"alerts[{index}].{field}", detail=detail),)
                 )
             identity = Identity(alert.source, alert.fingerprint, alert.starts_at.astimezone(UTC))
-            yield identity, subject_of(alert, policy), alert
+            yield identity, about or subject_of(alert, policy), alert
 
     async def _write(self) -> None:
         while self._waiting:

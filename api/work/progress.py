@@ -12,6 +12,7 @@ from api.store.incidents import ClosedStatus
 from api.store.records import ApprovalRecord, RunRecord
 from api.work import experiments, following, rollouts
 from api.work.approvals import Approvals, withdraw
+from api.work.orders import ordered
 from api.work.timeline import RunTimeline, tell
 from graphs.state import Outcome, RunState
 from tools.clock import Clock
@@ -97,7 +98,7 @@ class Progress:
                 quorum=question["quorum"],
                 expires_at=datetime.fromisoformat(question["expires_at"]),
             )
-            order = await rollouts.ordered(transaction, run.id) or await experiments.ordered(transaction, run.id)
+            order = await ordered(transaction, run.id)
             if order is not None and order.ends:
                 # Given while the question was on its way.
                 await withdraw(transaction, run.id, by=order.by, reason=order.reason, at=self._clock.now())

@@ -13,7 +13,7 @@ import structlog
 from agents import schedules
 from agents.policies import Policies, Training
 from agents.requests import SCHEDULED, Request, to_alert
-from api.store import monitors
+from api.store import events, experiments, monitors, rollouts
 from api.store.database import Database
 from api.work.intake import Intake
 from api.work.standings import Watched, nameable
@@ -60,8 +60,9 @@ class Schedules:
                 continue
             try:
                 async for request, name, tick in self._due(model, own.training):
-                    await self._ask(request, name, tick)
-                    asked += 1
+                    if not await self._held_back(request, name):
+                        await self._ask(request, name, tick)
+                        asked += 1
             except PermanentError as error:
                 log.warning("schedule.failed", model=model, reason=str(error))
         return asked
@@ -100,6 +101,20 @@ class Schedules:
             log.warning("schedule.lake_unread", model=model, reason=str(error))
             return None
         return f"{batches:,} batches of {', '.join(sorted(tables))}" if batches >= rules.new_batches else None
+
+    async def _held_back(self, request: Request, name: str) -> bool:
+        """Whether a rollout or an experiment of the model is under way: what is trained now could not be tried beside it, and
+        would be paid for in vain. Its incident is told so, once; what is due is asked for when it is over."""
+        async with self._database.begin() as transaction:
+            rolling = await rollouts.page(transaction, model=request.model, open_only=True, limit=1)
+            found = await experiments.open_of_model(transaction, request.model) or next(iter(rolling.items), None)
+            if found is None:
+                return False
+            reason = f"a training of {request.model}, {request.reason}, waits until {found.id} is over"
+            data, now = {"by": request.by, "reason": reason}, self._clock.now()
+            key = f"{found.id}/held-back/{name}"
+            events.append(transaction, found.incident_id, "training.held_back", data, at=now, run_id=found.run_id, key=key)
+        return True
 
     async def _next(self, model: str, learnt_until: datetime, pause: timedelta, now: datetime) -> datetime | None:
         """The moment that new data is asked about under; None: what was asked for last has its time still.

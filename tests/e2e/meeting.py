@@ -13,13 +13,14 @@ import httpx
 from sqlalchemy import select
 
 from agents.policies import Policies, Slo, Verification
-from agents.promotion_rules import Guardrails, Rollouts, Stage
+from agents.promotion_rules import Experiments, Guardrails, Rollouts, Stage
 from api.store import runs
 from api.store.actions import ActionLedger
 from api.store.database import Database
 from api.store.records import RunRecord
 from api.web.auth import Role
 from api.work.following import Joined
+from api.work.orders import Orders
 from api.work.progress import Progress
 from api.work.runner import Runner
 from gateway.assembly import assembled
@@ -46,6 +47,7 @@ POLICIES = Policies(
         guardrails=Guardrails(errors=0.9, accuracy=0.9, latency=0.9),
         min_samples=5,
     ),
+    experiments=Experiments(look_every=STEP, shortest=2 * STEP, min_units=50),
     models=UNEXAMINED,
 )
 
@@ -85,8 +87,8 @@ class Meeting:
             for person in self.approvers:
                 await person.post(f"/v1/approvals/{asked['id']}/decision", json=body)
 
-    async def pass_time(self) -> None:
-        await self.world.routed(STEP)
+    async def pass_time(self, accuracy: dict[str, float] | None = None) -> None:
+        await self.world.routed(STEP, accuracy=accuracy)
         async with self.database.begin() as transaction:
             await runs.wake_due(transaction, self.world.clock.now())
 
@@ -101,6 +103,23 @@ class Meeting:
             await self.move()
             await self.pass_time()
         raise AssertionError(f"no rollout has become {status}")
+
+    async def won(self, wanted: str) -> str:
+        """An experiment with `wanted` beside the champion has found it better, and people are asked; its id."""
+        champion, goal = await self.champion(), {"name": "wrong", "kind": "share", "better": "lower", "margin": 0.02}
+        arms = [{"version": champion, "weight": 50}, {"version": wanted, "weight": 50}]
+        asked = await self.operator.post("/v1/experiments", json={"model": MODEL, "reason": "now", "arms": arms, "goal": goal})
+        assert asked.status_code == 202, asked.text
+        for _ in range(20):
+            await self.move()
+            pending = (await self.operator.get("/v1/approvals", params={"status": "pending"})).json()["items"]
+            if [each["proposal"]["action"]["kind"] for each in pending] == ["promote"]:
+                found: str = (await self.operator.get("/v1/experiments?open=true")).json()["items"][0]["id"]
+                return found
+            await self.say_yes()
+            await self.move()
+            await self.pass_time({champion: 0.4, wanted: 0.95})
+        raise AssertionError("nobody has won")
 
     async def settle(self) -> None:
         """Until no run is under way any more."""
@@ -131,6 +150,7 @@ class Meeting:
         assert [each["after"] for each in history if each["alias"] == "champion"][-1] == champion
         open_rollouts = (await self.operator.get("/v1/rollouts?open=true")).json()["items"]
         assert open_rollouts == []
+        assert (await self.operator.get("/v1/experiments?open=true")).json()["items"] == []
         return champion
 
     async def done(self) -> Counter[str]:
@@ -170,7 +190,7 @@ async def meeting(database: Database, database_url: str, outside: Outside, folde
         joined = Joined(database)
 
         def context(timeline: Timeline) -> Context:
-            return replace(world.context_with(timeline), order=services.rollouts.standing, joined=joined.unread)
+            return replace(world.context_with(timeline), order=Orders(database).standing, joined=joined.unread)
 
         runner = Runner(world.graph, Progress(database, services.approvals, world.clock), context, world.clock)
         yield Meeting(database, world, runner, outside, people[0], (people[1], people[2]))

@@ -14,6 +14,7 @@ from agents.promotion_rules import Experiments
 from agents.requests import request_of
 from api.store import alerts, audit, events, experiments, incidents, rollouts, runs
 from api.terminal import WrongUse
+from api.work.orders import Orders
 from api.work.progress import Progress
 from tests.databases import BACKENDS
 from tests.e2e.bodies import refused
@@ -232,6 +233,17 @@ async def test_what_is_over_stays_as_it_ended_and_takes_no_orders(platform: Plat
     assert (await platform.viewer.get("/v1/experiments?open=true")).json()["items"] == []
 
 
+@pytest.mark.parametrize(("status", "stands"), [("promoted", True), ("rolled_out", True), ("stopped", False)])
+async def test_an_order_that_comes_while_the_winner_is_promoted_stands_after_it(
+    platform: Platform, status: str, stands: bool
+) -> None:
+    found, run_id = await going_on(platform)
+    asked = await platform.operator.post(f"/v1/experiments/{found}/stop", json={"reason": "complaints"})
+    async with platform.database.begin() as transaction:
+        await kept(platform, transaction, run_id, asked.json()["incident_id"], status=status, ending="winner", reason="won")
+    assert (await Orders(platform.database).standing(run_id) is not None) is stands
+
+
 async def test_one_whose_run_broke_is_left(platform: Platform) -> None:
     found, run_id = await going_on(platform)
     async with platform.database.read() as session:
@@ -254,11 +266,34 @@ async def test_beside_an_experiment_no_other_change_of_the_traffic_is_taken_in(p
 
 
 async def test_beside_a_rollout_no_experiment_is_taken_in(platform: Platform) -> None:
+    await rolling(platform, "inc-9")
+    answer = await platform.operator.post("/v1/experiments", json=ASKED)
+    refused(answer, 409, "conflict")
+    assert "inc-9" in answer.json()["detail"]
+
+
+async def test_beside_a_winner_that_is_rolled_out_no_other_version_is_promoted(platform: Platform) -> None:
+    """The rollout is in the experiment's incident, and the request would be in the model's own."""
+    await rolling(platform, "inc-9")
+    answer = await platform.operator.post("/v1/triggers/promote", json={"model": MODEL, "version": "3", "reason": "r"})
+    refused(answer, 409, "conflict")
+    assert "inc-9" in answer.json()["detail"]
+
+
+async def test_a_promotion_that_is_asked_for_again_joins_the_incident_of_its_rollout(platform: Platform) -> None:
+    body = {"model": MODEL, "version": "2", "reason": "r"}
+    first = (await platform.operator.post("/v1/triggers/promote", json=body)).json()
+    await rolling(platform, first["incident_id"])
+    again = await platform.operator.post("/v1/triggers/promote", json=body)
+    assert (again.status_code, again.json()["joined"]) == (202, True)
+
+
+async def rolling(platform: Platform, incident_id: str) -> None:
     now = platform.clock.now()
     row = {
         "proposal_id": "run-9/1",
         "run_id": "run-9",
-        "incident_id": "inc-9",
+        "incident_id": incident_id,
         "model": MODEL,
         "version": "2",
         "from_version": "1",
@@ -272,9 +307,6 @@ async def test_beside_a_rollout_no_experiment_is_taken_in(platform: Platform) ->
     }
     async with platform.database.begin() as transaction:
         await rollouts.keep(transaction, row, at=now)
-    answer = await platform.operator.post("/v1/experiments", json=ASKED)
-    refused(answer, 409, "conflict")
-    assert "inc-9" in answer.json()["detail"]
 
 
 async def test_the_same_request_again_joins_and_another_is_refused(platform: Platform) -> None:

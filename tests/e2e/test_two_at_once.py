@@ -74,6 +74,44 @@ async def test_a_promotion_and_a_rollback_at_once_leave_one_champion(met: Meetin
     assert (202, False) in seen
 
 
+async def test_a_stop_while_the_winner_of_an_experiment_is_promoted_is_carried_out_or_refused(met: Meeting) -> None:
+    dice = random.Random(4)
+    for place in range(ROUNDS):
+        champion = await met.champion()
+        wanted = next(version for version in ("1", "2", "3") if version != champion)
+        found = await met.won(wanted)
+        before = await met.done()
+        await met.say_yes()
+        path, body = f"/v1/experiments/{found}/stop", {"reason": "complaints"}
+        # Sooner or later in what the promotion takes; the first comes before it, and the last after it.
+        pause_s = place * 0.1 + dice.random() * 0.1
+        answer, _ = await asyncio.gather(after(pause_s, met.operator.post(path, json=body)), met.move())
+        await met.settle()
+        now, done = await met.agree(), await met.done() - before
+        if answer.status_code == 200:
+            # It is ended before, or the promotion that was quicker is taken back.
+            assert (now, done["stop_experiment"] + done["rollback"]) == (champion, 1), (answer.json(), done)
+        else:
+            assert (answer.status_code, now) == (409, wanted)
+
+
+async def test_a_rollback_that_meets_the_promotion_of_a_winner_takes_that_back(met: Meeting) -> None:
+    """The promotion is watched in the experiment's incident, and the request would be in the model's own."""
+    found = await met.won("2")
+    await met.say_yes()
+    await met.move()
+    assert await met.champion() == "2"
+    incident = (await met.operator.get(f"/v1/experiments/{found}")).json()["incident_id"]
+    answer = await met.ask("rollback")
+    assert answer.status_code == 202
+    assert (answer.json()["incident_id"], answer.json()["joined"]) == (incident, True)
+    assert answer.json()["undoes"] is not None
+    await met.move()
+    assert await met.champion() == "1", "nobody else has to approve"
+    await met.settle()
+    assert (await met.agree(), (await met.done())["rollback"]) == ("1", 1)
+
+
 async def test_an_alias_that_is_moved_by_hand_during_a_canary_stands(met: Meeting) -> None:
     dice = random.Random(3)
     for _ in range(ROUNDS):

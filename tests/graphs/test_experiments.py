@@ -1,25 +1,30 @@
 """An experiment in the supervisor: arms are split by entity, what harms is ended at once, a winner is put before people."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import pytest
 
 from agents.actions import NoAction, Promote, StartExperiment, StartRollout, StopExperiment
+from agents.evidence import Cause
 from agents.experiment_facts import Goal
 from agents.experiment_plans import Plan, Treatment
 from agents.experiments import Call
-from agents.guard import edit_flaw
+from agents.guard import Deny, edit_flaw, judge
 from agents.policies import Freeze, Mode, Policies, Slo, Verification
-from agents.promotion_rules import Experiments
+from agents.promotion_rules import Experiments, Stage
 from agents.proposals import Edit, Reject
 from agents.requests import Request, to_alert
+from api.work.experiments import standing_of
 from gateway.routing import Slots, assign, slot
 from graphs.context import Order
 from graphs.state import Outcome
+from graphs.world import read_state
+from tests.graphs.evaluations import leave, measured
 from tests.graphs.platform import MODEL, UNEXAMINED, Platform, healthy
-from tools.errors import TemporaryError
+from tools.errors import PermanentError, TemporaryError
 from tools.predictions.records import LabelRecord, PredictionRecord
+from tools.registry.evaluations import StagingCheck
 
 STEP = timedelta(hours=1)
 RULES = Experiments(look_every=STEP, shortest=timedelta(hours=6), longest=timedelta(hours=30), min_units=100)
@@ -34,16 +39,18 @@ THREE = Plan(
 )
 
 
-async def asked(plan: Plan = PLAN, **values: Any) -> Platform:
-    """Somebody wants version 2 tried beside champion 1."""
+async def asked(plan: Plan = PLAN, examined: dict[str, Any] | None = None, **values: Any) -> Platform:
+    """Somebody wants version 2 tried beside champion 1. `examined`: versions that are evaluated, all of them unless given."""
     platform = await healthy(policies=values.pop("policies", POLICIES), **values)
+    for version, more in ({"2": {}, "3": {}} if examined is None else examined).items():
+        leave(platform, version, measured(version, **more))
     request = Request(kind="experiment", model=MODEL, by="carol", reason="fewer wrong answers at night", plan=plan)
     await platform.start(to_alert(request, "trg", platform.clock.now()))
     return platform
 
 
-async def begun(plan: Plan = PLAN, **values: Any) -> Platform:
-    platform = await asked(plan, **values)
+async def begun(plan: Plan = PLAN, examined: dict[str, Any] | None = None, **values: Any) -> Platform:
+    platform = await asked(plan, examined, **values)
     await platform.decide(by=("alice", "bob"))
     return platform
 
@@ -127,6 +134,56 @@ async def test_it_is_asked_about_with_arms_and_rules_before_anything_moves() -> 
     # Half of the traffic at once, where a rollout begins with a tenth.
     assert (await platform.waits_for("approval"))["quorum"] == 2
     assert await platform.weights() == {"1": 100}
+
+
+SMALL = PLAN.model_copy(update={"treatments": (Treatment(version="2", weight=10),)})
+BOTH = PLAN.model_copy(update={"treatments": (Treatment(version="2", weight=5), Treatment(version="3", weight=5))})
+LEARNT_FROM = {"seen_until": datetime(2026, 3, 2, tzinfo=UTC)}
+UNCHECKED = {"staging": (StagingCheck(name="security", ok=True, reason="looked at"),)}
+WORTHLESS = {"won": 150, "lost": 150}
+"""Nobody can tell which is better: what an experiment is for."""
+
+
+@pytest.mark.parametrize(
+    ("plan", "examined", "quorum"),
+    [
+        (SMALL, {"2": {}}, 1),
+        (SMALL, {"2": WORTHLESS}, 1),
+        (SMALL, {}, 2),
+        (SMALL, {"3": {}}, 2),
+        (SMALL, {"2": UNCHECKED}, 2),
+        (SMALL, {"2": LEARNT_FROM}, 2),
+        (BOTH, {"2": {}, "3": {}}, 1),
+        (BOTH, {"2": {}}, 2),
+    ],
+)
+async def test_a_small_arm_takes_one_yes_where_every_version_was_evaluated_and_checked(
+    plan: Plan, examined: dict[str, Any], quorum: int
+) -> None:
+    platform = await asked(plan, examined)
+    assert isinstance((await platform.proposal()).action, StartExperiment)
+    assert (await platform.waits_for("approval"))["quorum"] == quorum
+
+
+async def test_what_has_failed_a_check_is_not_tried_whoever_wants_it() -> None:
+    failed = {"staging": (StagingCheck(name="security", ok=False, reason="its files run code"),)}
+    platform = await asked(SMALL, {"2": failed})
+    assert await platform.weights() == {"1": 100}
+    assert "arm is worse by its evaluation" in (await platform.graph.aget_state(platform.config)).values["reason"]
+    about = await (await asked(SMALL)).proposal()
+    finding = about.finding.model_copy(update={"cause": Cause.CANDIDATE_WORSE})
+    judged = judge(about.model_copy(update={"finding": finding}), POLICIES, Mode.PROPOSE, platform.clock.now())
+    assert isinstance(judged, Deny)
+
+
+@pytest.mark.parametrize(("examined", "quorum"), [({"2": WORTHLESS}, 1), ({}, 2)])
+async def test_that_a_version_has_won_does_not_stand_in_for_its_evaluation(examined: dict[str, Any], quorum: int) -> None:
+    platform = await begun(SMALL, examined)
+    await go_on(platform, {"1": 0.8, "2": 0.02}, visitors=1_200)
+    proposal = await platform.proposal()
+    assert isinstance(proposal.action, Promote)
+    assert (await platform.waits_for("approval"))["quorum"] == quorum
+    assert ("has not been evaluated" in proposal.finding.summary) is (quorum == 2)
 
 
 async def test_the_arms_are_split_by_a_salt_of_their_own() -> None:
@@ -302,6 +359,83 @@ async def test_what_nobody_can_see_is_ended_after_a_while() -> None:
     assert "not seen" in titles(platform)
 
 
+async def test_what_nobody_can_see_under_the_kill_switch_is_told_once_and_keeps_its_traffic() -> None:
+    platform = await begun()
+    platform.predictions.go_down()
+    platform.mode = Mode.OBSERVE
+    for _ in range(8):
+        await platform.wake()
+    assert await platform.weights() == {"1": 50, "2": 50}
+    (told,) = [message for _, message, _ in platform.notify.sent if "not seen" in message.title]
+    assert (told.severity, "nothing may be changed now" in told.title) == ("warning", True)
+    platform.mode = Mode.PROPOSE
+    await platform.wake()
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_order_to_stop_is_carried_out_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    platform.registry.go_down()
+    ended = await platform.wake()
+    assert await platform.weights() == {"1": 100}
+    action = ended["proposal"].action
+    assert isinstance(action, StopExperiment)
+    assert (action.blind, ended["proposal"].requested_by, ended["experiment"].over) == (True, "dave", True)
+    status, reason = standing_of(ended)
+    assert status == "stopped"
+    assert "dave ended it: complaints. The registry does not answer" in reason
+
+
+async def test_what_harms_is_taken_back_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.registry.go_down()
+    ended = await go_on(platform, {}, {"2": 0.5}, most=2)
+    assert (ended["experiment"].ending, await platform.weights()) == ("harmful", {"1": 100})
+    platform.registry.come_back()
+    assert await platform.champion() == "1"
+    assert (await verified(platform))["outcome"] == Outcome.RESOLVED
+
+
+async def test_nobody_wins_while_the_registry_is_away() -> None:
+    platform = await begun()
+    platform.registry.go_down()
+    for _ in range(10):
+        await visited(platform, {"1": 0.4, "2": 0.1})
+        await platform.wake()
+        assert await waits(platform)
+    platform.registry.come_back()
+    await go_on(platform, {"1": 0.4, "2": 0.1}, most=1)
+    assert isinstance((await platform.proposal()).action, Promote)
+
+
+async def test_a_registry_that_refuses_for_good_ends_it_by_the_route() -> None:
+    platform = await begun()
+
+    async def refused(*_: Any) -> Any:
+        raise PermanentError("no such model")
+
+    platform.registry.alias = refused  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert ("no such model" in ended["recommendation"].reason, ended["experiment"].over) == (True, True)
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_a_registry_that_goes_away_between_the_proposal_and_the_end_does_not_keep_it_from_the_route() -> None:
+    platform = await begun()
+    platform.orders["run-1"] = Order("abort", "dave", "complaints")
+    real, calls = platform.registry.alias, iter([True, True])
+
+    async def twice(*args: Any, **values: Any) -> Any:
+        if next(calls, False):
+            return await real(*args, **values)
+        raise TemporaryError("the registry is away")
+
+    platform.registry.alias = twice  # type: ignore[method-assign]
+    ended = await platform.wake()
+    assert (ended["experiment"].over, await platform.weights()) == (True, {"1": 100})
+
+
 async def test_killed_after_the_arms_were_split_they_are_split_once() -> None:
     platform = await asked()
     platform.serving.disturb.after("set_weights", TemporaryError("lost"), Killed())
@@ -332,6 +466,24 @@ async def test_what_answers_already_beside_the_champion_is_not_tried_at_once() -
     request = Request(kind="experiment", model=MODEL, by="carol", reason="r", plan=PLAN)
     ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
     assert (ended["outcome"], "one change of it at a time" in ended["reason"]) == (Outcome.DENIED, True)
+
+
+async def test_beside_a_shadow_no_other_version_is_tried_nor_rolled_out() -> None:
+    """It answers nobody, and is a change of the traffic under way all the same."""
+    kinds: tuple[tuple[Literal["promote", "experiment"], str], ...] = (
+        ("promote", "one rollout at a time"),
+        ("experiment", "one change of it at a time"),
+    )
+    for kind, told in kinds:
+        platform = await healthy(policies=POLICIES)
+        generation = (await platform.serving.route(MODEL)).generation
+        await platform.serving.set_weights(MODEL, {"1": 100}, shadow={"2": 100}, expected_generation=generation, key="shadow")
+        plan = Plan(treatments=(Treatment(version="3", weight=10),), goal=WRONG) if kind == "experiment" else None
+        request = Request(kind=kind, model=MODEL, version=None if plan else "3", by="carol", reason="r", plan=plan)
+        ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
+        assert (ended["outcome"], told in ended["reason"]) == (Outcome.DENIED, True)
+    own = StartRollout(model=MODEL, from_version="1", version="2", stages=(Stage(weight=1.0),))
+    assert (await read_state(own, platform.context.tools.readers)).weights == {"1": 100}
 
 
 async def test_a_rollout_does_not_begin_beside_an_experiment() -> None:

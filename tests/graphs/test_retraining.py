@@ -385,6 +385,23 @@ async def test_what_asks_while_it_is_trained_is_told_and_trains_nothing(asked: d
     assert len(case.platform.jobs.submissions) == 1
 
 
+@pytest.mark.parametrize("route", [{"weights": {"1": 90, "2": 10}}, {"weights": {"1": 100}, "shadow": {"2": 100}}])
+@pytest.mark.parametrize(("asked", "waits"), [({}, True), (SCHEDULED, True), (NEW_DATA, True), (BY_HAND, False)])
+async def test_beside_a_rollout_or_an_experiment_only_a_person_has_it_trained(
+    asked: dict[str, str], waits: bool, route: dict[str, Any]
+) -> None:
+    """Its version could not be tried, and the training would be paid for in vain."""
+    case = await drifted("concept_drift")
+    case.platform.policies = POLICIES
+    generation = (await case.platform.serving.route(MODEL)).generation
+    await case.platform.serving.set_weights(MODEL, expected_generation=generation, key="begun", **route)
+    ended = await case.platform.start(triggered(case, asked)) if asked else await case.run()
+    if waits:
+        assert (ended["outcome"], "version 2 shares its traffic" in ended["reason"]) == (Outcome.NO_ACTION, True)
+    else:
+        assert isinstance((await case.platform.proposal()).action, Retrain)
+
+
 async def test_a_day_has_its_budget() -> None:
     case = await drifted("concept_drift")
     rules = Training(command=COMMAND, per_day=0)

@@ -8,7 +8,7 @@ import pytest
 
 from agents.policies import Dataset, ModelPolicy, Policies, Training
 from agents.requests import Request, request_of
-from api.store import alerts, incidents
+from api.store import alerts, events, experiments, incidents
 from api.store.database import Database
 from api.work.intake import Intake
 from api.work.schedules import Schedules
@@ -96,6 +96,36 @@ async def test_a_night_without_the_service_is_asked_for_once(timely: Make) -> No
     world.restart()
     assert [await world.schedules.once() for _ in range(2)] == [1, 0]
     assert len(await world.requests()) == 1
+
+
+async def test_while_an_experiment_is_under_way_nothing_is_asked_for_and_that_is_told_once(timely: Make) -> None:
+    world = timely(schedule="0 * * * *")
+    await world.schedules.once()
+    row = {
+        "proposal_id": "run-1/1",
+        "run_id": "run-1",
+        "incident_id": "inc-1",
+        "model": MODEL,
+        "control": "1",
+        "plan": {},
+        "rules": {},
+        "status": "running",
+        "ending": "",
+        "look": None,
+        "reason": "",
+        "began_at": world.clock.now(),
+    }
+    async with world.database.begin() as transaction:
+        await experiments.keep(transaction, row, at=world.clock.now())
+    for _ in range(3):
+        world.clock.pass_(HOUR)
+        assert await world.schedules.once() == 0
+    async with world.database.read() as session:
+        told = await events.after(session, "inc-1", 0, limit=9)
+    assert [(each.name, each.data["by"]) for each in told] == [("training.held_back", "schedule:cron")]
+    async with world.database.begin() as transaction:
+        await experiments.keep(transaction, {**row, "status": "stopped"}, at=world.clock.now())
+    assert [await world.schedules.once() for _ in range(2)] == [1, 0]
 
 
 async def test_enough_new_labels_ask_once_until_another_version_has_learnt_from_them(timely: Make) -> None:

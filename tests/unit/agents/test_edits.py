@@ -19,8 +19,8 @@ HOUR = timedelta(hours=1)
 POLICIES = Policies()
 STAGES = Rollouts().stages
 ALONE = WorldState(champion="1", route_generation=3, weights={"1": 100})
-BETTER = FINDING.model_copy(update={"cause": Cause.CANDIDATE_BETTER})
-"""That version 2 is better than version 1."""
+BETTER = FINDING.model_copy(update={"cause": Cause.CANDIDATE_BETTER, "examined": ("2",)})
+"""That version 2 is better than version 1, as an evaluation of the platform's own has it."""
 
 
 def start(version: str = "2", stages: tuple[Stage, ...] = STAGES, **values: Any) -> StartRollout:
