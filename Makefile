@@ -33,7 +33,7 @@ serve: $(STAMP) ## Run the service on its embedded defaults (state in .oppen)
 	@$(BIN)/oppen serve
 
 test: $(STAMP) ## Every test
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 3 --dist loadgroup
 
 # Each server has a script that installs it beside, in .venv-servers, and a variable that tells the tests where it is.
 test-servers: $(STAMP) ## Install the real model servers into .venv-servers and run their tests (minutes)

@@ -31,7 +31,6 @@ from graphs.state import Advised, Ended, Outcome, Rolling, Rollout, RunState
 from graphs.world import SOON, champion_of, in_other_hands, theirs
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.notify.port import Message
-from tools.registry.port import Alias
 from tools.rollouts.port import Phase, Standing
 
 MAX_TRIES = 10
@@ -186,7 +185,9 @@ async def glance(rollout: Rollout, context: Context) -> Decision | None:
     Raises TemporaryError when nothing could be measured.
     """
     now, action = context.clock.now(), rollout.action
-    (champion, unread), traffic = await asyncio.gather(_champion(action, context), context.tools.traffic.state(action.model))
+    (champion, unread), traffic = await asyncio.gather(
+        champion_of(action.model, context.tools.readers), context.tools.traffic.state(action.model)
+    )
     # Without the registry it is looked at all the same: it is taken back by the route alone.
     moved = unread is None and champion != action.from_version
     if traffic.token != rollout.generation or moved or rollout.moving:
