@@ -93,6 +93,8 @@ async def test_what_the_shadow_cannot_answer_is_its_failure_and_nobodys_else(sta
     async with start() as gateway:
         await gateway.route({"1": 100}, shadow={"2": 100}, generation=1)
         broken = await gateway.infer([1.0], wind=[5000.0])
+        # Copies that wait together are one batch, and would fail together.
+        await seen(gateway, 1)
         fine = await gateway.infer([1.0])
         await seen(gateway, 2)
         assert (broken.status_code, fine.status_code) == (500, 200)
