@@ -89,8 +89,10 @@ async def untouched(proposal: Proposal, context: Context) -> bool:
     """
     action, before, tools = proposal.action, proposal.state, context.tools
     match action:
-        case Retrain():
-            return not await submitted(job_name(proposal.id), context)
+        case Retrain(model=model):
+            # A job is forgotten some day; what it has made is not.
+            name = job_name(proposal.id)
+            return not await submitted(name, context) and await trained(name, model, context) is None
         case (
             Rollback(model=model)
             | StartRollout(model=model)

@@ -41,7 +41,7 @@ _CAPACITY = TypeAdapter(Capacity)
 async def open_serving(url: str, token: str | None) -> AsyncIterator["GatewayServing"]:
     """`url`: where the gateway listens; `token`: its admin token, None on a loopback that asks for none."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT, trust_env=False) as client:
         yield GatewayServing(client)
 
 
