@@ -323,7 +323,7 @@ async def test_what_harms_is_taken_back_what_gets_lost_is_found_and_what_is_bett
     (arm,) = found["look"]["outcome"]["arms"]
     assert arm["effect"]["high"] < 0
     assert await world.weights() == {"1": 50, "2": 50}
-    await world.approve("approver")
+    await world.approve("approver", "admin")
     await world.verified(winning)
     assert (await world.weights(), await world.registry.alias(MODEL, Alias.CHAMPION)) == ({"2": 100}, "2")
     assert (await world.shown(winning))["status"] == "promoted"
