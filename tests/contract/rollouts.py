@@ -38,6 +38,17 @@ class Moving:
     traffic: Traffic
     kind: Kind
     arrive: Callable[[], Awaitable[None]]
+    flagger: Flagger | None = None
+
+    @asynccontextmanager
+    async def between_looks(self) -> AsyncIterator[None]:
+        """Flagger takes a step by the plan that it had read when its look began: one that is changed within a look is the next
+        look's."""
+        if self.flagger is not None:
+            await asyncio.to_thread(self.flagger.go_away)
+        yield
+        if self.flagger is not None:
+            self.flagger.come_back()
 
     async def settled(self) -> Standing:
         """Once what was asked for is in force."""
@@ -177,7 +188,7 @@ async def moving(request: pytest.FixtureRequest) -> AsyncIterator[Moving]:
         on.prepare()
         await on.phase("Initialized")
         async with flagger_traffic(on) as traffic:
-            yield Moving(traffic, "flagger", _no_time)
+            yield Moving(traffic, "flagger", _no_time, on.flagger)
         return
     serving = TwinServing()
     await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="release")

@@ -81,7 +81,10 @@ async def test_a_version_that_was_taken_back_may_be_tried_again(moving: Moving) 
 async def test_a_rollout_goes_on_by_another_plan_where_it_is(moving: Moving) -> None:
     await begun(moving)
     going_on = PLAN.model_copy(update={"key": "run-1/2", "steps": (30, 100)})
-    await begun(moving, going_on)
+    expected = (await moving.traffic.state(MODEL)).token
+    async with moving.between_looks():
+        await moving.traffic.begin(going_on, expected=expected, key=f"{going_on.key}/stage/0")
+    await moving.settled()
     assert await weights(moving) == {"1": 70, "2": 30}
     await shifted(moving, 1, going_on)
     assert await weights(moving) == {"2": 100}
