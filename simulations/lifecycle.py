@@ -32,6 +32,7 @@ PATIENT = 60.0
 """While a job trains, a minute a second: it takes a quarter of a minute, and the traffic goes on meanwhile."""
 BEGINS = datetime(2013, 6, 20, 4, tzinfo=UTC)
 """Midnight in New York, three quiet days before a week of storms."""
+QUIET = timedelta(days=3)
 LEARNT = ("2013-01-01", "2013-03-01")
 """What the first champion was trained on: a winter."""
 FAULT = "lost-arrivals:JFK,LGA"
@@ -244,7 +245,8 @@ class _Bad(_Lifecycle):
     async def tell(self) -> tuple[Checks, dict[str, Any]]:
         operator, approver, replay, _registry, stop, traffic = await self.open()
         say = self._stage.say
-        await self.until(lambda: len(replay.tally.answers) > 500, "the first traffic")
+        # On quiet days few flights are late, and little is lost with them: what is spoilt shows in the storms.
+        await self.until(lambda: self._clock.now() >= BEGINS + self._shift + QUIET, "the last of the quiet days")
         asked = await operator.post("/v1/triggers/retrain", {"model": MODEL, "reason": "the monthly refresh"})
         incident_id = str(asked["incident_id"])
         say("an operator has asked for a training; the data that it will see has lost some arrivals, and nobody knows")
