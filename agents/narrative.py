@@ -37,7 +37,7 @@ from tools.notify.port import Message
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 """Unicode categories that show nothing or steer how the rest is shown: control, format, surrogate, private, unassigned."""
-_MARKUP = re.compile(r"[\\`*<>\[\]|~]|(?<!\w)_|_(?!\w)|^(?:[#+>=-]|\d+[.)])")
+_MARKUP = re.compile(r"[\\`*<>\[\]|~]|(?<!\w)_|_(?!\w)|^(?:[#+>=-]|\d+[.)](?=\s|$))")
 _MAX_ALERTS = 10
 
 
@@ -50,7 +50,7 @@ def plain(text: str, limit: int = 1_000) -> str:
 
 def escaped(text: str, limit: int = 1_000) -> str:
     """`plain`, with what Markdown or HTML would act on taken literally."""
-    return _MARKUP.sub(lambda match: "\\" + match.group(), plain(text, limit))
+    return _MARKUP.sub(lambda match: match.group()[:-1] + "\\" + match.group()[-1], plain(text, limit))
 
 
 def quoted(text: str, limit: int = 300) -> str:

@@ -193,3 +193,8 @@ def test_a_rollout_is_shown_with_what_it_is_taken_back_for_and_who_asked() -> No
     assert "slow is above 40 ms (wrongly taken back 5.0%, wrongly passed 5.0% at most)" in text
     assert "On the request of `ben`, `ana`." in text
     assert "Judged by: the policies, as they are at each look" in card(proposal(rollout.model_copy(update={"judging": None})))
+
+
+def test_a_figure_at_the_start_of_a_line_is_no_list() -> None:
+    assert escaped("97.7% of the answers are right") == "97.7% of the answers are right"
+    assert escaped("1. of all") == "1\\. of all"
