@@ -26,6 +26,7 @@ from api.store.text import storable
 from api.web.repeats import Once
 from api.web.services import Services
 from api.web.views import View
+from api.work.ordering import look_at_once
 from graphs.undoing import undone_by
 from tools.errors import PermanentError, TemporaryError
 
@@ -162,7 +163,7 @@ async def _look_at_once(run_id: str, needs: Services) -> None:
     """One that moves at this moment finds the request where it would wait for its next look."""
     now = needs.clock.now()
     async with needs.database.begin() as transaction:
-        await runs.wake(transaction, run_id, f"order:{now:%Y%m%dT%H%M%S.%fZ}", at=now)
+        await look_at_once(transaction, run_id, now)
     await needs.wake(run_id)
 
 

@@ -258,7 +258,10 @@ async def withdraw(transaction: Transaction, run_id: str, *, by: str, reason: st
         record = await approvals.lock(transaction, known.id) if known.status == "pending" else None
         if record is None or record.status != "pending":
             continue
-        verdict = Verdict(decision=Reject(reason=reason), fingerprint=record.fingerprint, decided_by=(by,), decided_at=at)
+        # A rejection has room for so much.
+        verdict = Verdict(
+            decision=Reject(reason=reason[:2_000]), fingerprint=record.fingerprint, decided_by=(by,), decided_at=at
+        )
         await _settle(transaction, record, Proposal.model_validate(record.proposal), "superseded", verdict, by, "")
 
 

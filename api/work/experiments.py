@@ -6,14 +6,14 @@ The graph decides and moves; this writes down.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from api.problems import Clash, FieldError, Invalid, NotFound
-from api.store import audit, events, experiments, runs
+from api.problems import NotFound
+from api.store import audit, events, experiments
 from api.store.database import Database
 from api.store.experiments import Status
 from api.store.records import ExperimentRecord, RunRecord
 from api.store.sessions import ReadSession, Transaction
-from api.store.text import storable
 from api.work.approvals import withdraw
+from api.work.ordering import look_at_once, refused, require_moving, require_reason
 from graphs.context import Order
 from graphs.state import RunState
 from tools.clock import Clock
@@ -95,23 +95,18 @@ class Experiments:
 
         Raises NotFound, Clash when it is over or being stopped, and Invalid without a reason.
         """
-        if not reason.strip() or not storable(reason):
-            raise Invalid("an order says why", errors=(FieldError(field="reason", detail="say why, in plain text"),))
+        require_reason(reason)
         now = self._clock.now()
         async with self._database.begin() as transaction:
             known = await experiments.get(transaction, experiment_id)
             if known is None:
                 raise NotFound(f"there is no experiment {experiment_id[:64]!r}")
-            run = await runs.get(transaction, known.run_id)
-            if run is not None and run.status in ("completed", "failed", "cancelled"):
-                raise Clash(f"{experiment_id} is not moved any more: its run {run.id} is {run.status}")
+            await require_moving(transaction, experiment_id, known.run_id)
             moved = await experiments.order(transaction, experiment_id, by=by, reason=reason, at=now)
             if moved is None:
-                told = f"is over ({known.status})" if known.ended_at is not None else "is being stopped already"
-                raise Clash(f"{experiment_id} {told}")
-            # One that moves at this moment reads the order before it changes anything, and at its next look.
+                raise refused(experiment_id, known.status, known.ended_at, "stopped")
             await withdraw(transaction, moved.run_id, by=by, reason=f"the experiment is ended: {reason}", at=now)
-            await runs.wake(transaction, moved.run_id, f"order:{now:%Y%m%dT%H%M%S.%fZ}", at=now)
+            await look_at_once(transaction, moved.run_id, now)
             data: dict[str, Any] = {"experiment": experiment_id, "by": by, "reason": reason}
             events.append(transaction, moved.incident_id, "experiment.stopped", data, at=now, run_id=moved.run_id)
             audit.append(transaction, at=now, actor=by, action="experiment.stopped", subject=moved.incident_id, data=data)

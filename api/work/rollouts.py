@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from agents.actions import AbortRollout, Promote
-from api.problems import Clash, FieldError, Invalid, NotFound
-from api.store import audit, events, rollouts, runs
+from api.problems import NotFound
+from api.store import audit, events, rollouts
 from api.store.database import Database
 from api.store.records import RolloutRecord, RunRecord
 from api.store.rollouts import Status
 from api.store.sessions import ReadSession, Transaction
-from api.store.text import storable
 from api.work.approvals import withdraw
+from api.work.ordering import look_at_once, refused, require_moving, require_reason
 from graphs.context import Order
 from graphs.state import RunState
 from tools.clock import Clock
@@ -109,27 +109,20 @@ class Rollouts:
 
         Raises NotFound, Clash when it is over or being ended, and Invalid without a reason.
         """
-        if not reason.strip() or not storable(reason):
-            raise Invalid("an order says why", errors=(FieldError(field="reason", detail="say why, in plain text"),))
+        require_reason(reason)
         now = self._clock.now()
         async with self._database.begin() as transaction:
             known = await rollouts.get(transaction, rollout_id)
             if known is None:
                 raise NotFound(f"there is no rollout {rollout_id[:64]!r}")
-            run = await runs.get(transaction, known.run_id)
-            if run is not None and run.status in ("completed", "failed", "cancelled"):
-                raise Clash(f"{rollout_id} is not moved any more: its run {run.id} is {run.status}")
+            await require_moving(transaction, rollout_id, known.run_id)
             kind = None if wish == "resume" else wish
             moved = await rollouts.order(transaction, rollout_id, kind, by=by, reason=reason, at=now)
             if moved is None:
-                told = f"is over ({known.status})" if known.ended_at is not None else "is being ended already"
-                raise Clash(f"{rollout_id} {told}")
-            # One that moves at this moment reads the order before it changes anything, and at its next look.
+                raise refused(rollout_id, known.status, known.ended_at, "ended")
             if wish in ("abort", "worse"):
-                # A rejection has room for so much.
-                why = f"the rollout is ended: {reason}"[:2_000]
-                await withdraw(transaction, moved.run_id, by=by, reason=why, at=now)
-            await runs.wake(transaction, moved.run_id, f"order:{now:%Y%m%dT%H%M%S.%fZ}", at=now)
+                await withdraw(transaction, moved.run_id, by=by, reason=f"the rollout is ended: {reason}", at=now)
+            await look_at_once(transaction, moved.run_id, now)
             data: dict[str, Any] = {"rollout": rollout_id, "by": by, "reason": reason}
             events.append(transaction, moved.incident_id, _DONE[wish], data, at=now, run_id=moved.run_id)
             audit.append(transaction, at=now, actor=by, action=_DONE[wish], subject=moved.incident_id, data=data)

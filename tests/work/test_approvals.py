@@ -14,7 +14,7 @@ from api.store import approvals as rows
 from api.store import audit, events, incidents, runs
 from api.store.database import Database
 from api.store.records import ApprovalRecord, RunRecord
-from api.work.approvals import Approvals, Decided
+from api.work.approvals import Approvals, Decided, withdraw
 from tests.twins.clock import SteppedClock
 from tests.work.cases import POLICIES, SECOND, ask, asked, proposal, running_case
 from tools.errors import Conflict
@@ -302,3 +302,15 @@ async def test_a_question_of_an_unknown_run_is_refused(database: Database, appro
     incident_id, _ = await running_case(database, clock)
     with pytest.raises(Conflict):
         await ask(database, approvals, clock, proposal(incident_id, "run_" + "0" * 32))
+
+
+async def test_a_question_that_an_order_ends_has_room_for_its_reason_however_long(
+    database: Database, approvals: Approvals, clock: SteppedClock
+) -> None:
+    case = await asked(database, approvals, clock)
+    async with database.begin() as transaction:
+        await withdraw(transaction, case.run_id, by="ann", reason=f"the experiment is ended: {'x' * 2_000}", at=clock.now())
+    row = await _row(database, case.approval.id)
+    assert row.status == "superseded"
+    assert row.verdict is not None
+    assert len(row.verdict["decision"]["reason"]) == 2_000
