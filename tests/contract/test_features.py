@@ -356,6 +356,28 @@ def test_what_is_materialized_is_what_feast_materializes(tmp_path: Path, opened:
     assert ours.lookup(keys, ALL, LATER) == theirs.lookup(keys, ALL, LATER)
 
 
+def test_a_view_that_another_machine_registered_is_materialized_in_ones_own_online_store(
+    tmp_path: Path, opened: "Opened"
+) -> None:
+    shared = f"sqlite:///{tmp_path / 'registry.db'}"
+    opened(Place(tmp_path / "there", registry=shared)).register((view(),))
+    here = opened(Place(tmp_path / "here", registry=shared))
+    here.offline.ensure(view())
+    ready(here, view(), [row(170, mean=2.5)])
+    assert here.lookup([BONN], ["rides:mean"], LATER)[0].values == {"rides:mean": 2.5}
+
+
+def test_a_look_finds_what_is_in_ones_own_registry_now(tmp_path: Path, opened: "Opened") -> None:
+    """Feast took one registry for another, once in some hundred looks: it goes by where in memory they are."""
+    full, empty = (opened(Place(tmp_path / name, registry=f"sqlite:///{tmp_path / name}.db")) for name in ("full", "empty"))
+    full.register((view(),))
+    for _ in range(100):
+        assert len(full.states()) == 1
+        full._feast.registry.cached_registry_proto = None
+        assert empty.states() == ()
+        empty._feast.registry.cached_registry_proto = None
+
+
 def test_feast_finds_online_what_we_find(store: "FeastStore") -> None:
     ready(store, view(), [row(170, mean=2.5)])
     found = store._feast.get_online_features(features=[f"{view().id}:mean", f"{view().id}:kind"], entity_rows=[BONN]).to_dict()

@@ -9,6 +9,7 @@ Importing it takes seconds and hundreds of megabytes, so it is for programs, and
 """
 
 import time as wall
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -91,6 +92,8 @@ class FeastStore:
             self._feast = FeatureStore(config=config(place))
             if place.online:
                 _impatient(self._feast)
+            if place.registry:
+                _unmistakable(self._feast)
         self._offline = OfflineTables(place.offline)
         self._progress = Progress(place.folder, place.online_digest)
         self._place = place
@@ -229,8 +232,8 @@ class FeastStore:
                 )
                 for view in new
             ]
-            self._feast.apply([*entities.values(), *tables])
             self._place.settle()
+            self._feast.apply([*entities.values(), *tables])
         self._look()
 
     def published(self, view: View) -> bool:
@@ -258,6 +261,7 @@ class FeastStore:
         if since is not None:
             keys = [each.key for each in batches if each.start and each.end and each.end >= since and each.start <= until]
             rows = self._latest(view, keys, since, until)
+        self._ensure_online(known)
         for start in range(0, rows.num_rows, _WRITE_ROWS):
             self._write(known, rows.slice(start, _WRITE_ROWS))
         seen = max((each.at for each in batches), default=before.seen)
@@ -287,6 +291,13 @@ class FeastStore:
             if sum(each.num_rows for each in pending) > _READ_ROWS:
                 found, pending = latest(pa.concat_tables([found, pa.Table.from_batches(pending)]), list(view.entities)), []
         return latest(pa.concat_tables([found, pa.Table.from_batches(pending, schema_of(view))]), list(view.entities))
+
+    def _ensure_online(self, known: _Known) -> None:
+        """The view may have been registered by who shares the registry and not the online store, which lacks its table then."""
+        if not self._place.online:
+            with translated():
+                self._place.settle()
+                self._feast.provider.update_infra(self._feast.project, [], [known.feast], [], [], partial=True)
 
     def _write(self, known: _Known, rows: pa.Table) -> None:
         """Past Feast's own way from Arrow, which rounds integers where others are missing and leaves out rows of nulls."""
@@ -383,6 +394,19 @@ def _impatient(feast: Any) -> None:
 
     client = feast.provider.online_store._get_client(feast.config.online_store)
     client.set_retry(Retry(NoBackoff(), 1))
+
+
+def _unmistakable(feast: Any) -> None:
+    """Feast remembers lists by a registry's version and its place in memory, which another one gets when it is gone; and what
+    comes from SQL has no version. So a look would find what was there before, or in another registry."""
+    read = feast.registry.proto
+
+    def proto() -> Any:
+        found = read()
+        found.version_id = uuid.uuid4().hex
+        return found
+
+    feast.registry.proto = proto
 
 
 def _entity_key(view: View, key: Key) -> Any:
