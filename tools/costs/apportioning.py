@@ -14,7 +14,7 @@ EXACT = Context(prec=100)
 def apportion(whole: Decimal, weights: Sequence[Decimal], places: int) -> list[Decimal]:
     """Parts of `whole` in proportion to `weights`, in units of the `places`th decimal; `whole` is a multiple of that unit.
 
-    Where all weights are zero the parts are equal, as far as that goes. Raises ValueError for weights below zero, or without any.
+    Where all weights are zero the parts are equal, as far as that goes. Raises ValueError without weights, and below zero.
     """
     if not weights or any(weight < 0 for weight in weights):
         raise ValueError("weights: at least one, and none below zero")

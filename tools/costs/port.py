@@ -18,6 +18,9 @@ QUANTITY_PLACES = 9
 MONEY_PLACES = 12
 """A single token of a cheap model costs about 1e-7; the sum of many must not lose what each of them is."""
 
+MOST_CELLS = 100_000
+"""More is no breakdown any more, but an export."""
+
 Quantity = Annotated[Decimal, Field(ge=0, max_digits=38, decimal_places=QUANTITY_PLACES)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 """ISO 4217."""
@@ -150,8 +153,8 @@ class CostReader(Protocol):
     async def ping(self) -> None: ...
 
     async def breakdown(self, question: Question) -> tuple[Amount, ...]:
-        """Exact sums, by step, then currency, then dimensions in the order they were asked for. What cancels out to nothing is a
-        cell all the same."""
+        """Exact sums, in the order of step, currency, and the dimensions as they were asked for. What cancels out to nothing is
+        a cell all the same. PermanentError for more than `MOST_CELLS`: ask for fewer dimensions, or longer steps."""
         ...
 
     async def lines(self, window: Window, *, after: str = "", most: int = 1_000) -> tuple[tuple[str, Line], ...]:

@@ -6,8 +6,8 @@
       - {resource: cpu, pricing: spot, unit: core-hour, price: "0.0110", from: 2026-01-01T00:00:00Z}
       - {resource: gpu, sku: h100, unit: gpu-hour, price: "2.98", from: 2026-01-01T00:00:00Z}
 
-A price holds until the next of its resource, sku and pricing. What has no price of its own sku has that of its resource; what is
-not to be had spot or committed costs what is standard. What has no price at all cannot be booked: a bill with holes is none.
+A price holds until the next of its resource, sku and pricing. What has no price of its own sku has that of its resource; what
+is not to be had spot or committed costs what is standard. What has no price at all cannot be booked: a bill with holes is none.
 """
 
 from bisect import bisect_right

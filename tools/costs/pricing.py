@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from itertools import pairwise
 
 from tools.costs.apportioning import EXACT, apportion
 from tools.costs.port import MONEY_PLACES, QUANTITY_PLACES, Line, Usage
@@ -62,7 +63,7 @@ def _pieces(usage: Usage, book: PriceBook) -> list[Window]:
     window = usage.window
     cuts = {*_hours(window), *book.changes(usage.resource, usage.sku, usage.pricing, window)}
     moments = [window.start, *sorted(cuts), window.end]
-    return [Window(start=start, end=end) for start, end in zip(moments, moments[1:], strict=False)]
+    return [Window(start=start, end=end) for start, end in pairwise(moments)]
 
 
 def _hours(window: Window) -> Iterable[datetime]:

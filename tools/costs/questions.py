@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from tools.clickhouse.connection import NoTable, translated
-from tools.costs.port import Amount, Dimension, Line, Question, Step
+from tools.costs.port import MOST_CELLS, Amount, Dimension, Line, Question, Step
 from tools.costs.schema import LINE, NAME, Store, in_utc, line
+from tools.errors import PermanentError
 from tools.values import Window
 
 _STARTS = {Step.HOUR: "toStartOfHour(start)", Step.DAY: "toStartOfDay(start)", Step.MONTH: "toStartOfMonth(start)"}
@@ -27,11 +28,15 @@ def breakdown(store: Store, question: Question) -> tuple[Amount, ...]:
     query = f"""
     SELECT {", ".join([*step, "currency", *by])}, sum(cost), {quantity} FROM cost_lines FINAL
     WHERE {_WITHIN}{wheres} GROUP BY {", ".join(keys)} ORDER BY {", ".join(keys)}
+    LIMIT {{limit:UInt32}}
     SETTINGS do_not_merge_across_partitions_select_final = 1
     """
-    bound = _bound(question.window) | {f"of_{each.value}": list(values) for each, values in question.where.items()}
+    bound = _bound(question.window) | {"limit": MOST_CELLS + 1} | {f"of_{each.value}": list(values) for each, values in question.where.items()}
+    cells = _rows(store, query, bound)
+    if len(cells) > MOST_CELLS:
+        raise PermanentError(f"by: more than {MOST_CELLS:,} cells; ask for fewer dimensions, longer steps or a shorter window")
     amounts = []
-    for found in _rows(store, query, bound):
+    for found in cells:
         start, rest = (in_utc(found[0]), found[1:]) if step else (None, found)
         currency, *words, cost, quantity_sum = rest
         at = dict(zip(question.by, words, strict=True))
