@@ -36,7 +36,7 @@ _THREADS = 4
 """Queries of the embedded engine at once. Most of a small one is planning, which is done in one thread."""
 
 
-class _Elsewhere(Protocol):
+class Elsewhere(Protocol):
     """Where the engine runs."""
 
     async def call(self, function: Callable[Concatenate[Any, P], T], *arguments: P.args, **options: P.kwargs) -> T: ...
@@ -79,8 +79,13 @@ def open_store(url: str) -> "ClickHouseStore":
 class ClickHouseStore:
     """`PredictionStore`."""
 
-    def __init__(self, engine: _Elsewhere) -> None:
+    def __init__(self, engine: Elsewhere) -> None:
         self._engine = engine
+
+    @property
+    def engine(self) -> Elsewhere:
+        """For what else is kept in the same store: one process at a time may open it."""
+        return self._engine
 
     async def close(self) -> None:
         await self._engine.close()

@@ -48,6 +48,8 @@ class Engine:
 
     def __init__(self, url: str) -> None:
         self._connection = Connection(url)
+        self.client = self._connection.client
+        """The calling thread's way to the store, for what else is kept there."""
         self._catalogue = Catalogue(self._connection)
 
     def close(self) -> None:

@@ -1,0 +1,71 @@
+"""Cost that is nobody's in particular (a load balancer, an idle GPU) is shared out among those who have cost of their own.
+
+In proportion to the cost of their own within the same component and step, or evenly, or not at all: as policy says. What finds
+nobody in its component is shared among all of the step; what finds nobody at all stays nobody's. Nothing is lost or made up by it, to the last decimal.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Literal
+
+from tools.costs.apportioning import apportion
+from tools.costs.port import MONEY_PLACES, Amount, Dimension
+from tools.values import Frozen, Instant
+
+Rule = Literal["proportional", "even", "none"]
+
+SHAREABLE = (Dimension.MODEL, Dimension.VERSION, Dimension.TEAM, Dimension.EXPERIMENT)
+"""Whose emptiness means nobody in particular."""
+
+
+class Cell(Frozen):
+    """Of a breakdown, after sharing."""
+
+    start: Instant | None
+    at: dict[Dimension, str]
+    own: Decimal
+    shared: Decimal = Decimal(0)
+    """Its part of what is nobody's."""
+    currency: str
+
+    @property
+    def cost(self) -> Decimal:
+        return self.own + self.shared
+
+
+def share_out(amounts: Sequence[Amount], over: Dimension, rule: Rule) -> tuple[Cell, ...]:
+    """`over`: the dimension by whose values it is shared; each amount has it. Raises ValueError for one that none has to have."""
+    if over not in SHAREABLE:
+        raise ValueError(f"over: {over} is never nobody's; share over {', '.join(SHAREABLE)}")
+    cells = [Cell(start=each.start, at=each.at, own=each.cost, currency=each.currency) for each in amounts]
+    if rule == "none":
+        return tuple(cells)
+    shared: dict[int, Decimal] = defaultdict(Decimal)
+    """By the cell's place: what it gets (or, nobody's, gives)."""
+    steps: dict[tuple[Instant | None, str], list[int]] = defaultdict(list)
+    for place, cell in enumerate(cells):
+        steps[cell.start, cell.currency].append(place)
+    for of_step in steps.values():
+        for place in of_step:
+            if not cells[place].at[over]:
+                takers = _takers(cells, of_step, over, cells[place].at.get(Dimension.COMPONENT))
+                for taker, part in zip(takers, _parts(cells, takers, cells[place].own, rule), strict=True):
+                    shared[taker] += part
+                    shared[place] -= part
+    return tuple(cell.model_copy(update={"shared": shared[place]}) for place, cell in enumerate(cells))
+
+
+def _takers(cells: Sequence[Cell], of_step: Iterable[int], over: Dimension, component: str | None) -> list[int]:
+    everyone = [place for place in of_step if cells[place].at[over]]
+    within = [place for place in everyone if component is not None and cells[place].at[Dimension.COMPONENT] == component]
+    return within or everyone
+
+
+def _parts(cells: Sequence[Cell], takers: Sequence[int], whole: Decimal, rule: Rule) -> list[Decimal]:
+    if not takers:
+        return []
+    # What was corrected to less than nothing in a step takes no part in it.
+    own = [max(cells[place].own, Decimal(0)) if rule == "proportional" else Decimal(1) for place in takers]
+    return apportion(whole, own, MONEY_PLACES)
+
