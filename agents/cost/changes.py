@@ -60,7 +60,9 @@ def explain(before: Sequence[Amount], after: Sequence[Amount], by: Sequence[Dime
         Contributor(at=dict(zip(by, key, strict=True)), before=b, after=a, by_price=price, by_usage=usage)
         for key, (b, a, price, usage) in found.items()
     ]
-    whole = [sum((getattr(each, name) for each in contributors), Decimal(0)) for name in ("before", "after", "by_price", "by_usage")]
+    whole = [
+        sum((getattr(each, name) for each in contributors), Decimal(0)) for name in ("before", "after", "by_price", "by_usage")
+    ]
     change = whole[1] - whole[0]
     named = _named(contributors, change)
     explained = sum((each.change for each in named), Decimal(0)) / change if change else Decimal(0)
@@ -88,7 +90,9 @@ def _by_price(cost: Decimal, quantity: Decimal, new_cost: Decimal, new_quantity:
     return (new_cost / new_quantity - cost / quantity) * (quantity + new_quantity) / 2
 
 
-def _summed(amounts: Sequence[Amount], by: Sequence[Dimension], scale: Decimal) -> dict[tuple[str, ...], tuple[Decimal, Decimal]]:
+def _summed(
+    amounts: Sequence[Amount], by: Sequence[Dimension], scale: Decimal
+) -> dict[tuple[str, ...], tuple[Decimal, Decimal]]:
     """(cost, quantity) by contributor and resource."""
     sums: dict[tuple[str, ...], tuple[Decimal, Decimal]] = {}
     for each in amounts:

@@ -68,4 +68,3 @@ def _parts(cells: Sequence[Cell], takers: Sequence[int], whole: Decimal, rule: R
     # What was corrected to less than nothing in a step takes no part in it.
     own = [max(cells[place].own, Decimal(0)) if rule == "proportional" else Decimal(1) for place in takers]
     return apportion(whole, own, MONEY_PLACES)
-

@@ -31,7 +31,11 @@ def breakdown(store: Store, question: Question) -> tuple[Amount, ...]:
     LIMIT {{limit:UInt32}}
     SETTINGS do_not_merge_across_partitions_select_final = 1
     """
-    bound = _bound(question.window) | {"limit": MOST_CELLS + 1} | {f"of_{each.value}": list(values) for each, values in question.where.items()}
+    bound = (
+        _bound(question.window)
+        | {"limit": MOST_CELLS + 1}
+        | {f"of_{each.value}": list(values) for each, values in question.where.items()}
+    )
     cells = _rows(store, query, bound)
     if len(cells) > MOST_CELLS:
         raise PermanentError(f"by: more than {MOST_CELLS:,} cells; ask for fewer dimensions, longer steps or a shorter window")
