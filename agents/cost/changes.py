@@ -1,8 +1,8 @@
 """Why a cost has changed: which contributors, and whether it is their usage or the price.
 
-For each contributor, `price`: what the same usage costs more, and `usage`: what more usage costs, at the mean of both prices and
-both usages, so that the two add up to the change without a remainder (Bennet, The Theory of Measurement of Changes in Cost of
-Living, Journal of the Royal Statistical Society 83, 1920). What is new or gone is usage.
+For each contributor, `price`: what the same usage costs more, and `usage`: what more usage costs, at the mean of both prices
+and both usages, so that the two add up to the change without a remainder (Bennet, The Theory of Measurement of Changes in Cost
+of Living, Journal of the Royal Statistical Society 83, 1920). What is new or gone is usage.
 """
 
 from collections import defaultdict
@@ -44,8 +44,8 @@ class Change(Frozen):
 
 
 def explain(before: Sequence[Amount], after: Sequence[Amount], by: Sequence[Dimension], scale: Decimal = Decimal(1)) -> Change:
-    """`before`, `after`: amounts by `by` and the resource, in one currency. `scale`: the length of the window after over that of
-    the one before."""
+    """`before`, `after`: amounts by `by` and the resource, in one currency. `scale`: the length of the window after over that
+    of the one before."""
     with localcontext(EXACT):
         was, now = _summed(before, by, scale), _summed(after, by, Decimal(1))
         found: dict[tuple[str, ...], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 4)

@@ -1,7 +1,8 @@
 """Cost that is nobody's in particular (a load balancer, an idle GPU) is shared out among those who have cost of their own.
 
-In proportion to the cost of their own within the same component and step, or evenly, or not at all: as policy says. What finds
-nobody in its component is shared among all of the step; what finds nobody at all stays nobody's. Nothing is lost or made up by it, to the last decimal.
+In proportion to the cost of their own within the same component and step, or evenly, or not at all: as policy says. What
+finds nobody in its component is shared among all of the step; what finds nobody at all stays nobody's. Nothing is lost or made
+up by it, to the last decimal.
 """
 
 from collections import defaultdict
@@ -35,7 +36,7 @@ class Cell(Frozen):
 
 
 def share_out(amounts: Sequence[Amount], over: Dimension, rule: Rule) -> tuple[Cell, ...]:
-    """`over`: the dimension by whose values it is shared; each amount has it. Raises ValueError for one that none has to have."""
+    """`over`: the dimension by whose values it is shared; each amount has it. Raises ValueError for one that is never empty."""
     if over not in SHAREABLE:
         raise ValueError(f"over: {over} is never nobody's; share over {', '.join(SHAREABLE)}")
     cells = [Cell(start=each.start, at=each.at, own=each.cost, currency=each.currency) for each in amounts]
