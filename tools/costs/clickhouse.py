@@ -4,13 +4,13 @@ What goes there and what comes back are columns; values are made of them here, i
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tools.costs import booking, questions
 from tools.costs.packing import pack
-from tools.costs.port import Amount, Booked, Dimension, Line, Question, Usage
-from tools.costs.schema import line, moment
+from tools.costs.port import Amount, Booked, Dimension, Line, Question, Told, Usage
+from tools.costs.schema import line, line_place, moment
 from tools.predictions.clickhouse import Elsewhere
 from tools.values import Window
 
@@ -27,6 +27,9 @@ class ClickHouseLedger:
     async def book(self, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked:
         packed = await asyncio.to_thread(pack, usages, lines)
         return await self._engine.call(booking.book, packed)
+
+    async def told(self, keys: Sequence[str]) -> Mapping[str, Told]:
+        return await self._engine.call(booking.told, tuple(keys))
 
     async def breakdown(self, question: Question) -> tuple[Amount, ...]:
         cells = await self._engine.call(questions.breakdown, question)
@@ -57,4 +60,4 @@ def _amounts(question: Question, cells: questions.Cells) -> tuple[Amount, ...]:
 
 def _lines(cells: questions.Cells) -> tuple[tuple[str, Line], ...]:
     found = ((row[0], line(row)) for row in zip(*cells, strict=True))
-    return tuple((questions.line_place(id, each.window.start), each) for id, each in found)
+    return tuple((line_place(id, each.window.start), each) for id, each in found)

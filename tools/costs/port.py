@@ -3,7 +3,7 @@
 Money is decimal, with its currency beside it; two currencies are never added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -124,6 +124,14 @@ class Booked(Frozen):
     """Usages older than the revision that is booked: left alone."""
 
 
+class Told(Frozen):
+    """What is booked of a key."""
+
+    revision: int
+    quantity: Decimal
+    window: Window
+
+
 class Amount(Frozen):
     """One cell of a breakdown."""
 
@@ -176,4 +184,9 @@ class CostLedger(CostReader, Protocol):
         also after a crash in the middle, of which nothing is ever counted. Conflict where a revision that is booked is told
         otherwise, PermanentError where `lines` (as priced) do not add up to the usages or there are more than `MOST_AT_ONCE`;
         then nothing of the call is booked. One process writes at a time."""
+        ...
+
+    async def told(self, keys: Sequence[str]) -> Mapping[str, Told]:
+        """The revision that is booked, of those keys that are: from it a meter goes on, whatever it was killed in. The next one
+        is `revision + 1`: what of it was written before a crash was never counted."""
         ...
