@@ -43,10 +43,12 @@ def _line(usage: Usage, place: int, window: Window, quantity: Decimal, book: Pri
     with localcontext(EXACT):
         cost = quantity * price.price / multiple(usage.resource, price.unit)
         cost = cost.quantize(_SMALLEST, ROUND_HALF_EVEN)
-    return Line(
+    # Of values that have been checked: to check them again takes as long as all the rest.
+    return Line.model_construct(
         key=usage.key,
         revision=usage.revision,
         place=place,
+        taken_back=False,
         resource=usage.resource,
         sku=usage.sku,
         window=window,
@@ -64,7 +66,7 @@ def _pieces(usage: Usage, book: PriceBook) -> list[Window]:
     window = usage.window
     cuts = {*_hours(window), *book.changes(usage.resource, usage.sku, usage.pricing, window)}
     moments = [window.start, *sorted(cuts), window.end]
-    return [Window(start=start, end=end) for start, end in pairwise(moments)]
+    return [Window.model_construct(start=start, end=end) for start, end in pairwise(moments)]
 
 
 def _hours(window: Window) -> Iterable[datetime]:
