@@ -112,7 +112,7 @@ class Biller(Frozen):
     provider: str = "OPPEN"
     """Also publisher and issuer of the invoice: the platform resells nobody's."""
     invoiced: datetime | None = None
-    """Months that end by then have been invoiced: corrections of them have FOCUS's ChargeClass Correction. None: no month has."""
+    """Months that end by then have been invoiced: corrections of them have FOCUS's ChargeClass Correction. None: none has."""
 
 
 async def stream(

@@ -43,12 +43,10 @@ def _line(usage: Usage, place: int, window: Window, quantity: Decimal, book: Pri
     with localcontext(EXACT):
         cost = quantity * price.price / multiple(usage.resource, price.unit)
         cost = cost.quantize(_SMALLEST, ROUND_HALF_EVEN)
-    # Of values that have been checked: to check them again takes as long as all the rest.
-    return Line.model_construct(
+    return Line(
         key=usage.key,
         revision=usage.revision,
         place=place,
-        taken_back=False,
         resource=usage.resource,
         sku=usage.sku,
         window=window,
@@ -66,7 +64,7 @@ def _pieces(usage: Usage, book: PriceBook) -> list[Window]:
     window = usage.window
     cuts = {*_hours(window), *book.changes(usage.resource, usage.sku, usage.pricing, window)}
     moments = [window.start, *sorted(cuts), window.end]
-    return [Window.model_construct(start=start, end=end) for start, end in pairwise(moments)]
+    return [Window(start=start, end=end) for start, end in pairwise(moments)]
 
 
 def _hours(window: Window) -> Iterable[datetime]:
