@@ -73,6 +73,7 @@ class Rebatching(Frozen):
     model: Name
     from_rows: int = Field(ge=1, le=4096)
     from_wait_ms: float = Field(ge=0, le=1000)
+    from_generation: int = Field(ge=0)
     rows: int = Field(ge=1, le=4096)
     wait_ms: float = Field(ge=0, le=1000)
 
