@@ -18,13 +18,14 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from agents.actions import Name, Risk
-from agents.cost.inefficiency import Inefficiency, Rebatching, Saving
+from agents.cost.inefficiency import Inefficiency, Batching, Saving
 from agents.cost.prices import core_second
 from agents.evidence import Evidence
 from agents.wording import share
 from tools.costs.port import Pricing
 from tools.costs.prices import NoPrice, PriceBook
-from tools.serving.port import Batches, Batching
+from tools.serving.port import Batches
+from tools.serving.port import Batching as Chosen
 from tools.values import Frozen, Share, Window
 
 WAITS_MS = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 50.0, 100.0)
@@ -54,7 +55,7 @@ class Batched(Frozen):
     """A model's batches of late, and its traffic."""
 
     model: Name
-    batching: Batching
+    batching: Chosen
     batches: tuple[Batches, ...]
     window: Window
     hourly_rows: tuple[Annotated[int, Field(ge=0)], ...]
@@ -139,7 +140,7 @@ def small(batched: Batched, rules: BatchingRules, book: PriceBook, at: datetime)
         what=f"batches of {batched.model} have {flows[0].mean:.1f} rows on average, and each costs "
         f"{1000 * flows[0].line.fixed:.2f} ms of a core before its first row: a wait of {best.wait_ms:g} ms for more saves "
         f"{share(best.low / spent)} to {share(min(1.0, best.high / spent))} of it, and p99 stays below {best.p99_ms:.0f} ms",
-        remedy=Rebatching(
+        remedy=Batching(
             model=batched.model,
             from_rows=now.rows,
             from_wait_ms=now.wait_ms,

@@ -2,8 +2,8 @@
 
 Looked at are the busy workers of each hour over days, because a model that sleeps at night still has its noon: so many stay
 that in nearly every hour (`share_of_hours`) `target` of them are busy at most, and in the busiest `most`. What comes of it is
-the action `Scale`; a worker of the gateway's own is a thread that nobody bills, so that there is something to save only where
-a worker is a replica, or a process of a model server with memory of its own.
+the action `Scale`. What a worker holds is said by whoever asks, as the ledger meters it: a worker of the gateway's own one core
+(`tools.costs.meters`), a replica what its pod requests. Where nobody bills what is held there is nothing to save.
 """
 
 import math

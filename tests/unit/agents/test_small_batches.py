@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.cost.batching import WAITS_MS, Batched, BatchingRules, line, small
-from agents.cost.inefficiency import Inefficiency, Rebatching
+from agents.cost.inefficiency import Inefficiency, Batching
 from tests.unit.agents.test_idle_workers import BOOK
 from tools.costs.prices import PriceBook
-from tools.serving.port import Batches, Batching
+from tools.serving.port import Batches
+from tools.serving.port import Batching as Chosen
 from tools.values import Window
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
@@ -45,7 +46,7 @@ def batched(own: Batches | None = None, **how: Any) -> Batched:
     """A thousand rows a second."""
     facts: dict[str, Any] = {
         "model": "flights",
-        "batching": Batching(generation=3, rows=64, wait_ms=0, most_rows=512, longest_wait_ms=100),
+        "batching": Chosen(generation=3, rows=64, wait_ms=0, most_rows=512, longest_wait_ms=100),
         "batches": (own or measured(0.002, 0.0001),),
         "window": WINDOW,
         "hourly_rows": (3_600_000,) * 48,
@@ -59,9 +60,9 @@ def found(facts: Batched, rules: BatchingRules = RULES, book: PriceBook = BOOK) 
     return small(facts, rules, book, NOW)
 
 
-def remedy(inefficiency: Inefficiency | None) -> Rebatching:
+def remedy(inefficiency: Inefficiency | None) -> Batching:
     assert inefficiency is not None
-    assert isinstance(inefficiency.remedy, Rebatching)
+    assert isinstance(inefficiency.remedy, Batching)
     return inefficiency.remedy
 
 
@@ -128,8 +129,8 @@ def test_the_promise_ends_the_wait() -> None:
         {"hourly_rows": (10,) * 48},
         {"hourly_rows": (0,) * 48},
         {"window": Window(start=NOW - timedelta(hours=12), end=NOW), "hourly_rows": (3_600_000,) * 12},
-        {"batching": Batching(generation=3, rows=64, wait_ms=20, most_rows=512, longest_wait_ms=100)},
-        {"batching": Batching(generation=3, rows=64, wait_ms=0, most_rows=512, longest_wait_ms=0)},
+        {"batching": Chosen(generation=3, rows=64, wait_ms=20, most_rows=512, longest_wait_ms=100)},
+        {"batching": Chosen(generation=3, rows=64, wait_ms=0, most_rows=512, longest_wait_ms=0)},
     ],
 )
 def test_nothing_is_said_where_it_cannot_be_told_or_would_not_pay(how: dict[str, Any]) -> None:
@@ -153,7 +154,7 @@ def test_nothing_is_said_without_a_price_or_with_most_of_the_traffic_unknown() -
 def test_what_is_proposed_stays_within_the_promise_and_saves(
     fixed: float, row: float, hourly: list[int], p99: float, slo: float, wait: float
 ) -> None:
-    now = Batching(generation=0, rows=64, wait_ms=wait, most_rows=512, longest_wait_ms=100)
+    now = Chosen(generation=0, rows=64, wait_ms=wait, most_rows=512, longest_wait_ms=100)
     facts = batched(measured(fixed, row, count=600), batching=now, hourly_rows=tuple(hourly), p99_ms=p99, slo_p99_ms=slo)
     inefficiency = found(facts)
     if inefficiency is None:
