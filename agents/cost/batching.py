@@ -18,7 +18,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from agents.actions import Name, Risk
-from agents.cost.inefficiency import Inefficiency, Batching, Saving
+from agents.cost.inefficiency import Batching, Inefficiency, Saving
 from agents.cost.prices import core_second
 from agents.evidence import Evidence
 from agents.wording import share
@@ -130,6 +130,8 @@ def small(batched: Batched, rules: BatchingRules, book: PriceBook, at: datetime)
         return None
     day = Decimal(repr(24 / len(batched.hourly_rows)))
     low, high = ((price * Decimal(repr(part)) * day).quantize(Decimal("0.000001")) for part in (best.low, best.high))
+    if low <= 0:
+        return None  # less than a millionth
     now = batched.batching
     return Inefficiency(
         kind="set_batching",

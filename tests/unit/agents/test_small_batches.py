@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.cost.batching import WAITS_MS, Batched, BatchingRules, line, small
-from agents.cost.inefficiency import Inefficiency, Batching
+from agents.cost.inefficiency import Batching, Inefficiency
 from tests.unit.agents.test_idle_workers import BOOK
 from tools.costs.prices import PriceBook
 from tools.serving.port import Batches
