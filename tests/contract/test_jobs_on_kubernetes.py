@@ -210,6 +210,8 @@ def test_a_job_on_spot_may_lose_its_node_and_says_what_it_is_paid_as() -> None:
 
 async def test_a_cluster_that_is_said_to_have_no_spot_nodes_offers_none(cluster: TestCluster) -> None:
     async with connected("ml", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
+        jobs = KubernetesJobs(api, SETTINGS.model_copy(update={"checkpoints_claim": None}))
+        assert (await jobs.buying("flights")).offered == (Pricing.STANDARD,), "checkpoints would go with their pod"
         jobs = KubernetesJobs(api, SETTINGS.model_copy(update={"spot_node_selector": {}}))
         assert (await jobs.buying("flights")).offered == (Pricing.STANDARD,)
         with pytest.raises(PermanentError, match="spot"):

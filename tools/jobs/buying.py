@@ -30,11 +30,13 @@ _NONE = _Chosen(pricing=Pricing.STANDARD, changes={})
 
 
 class ClusterBuying:
-    """A cluster without spot nodes, or without the record, offers nothing but standard ones."""
+    """A cluster without spot nodes, lasting checkpoints, or the record offers nothing but standard capacity."""
 
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self._records = ConfigMaps(cluster)
-        self._record = settings.capacity_record if settings.spot_node_selector else None
+        # Without a claim checkpoints go with their pod, so that every interruption would begin anew.
+        able = settings.spot_node_selector and settings.checkpoints_claim
+        self._record = settings.capacity_record if able else None
 
     async def now(self, model: str) -> Buying:
         if self._record is None:

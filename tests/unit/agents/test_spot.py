@@ -40,7 +40,7 @@ def test_trainings_that_go_on_from_checkpoints_are_moved_where_spot_is_cheaper()
     inefficiency = found(trainings())
     assert inefficiency is not None
     assert inefficiency.remedy == Move(model="flights")
-    # 16 times four core-hours, at 4 and at 1 cent, in 28 days; up to 7.5 % of it done twice, and a quarter more or fewer of them.
+    # 16 times four core-hours, at 4 and at 1 cent, in 28 days; up to 7.5 % of it done twice, and a quarter more or fewer.
     usual, spot = Decimal("2.56") / 28, Decimal("0.64") / 28
     assert inefficiency.expected.high == pytest.approx((usual - spot) * Decimal("1.25"), abs=Decimal("0.00001"))
     assert inefficiency.expected.low == pytest.approx(
