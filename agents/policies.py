@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
@@ -369,6 +370,7 @@ class Policies(Frozen):
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
     features: FeatureStore = FeatureStore()
+    cost: CostSignals = CostSignals()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()
