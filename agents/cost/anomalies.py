@@ -93,6 +93,23 @@ def judge(series: Series, rules: Unusual) -> Judgement:
     )
 
 
+class Usual(NamedTuple):
+    baseline: Baseline
+    end: datetime
+    """Of the last whole day that it was learnt from."""
+    judgement: Judgement
+
+
+def learn(series: Series, rules: Unusual) -> Usual | None:
+    """What is usual by the end of the series' last whole day; None where the history is too short."""
+    first, days = _first_day(series), len(series.costs) // series.per_day
+    if first is None or days - first <= rules.min_history_days:
+        return None
+    search = _Search(series, rules, first)
+    found = search.judgement()
+    return Usual(search.baseline(days), series.at(days * series.per_day), found)
+
+
 def plain(series: Series, rules: Unusual) -> Judgement:
     """More than `min_excess` over the mean of the `plain_days` before. Steps that follow each other are one anomaly."""
     costs, per_day = _array(series), series.per_day
@@ -175,7 +192,7 @@ class _Search:
 
     def _look(self, day: int) -> None:
         start, end = day * self._per_day, (day + 1) * self._per_day
-        baseline = self._baseline(day)
+        baseline = self.baseline(day)
         expected = baseline.expected()
         self._expected[start:end] = baseline.money(expected)
         known = ~np.isnan(self._costs[start:end])
@@ -193,7 +210,7 @@ class _Search:
                 self._over[over] = True
                 _note(self._episodes, int(over[0]), int(over[-1]), _GAP_DAYS * self._per_day, seen=place)
 
-    def _baseline(self, day: int) -> Baseline:
+    def baseline(self, day: int) -> Baseline:
         weeks = min(day - self._first, self._rules.history_days) // WEEK
         oldest, start = day - weeks * WEEK, day * self._per_day
         learnt = self._learnt[oldest * self._per_day : start]
@@ -228,7 +245,8 @@ class _Search:
         if start - 2 * week < self._first * self._per_day:
             return np.zeros(end - start)
         both = np.minimum(self._actual[start - week : end - week], self._actual[start - 2 * week : end - 2 * week])
-        return np.nan_to_num(both)
+        spent: Floats = np.nan_to_num(both)
+        return spent
 
     def _creep(self, baseline: Baseline, rest: Floats, start: int) -> _Flag | None:
         days = np.concatenate([baseline.days, [baseline.level + float(median(rest))]])
