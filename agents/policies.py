@@ -150,6 +150,7 @@ class Monitors(Frozen):
     open, or still in people's hands, takes it in. Not more often: inputs that moved without harm stay so for weeks."""
 
 
+CostMonitor = Literal["cost", "budget"]
 DatasetMonitor = Literal["dataset_quality", "dataset_freshness"]
 
 

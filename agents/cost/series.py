@@ -67,13 +67,29 @@ def series_of(amounts: Sequence[Amount], step: Finely, start: datetime, end: dat
     return Series(step=step, start=begin, costs=tuple(sums.get(place) for place in range(count)))
 
 
-def summed(series: Sequence[Series]) -> Series:
-    """Of series over the same steps. Raises ValueError for others."""
-    first = series[0]
-    if any((each.step, each.start, len(each.costs)) != (first.step, first.start, len(first.costs)) for each in series):
-        raise ValueError("series: of the same steps only")
-    costs = tuple(
-        sum(known) if (known := [cost for cost in column if cost is not None]) else None
-        for column in zip(*(each.costs for each in series), strict=True)
+def filled(whole: Series) -> Series:
+    """Where an hour of everything is empty now and then, nobody told of it; where many are, that is how this is used: they cost
+    nothing."""
+    first = next((place for place, cost in enumerate(whole.costs) if cost is not None), None)
+    if first is None:
+        return whole
+    known = sum(cost is not None for cost in whole.costs[first:]) / (len(whole.costs) - first)
+    if known >= _TOLD:
+        return whole
+    costs = (cost if cost is not None or place < first else 0.0 for place, cost in enumerate(whole.costs))
+    return whole.model_copy(update={"costs": tuple(costs)})
+
+
+_TOLD = 0.9
+
+
+def beside(part: Series, whole: Series) -> Series:
+    """A part of the whole, over the same steps: where others cost something and it is not there, it cost nothing."""
+    if (part.step, part.start, len(part.costs)) != (whole.step, whole.start, len(whole.costs)):
+        raise ValueError("part: over the steps of the whole")
+    first = next((place for place, cost in enumerate(part.costs) if cost is not None), len(part.costs))
+    costs = (
+        None if of_whole is None or place < first else cost or 0.0
+        for place, (cost, of_whole) in enumerate(zip(part.costs, whole.costs, strict=True))
     )
-    return first.model_copy(update={"costs": costs})
+    return part.model_copy(update={"costs": tuple(costs)})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agents.cost.anomalies import judge, plain
 from agents.cost.rules import Unusual
-from agents.cost.series import Finely, Series, series_of, summed
+from agents.cost.series import Finely, Series, beside, filled, series_of
 from agents.statistics import student_quantile, student_tail
 from benchmarks.cost_accounts import daily, hourly
 from benchmarks.cost_anomalies import score
@@ -224,8 +224,20 @@ def test_amounts_become_a_series_without_gaps() -> None:
     ]
     series = series_of(amounts, Step.HOUR, MONDAY + timedelta(hours=1, minutes=30), MONDAY + timedelta(hours=5, minutes=10))
     assert series.costs == (None, None, 6.0, None, 7.0)
-    assert summed([series, series]).costs == (None, None, 12.0, None, 14.0)
     assert series.until(MONDAY + timedelta(hours=3)).costs == (None, None, 6.0)
+
+
+def test_what_is_not_there_while_others_are_cost_nothing_and_what_nobody_told_is_unknown() -> None:
+    whole = Series(step=Step.HOUR, start=MONDAY, costs=(None, 5.0, 5.0, None, 5.0, 5.0))
+    part = whole.model_copy(update={"costs": (None, None, 2.0, None, None, 2.0)})
+    assert beside(part, whole).costs == (None, None, 2.0, None, 0.0, 2.0)
+
+
+def test_where_most_hours_are_empty_they_cost_nothing() -> None:
+    seldom = Series(step=Step.HOUR, start=MONDAY, costs=(None, 5.0, None, None, 5.0))
+    assert filled(seldom).costs == (None, 5.0, 0.0, 0.0, 5.0)
+    told = Series(step=Step.HOUR, start=MONDAY, costs=(5.0,) * 20 + (None,) + (5.0,) * 20)
+    assert filled(told) == told
 
 
 @given(tail=st.floats(1e-9, 0.49), degrees=st.floats(1, 50))
