@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from tools.clock import Clock, SystemClock
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.jobs.folder import Folder
-from tools.jobs.port import JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
+from tools.jobs.port import JobSpec, JobState, Phase, Progress, Reason, Resources, Usage, job_name
 
 _LOOK_S = 0.1
 """Between two looks at a status that is watched, or at a log that is followed."""
@@ -138,6 +138,7 @@ class LocalJobs:
             gpu_seconds=wall * _spec(folder)["spec"]["resources"]["gpus"],
             cpu_seconds=float(status.get("cpu_seconds", 0.0)),
             peak_memory_bytes=int(status.get("peak_memory_bytes", 0)),
+            reserved=Resources(**_spec(folder)["spec"]["resources"]),
         )
 
     async def cancel(self, name: str, *, reason: str) -> JobState:

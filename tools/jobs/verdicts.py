@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tools.jobs.manifests import CANCELLED, GPUS, MODEL, RUN, TEAM
-from tools.jobs.port import JobState, Phase, Reason, Usage
+from tools.jobs.port import JobState, Phase, Reason, Resources, Usage
 
 Object = dict[str, Any]
 
@@ -75,7 +75,20 @@ def usage(job: Object, pods: Sequence[Object], now: datetime) -> Usage:
         gpu_seconds=sum(spans) * gpus,
         cpu_seconds=sum(cpu) if cpu and len(cpu) == len(left) else None,
         peak_memory_bytes=int(max(memory)) if memory else None,
+        reserved=_reserved(job, gpus),
     )
+
+
+def _reserved(job: Object, gpus: int) -> Resources | None:
+    """As `manifests` wrote it: thousandths of cores, and bytes. A policy of the cluster may have written it anew."""
+    try:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        asked = container["resources"]["requests"]
+        cpu = float(str(asked["cpu"]).removesuffix("m"))
+        cores = cpu / 1000 if str(asked["cpu"]).endswith("m") else cpu
+        return Resources(cpu=cores, memory_bytes=int(asked["memory"]), gpus=gpus)
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def final(job: Object) -> bool:
