@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
@@ -150,6 +151,7 @@ class Monitors(Frozen):
     open, or still in people's hands, takes it in. Not more often: inputs that moved without harm stay so for weeks."""
 
 
+CostMonitor = Literal["cost", "budget"]
 DatasetMonitor = Literal["dataset_quality", "dataset_freshness"]
 
 
@@ -373,6 +375,7 @@ class Policies(Frozen):
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
     features: FeatureStore = FeatureStore()
+    cost: CostSignals = CostSignals()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()
