@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.quantization_rules import QuantizationRules
 from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
@@ -359,6 +360,7 @@ class ModelPolicy(Frozen):
     experiments: Experiments | None = None
     training: Training = Training()
     evaluation: EvaluationJob = EvaluationJob()
+    quantization: QuantizationRules = QuantizationRules()
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -420,6 +422,9 @@ class Policies(Frozen):
 
     def evaluation_of(self, model: str) -> EvaluationJob:
         return self.model(model).evaluation
+
+    def quantization_of(self, model: str) -> QuantizationRules:
+        return self.model(model).quantization
 
     def rollouts_of(self, model: str) -> Rollouts:
         return self.model(model).rollouts or self.rollouts

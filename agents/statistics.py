@@ -14,6 +14,7 @@ _SMOOTHING = 0.5
 
 _PRECISION = 1e-14
 _MAX_TERMS = 1_000
+"""To the last digits of a float."""
 
 
 def normal_tail(z: float) -> float:

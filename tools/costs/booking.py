@@ -17,7 +17,7 @@ from tools.costs import journal
 from tools.costs.packing import Packed, Told, table, told_otherwise
 from tools.costs.port import QUANTITY_PLACES, Booked
 from tools.costs.port import Told as Booking
-from tools.costs.pricing import LONGEST, taken_back
+from tools.costs.pricing import taken_back
 from tools.costs.schema import COLUMNS, MOMENT, NAME, TABLES, Store, line, moment
 from tools.values import Window
 
@@ -118,8 +118,8 @@ def _before(client: Any, asked: Iterable[str]) -> dict[str, Told]:
     """
     found = {}
     for keys in _some(sorted(set(asked))):
-        for key, *said in client.query(query, parameters={"keys": keys}).result_rows:
-            found[key] = Told(key, *said, first=0, beyond=0)
+        for key, revision, said, start, end in client.query(query, parameters={"keys": keys}).result_rows:
+            found[key] = Told(key, revision, said, start, end, first=0, beyond=0)
     return found
 
 

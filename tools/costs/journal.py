@@ -1,4 +1,5 @@
-"""Which bookings are under way, so that what a crash left of one is never counted, and is cleared away. Runs where the engine is.
+"""Which bookings are under way, so that what a crash left of one is never counted, and is cleared away. Runs where the engine
+is.
 
 A booking is begun, its lines are written, then its usages, in one insert: that is when it counts. 'done' is said for the sake
 of speed only: what is begun and not done is looked up among the usages.
