@@ -73,11 +73,8 @@ def age(store: Any, since: datetime, until: datetime) -> None:
     query = """SELECT booking, start, end FROM cost_bookings
     WHERE start >= {start:DateTime64(6, 'UTC')} AND start < {end:DateTime64(6, 'UTC')} GROUP BY ALL HAVING sum(sign) > 0"""
     found = client.query(query, parameters={"start": since, "end": until}).result_rows
-    now = datetime.now(UTC)
-    # One after the other, because the two of one insert are nothing from the start.
-    for sign, at in ((1, now - timedelta(hours=1)), (-1, now)):
-        rows = [(name, sign, at, start, end) for name, start, end in found]
-        client.insert("cost_bookings", rows, column_names=["booking", "sign", "at", "start", "end"])
+    rows = [(name, 1, datetime.now(UTC) - timedelta(hours=1), start, end) for name, start, end in found]
+    client.insert("cost_bookings", rows, column_names=["booking", "sign", "at", "start", "end"])
 
 
 def rows(store: Any, start: datetime, end: datetime) -> int:
