@@ -34,6 +34,7 @@ from graphs.training import Outrun, claim, outrun, trained
 from graphs.world import read_state
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
+from tools.jobs.prices import prices_at
 from tools.notify.port import Message
 from tools.rollouts.port import Standing
 
@@ -282,6 +283,8 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
             # Between the look before and the claim another one may have begun and ended.
             raise Outrun(outrun_by)
         held_out = context.policies.evaluation_of(action.model).held_out
+        if rules.prices is None and context.book is not None:
+            rules = rules.model_copy(update={"prices": prices_at(context.book, context.clock.now())})
         await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out))
     except Outrun:
         raise
