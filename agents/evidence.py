@@ -16,7 +16,7 @@ class Evidence(Frozen):
     """Stable within a finding, e.g. `accuracy.v2.now`; hypotheses refer to it."""
     statement: str
     """One sentence with the numbers in it."""
-    source: Literal["registry", "serving", "predictions", "telemetry", "jobs", "alert"]
+    source: Literal["registry", "serving", "predictions", "telemetry", "jobs", "alert", "costs"]
     query: str
     value: float | str | None
     unit: str = ""

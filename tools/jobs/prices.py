@@ -33,12 +33,12 @@ class Prices(Frozen):
     gpu_hour: Price = Decimal(0)
 
 
-def prices_at(book: PriceBook, moment: datetime) -> Prices | None:
+def prices_at(book: PriceBook, moment: datetime, pricing: Pricing = Pricing.STANDARD) -> Prices | None:
     """What the book says then of what jobs reserve, by the hour; None where it has no price of cores or of memory. GPUs that it
     has no price of cost nothing here: it says so elsewhere (`oppen doctor`)."""
 
     def hourly(resource: Resource, unit: str) -> Decimal:
-        found = book.at(resource, "", Pricing.STANDARD, moment)
+        found = book.at(resource, "", pricing, moment)
         exact = found.price / multiple(resource, found.unit) * multiple(resource, unit)
         return exact.quantize(Decimal(1).scaleb(-_PRICE_PLACES), ROUND_HALF_EVEN)
 

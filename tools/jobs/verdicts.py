@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tools.jobs.manifests import CANCELLED, GPUS, MODEL, RUN, TEAM
+from tools.costs.port import Pricing
+from tools.jobs.manifests import CANCELLED, GPUS, MODEL, PRICING, RUN, TEAM
 from tools.jobs.port import JobState, Phase, Reason, Resources, Usage
 
 Object = dict[str, Any]
@@ -23,6 +24,7 @@ _IMAGE = {
 """The kubelet's words for an image that does not come."""
 _FORGOTTEN = {"NodeLost", "ContainerStatusUnknown", "NodeAffinity", "Terminated", "NodeShutdown", "Shutdown"}
 """Nobody knows how it ended: its node went away."""
+_TAKEN_AWAY = (Reason.EVICTED, Reason.LOST)
 _DETAIL = 1000
 
 
@@ -57,6 +59,8 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
         submitted_at=_time(metadata["creationTimestamp"]),
         started_at=min(starts, default=None),
         ended_at=ended,
+        pricing=Pricing.SPOT if (metadata.get("labels") or {}).get(PRICING) == Pricing.SPOT else Pricing.STANDARD,
+        interruptions=sum(_over(pod) and not _succeeded(pod) and _ending(pod).reason in _TAKEN_AWAY for pod in ordered),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tools.costs.port import Pricing
 from tools.jobs import verdicts
 from tools.jobs.port import MIB, Phase, Reason, Resources
 
@@ -172,3 +173,18 @@ def test_what_a_job_holds_is_read_from_its_manifest_as_it_was_written() -> None:
 @pytest.mark.parametrize("requests", [{}, {"cpu": "much", "memory": "1"}, {"cpu": "1", "memory": "1Gi"}])
 def test_what_a_job_holds_is_unknown_where_its_manifest_says_it_otherwise(requests: dict[str, str]) -> None:
     assert verdicts.usage(reserving(**requests), [], NOW).reserved is None
+
+
+def test_what_was_taken_away_is_counted_apart_from_what_failed_by_itself() -> None:
+    pods = [
+        pod("Failed", "oppen-a-aaaaa", conditions=DISRUPTED, **terminated(143)),
+        pod("Failed", "oppen-a-bbbbb", reason="NodeLost"),
+        pod("Failed", "oppen-a-ccccc", **terminated(1)),
+        pod("Running", "oppen-a-ddddd", **container(running={"startedAt": T1})),
+    ]
+    state = verdicts.state(job(), pods)
+    assert state.interruptions == 2
+    assert state.pricing is Pricing.STANDARD
+    spot = job()
+    spot["metadata"]["labels"] = {"oppen/pricing": "spot"}
+    assert verdicts.state(spot, pods).pricing is Pricing.SPOT
