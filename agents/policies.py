@@ -292,7 +292,7 @@ class Training(Frozen):
     memory_mib: Annotated[int, Field(ge=16)] = 4096
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     prices: Prices | None = None
-    """Of what is reserved for it; None: what a training costs is on no record, rather than guessed."""
+    """Of what is reserved for it; None: the installation's price book has them."""
     deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=30))] = timedelta(hours=6)
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1

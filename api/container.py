@@ -157,7 +157,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         def context(timeline: Timeline) -> Context:
             read = joined.unread
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, settings.address)
+            mode, order = autonomy.mode, orders.standing
+            return Context(toolbox, ledger, policies, mode, clock, timeline, order, read, settings.address, book)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)

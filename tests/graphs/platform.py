@@ -25,6 +25,7 @@ from tests.twins.notify import RememberingNotifier
 from tests.twins.predictions import TwinPredictions
 from tests.twins.telemetry import RememberedTelemetry
 from tests.twins.timeline import RememberingTimeline
+from tools.costs.prices import PriceBook
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.registry.evaluations import KEY
 from tools.registry.port import Alias
@@ -83,6 +84,7 @@ class Platform:
         """What has joined the run's incident, and no run has read."""
         self.serving = DisturbedServing()
         self.costs = TwinCosts()
+        self.book: PriceBook | None = None
         self.quarantines = DisturbedQuarantines(self.clock)
         self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
@@ -107,7 +109,8 @@ class Platform:
             self.moving,
             self.costs,
         )
-        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, self._joined, ADDRESS)
+        order, joined = self._order, self._joined
+        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, order, joined, ADDRESS, self.book)
 
     async def _order(self, run_id: str) -> Order | None:
         return self.orders.get(run_id)
