@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from api.terminal import WrongUse
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform
+from tests.e2e.terminal import Terminal
 from tests.twins.costs import TwinCosts
 from tools.costs.list_prices import LIST_PRICES
 from tools.costs.port import Component, Owner, Usage
@@ -153,3 +155,35 @@ async def test_a_ledger_that_is_down_is_said(platform: Platform) -> None:
     assert isinstance(platform.services.costs, TwinCosts)
     platform.services.costs.go_down()
     refused(await platform.viewer.get("/v1/costs"), 503, "unavailable")
+
+
+async def test_the_command_shows_the_tree_and_the_plot(platform: Platform) -> None:
+    await book(platform, 1, 100, ago=26 * HOUR, model="a", version="1", component="training", part="GPU hours")
+    await book(platform, 2, 50, model="a", version="1")
+    await book(platform, 3, 50, part="load balancer")
+    terminal = Terminal(platform, "viewer")
+    shown = (await terminal.run("costs", "--step", "day")).stdout
+    lines = {line.strip().split("  ")[0]: line.split() for line in shown.splitlines() if line.strip()}
+    assert lines["total"][1:4] == ["6.32", "6.3222", "100.0%"]
+    assert lines["GPU hours"][-4:-1] == ["3.16", "3.1611", "50.0%"]
+    assert {"serving", "training", "CPU serving", "load balancer"} <= lines.keys()
+    assert shown.count("█") >= 40
+    assert "2026-03-01" in shown
+    assert "Prices: list-like defaults." in shown
+    assert "Metered until 2026-03-02 09:00 UTC." in shown
+    by_model = await terminal.json("costs", "--by", "model", "--component", "serving", "--share", "even")
+    assert [(part["name"], part["cost"]) for part in by_model["bills"][0]["total"]["parts"]] == [("a", "3.16")]
+
+
+async def test_a_day_is_a_moment_of_the_command_and_a_name_is_no_markup(platform: Platform) -> None:
+    await book(platform, 1, 1, model="[red]a", ago=26 * HOUR)
+    terminal = Terminal(platform, "viewer")
+    day = await terminal.json("costs", "--from", "2026-03-01", "--to", "2026-03-02")
+    assert (day["start"], day["end"]) == ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z")
+    assert Decimal(day["bills"][0]["total"]["exact"]) == Decimal("0.031611")
+    assert "[red]a" in (await terminal.run("costs", "--by", "model")).stdout
+    none = (await terminal.run("costs", "--from", "2026-02-01", "--to", "2026-02-02")).stdout
+    assert "nothing was booked from 2026-02-01 00:00 to 2026-02-02 00:00 UTC" in none
+    wrong = await terminal.run("costs", "--from", "yesterday")
+    assert isinstance(wrong.exception, WrongUse)
+    assert "--from" in str(wrong.exception)
