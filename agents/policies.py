@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.optimization_rules import Optimizations
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
@@ -351,6 +352,7 @@ class ModelPolicy(Frozen):
     rollouts: Rollouts | None = None
     evaluations: Evaluations | None = None
     experiments: Experiments | None = None
+    optimizations: Optimizations | None = None
     training: Training = Training()
     evaluation: EvaluationJob = EvaluationJob()
     owners: tuple[str, ...] = ()
@@ -368,6 +370,7 @@ class Policies(Frozen):
     rollouts: Rollouts = Rollouts()
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
+    optimizations: Optimizations = Optimizations()
     features: FeatureStore = FeatureStore()
     approval: Approval = Approval()
     verification: Verification = Verification()
@@ -422,6 +425,9 @@ class Policies(Frozen):
 
     def experiments_of(self, model: str) -> Experiments:
         return self.model(model).experiments or self.experiments
+
+    def optimizations_of(self, model: str) -> Optimizations:
+        return self.model(model).optimizations or self.optimizations
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())

@@ -13,10 +13,12 @@ from agents import guard
 from agents.actions import (
     AbortRollout,
     Action,
+    ConsolidateTraining,
     NoAction,
     Notify,
     Promote,
     QuarantineData,
+    Quantize,
     ReleaseData,
     Retrain,
     Rollback,

@@ -101,6 +101,8 @@ class TwinJobs:
             run_id=spec.run_id,
             phase=Phase.PENDING,
             submitted_at=self._clock.now(),
+            work=spec.work,
+            data=spec.data,
         )
         self._jobs[name] = _Job(spec, spec.fingerprint, state)
         self.go_on(name, self._plays.get(spec.command, Play()))

@@ -16,6 +16,7 @@ MANAGER = "oppen"
 MODEL, TEAM, RUN = "oppen/model", "oppen/team", "oppen/run"
 """Labels for cost and lineage; the annotations of the same names have them in full."""
 FINGERPRINT, KEY, CANCELLED, GPUS = "oppen/spec-sha256", "oppen/key", "oppen/cancelled", "oppen/gpus"
+WORK, DATA = "oppen/work", "oppen/data"
 """Annotations."""
 CONTAINER = "job"
 CONFIG_FOLDER, CHECKPOINTS_FOLDER, WORK_FOLDER = "/oppen/config", "/oppen/checkpoints", "/oppen/work"
@@ -62,7 +63,7 @@ def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any
         "metadata": {
             "name": name,
             "labels": labels,
-            "annotations": {**full, KEY: key, FINGERPRINT: spec.fingerprint},
+            "annotations": {**full, KEY: key, FINGERPRINT: spec.fingerprint, WORK: spec.work, **_data(spec)},
         },
         "spec": {
             "backoffLimit": spec.retries,
@@ -73,6 +74,10 @@ def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any
             "template": {"metadata": {"labels": labels, "annotations": full}, "spec": _pod(name, spec, settings)},
         },
     }
+
+
+def _data(spec: JobSpec) -> dict[str, str]:
+    return {DATA: spec.data.model_dump_json()} if spec.data is not None else {}
 
 
 def config_map(name: str, uid: str, spec: JobSpec) -> dict[str, Any]:

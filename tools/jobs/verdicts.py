@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tools.jobs.manifests import CANCELLED, GPUS, MODEL, RUN, TEAM
+from pydantic import ValidationError
+
+from tools.jobs.manifests import CANCELLED, DATA, GPUS, MODEL, RUN, TEAM, WORK
 from tools.jobs.port import JobState, Phase, Reason, Usage
+from tools.values import Window
 
 Object = dict[str, Any]
 
@@ -57,7 +60,17 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
         submitted_at=_time(metadata["creationTimestamp"]),
         started_at=min(starts, default=None),
         ended_at=ended,
+        work=annotations.get(WORK, ""),
+        data=_window(annotations.get(DATA)),
     )
+
+
+def _window(text: str | None) -> Window | None:
+    """As it was annotated; None where it was not, or by somebody else."""
+    try:
+        return Window.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def usage(job: Object, pods: Sequence[Object], now: datetime) -> Usage:
