@@ -42,6 +42,7 @@ from api.work.schedules import Schedules
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
+from tools.costs.port import CostLedger
 from tools.errors import PortError
 from tools.features.port import Features
 from tools.jobs.port import Jobs
@@ -90,6 +91,7 @@ class Adapters:
     notify: Notifier
     quarantines: Quarantines
     jobs: Jobs
+    costs: CostLedger
     flagger: "FlaggerTraffic | None" = None
     """What moves the traffic of rollouts, where it is not the serving layer."""
 
@@ -108,6 +110,7 @@ class Adapters:
             self.quarantines,
             self.jobs,
             self.traffic,
+            self.costs,
         )
 
 
@@ -212,6 +215,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             predictions=adapters.predictions,
             quarantines=adapters.quarantines,
             jobs=adapters.jobs,
+            costs=adapters.costs,
             reports=reports,
             datasets=histories,
             features=features,
@@ -271,6 +275,7 @@ def _materializing(settings: Settings, policies: Callable[[], Policies], clock: 
 
 
 async def _open_adapters(settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack) -> Adapters:
+    from tools.costs.clickhouse import ClickHouseLedger
     from tools.notify.apprise import AppriseNotifier
     from tools.notify.outbox import OutboxNotifier
     from tools.predictions.clickhouse import open_store
@@ -298,7 +303,9 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
         notify = AppriseNotifier(urls, sent)
     quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack, key)
     flagger = await _open_flagger(settings, stack)
-    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, flagger)
+    # In the same store as the predictions: the embedded engine lets one process in.
+    costs = ClickHouseLedger(predictions.engine)
+    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, costs, flagger)
 
 
 async def scaled(serving: Serving, settings: Settings, stack: contextlib.AsyncExitStack) -> Serving:

@@ -18,6 +18,7 @@ from api.work.intake import Intake
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from tools.clock import Clock
+from tools.costs.port import CostReader
 from tools.errors import TemporaryError
 from tools.features.port import Features
 from tools.jobs.port import Jobs
@@ -47,6 +48,7 @@ class Services:
     predictions: PredictionReader
     quarantines: Quarantines
     jobs: Jobs
+    costs: CostReader
     reports: Reports
     datasets: Histories | None
     """Of the lake's tables; None: no lake is configured."""

@@ -32,6 +32,7 @@ from api.work.intake import Intake
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from tests.twins.clock import SteppedClock
+from tests.twins.costs import TwinCosts
 from tests.twins.datasets import TwinHistories
 from tests.twins.features import TwinFeatures
 from tests.twins.jobs import TwinJobs
@@ -162,6 +163,7 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         serving=serving,
         predictions=predictions,
         jobs=TwinJobs(clock),
+        costs=TwinCosts(),
         quarantines=SqlQuarantines(database, clock),
         reports=Reports(predictions, Path(tempfile.gettempdir()) / f"oppen-reports-{os.urandom(6).hex()}", sketch),
         datasets=TwinHistories(),

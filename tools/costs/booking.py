@@ -9,11 +9,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from tools.clickhouse.connection import translated
-from tools.costs.port import Booked, Line, Usage
+from tools.clickhouse.connection import NoTable, translated
+from tools.costs.port import Booked, Line, Told, Usage
 from tools.costs.pricing import taken_back
 from tools.costs.schema import LINE, NAME, TABLES, Store, in_utc, line, row
 from tools.errors import Conflict
+from tools.values import Window
 
 
 def book(store: Store, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked:
@@ -23,7 +24,7 @@ def book(store: Store, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked
         client = store.client()
         for table in TABLES:
             client.command(table)
-        before = _before(client, usages)
+        before = _before(client, [usage.key for usage in usages])
         fresh, known, late = _sorted(usages, before)
         by_usage: dict[tuple[str, int], list[Line]] = defaultdict(list)
         for each in lines:
@@ -37,6 +38,30 @@ def book(store: Store, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked
             said = [(usage.key, usage.revision, _told(usage), usage.window.start) for usage in fresh]
             _insert(client, "cost_usages", said, ("key", "revision", "told", "first"))
     return Booked(lines=len(rows), known=known, late=late)
+
+
+def told(store: Store, keys: Sequence[str]) -> dict[str, Told]:
+    if not keys:
+        return {}
+    query = """
+    SELECT key, revision, sum(quantity), min(start), max(end) FROM cost_lines FINAL
+    WHERE key IN {keys:Array(String)} AND NOT taken_back AND start >= {first:DateTime64(6, 'UTC')} GROUP BY key, revision
+    """
+    try:
+        with translated(NAME):
+            client = store.client()
+            before = _before(client, keys)
+            if not before:
+                return {}
+            first = min(each[2] for each in before.values())
+            found = client.query(query, parameters={"keys": sorted(before), "first": first}).result_rows
+    except NoTable:
+        return {}
+    return {
+        key: Told(revision=revision, quantity=quantity, window=Window(start=in_utc(start), end=in_utc(end)))
+        for key, revision, quantity, start, end in found
+        if revision == before[key][0]
+    }
 
 
 def _sorted(usages: Sequence[Usage], before: dict[str, tuple[int, str, Any]]) -> tuple[list[Usage], int, int]:
@@ -64,13 +89,13 @@ def _same(usage: Usage, told: str) -> None:
         raise Conflict(f"{usage.key}: revision {usage.revision} is booked otherwise; what has changed is a later revision")
 
 
-def _before(client: Any, usages: Sequence[Usage]) -> dict[str, tuple[int, str, Any]]:
+def _before(client: Any, keys: Sequence[str]) -> dict[str, tuple[int, str, Any]]:
     """By key: the latest revision that is booked, what it said, and when its usage began."""
     query = """
     SELECT key, max(revision), argMax(told, revision), argMax(first, revision) FROM cost_usages
     WHERE key IN {keys:Array(String)} GROUP BY key
     """
-    found = client.query(query, parameters={"keys": sorted({usage.key for usage in usages})}).result_rows
+    found = client.query(query, parameters={"keys": sorted(set(keys))}).result_rows
     return {key: (revision, told, in_utc(first)) for key, revision, told, first in found}
 
 

@@ -1,10 +1,10 @@
 """The cost ledger in ClickHouse, in the same store as the predictions: the embedded engine lets one process in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tools.costs import booking, questions
-from tools.costs.port import Amount, Booked, Line, Question, Usage
+from tools.costs.port import Amount, Booked, Line, Question, Told, Usage
 from tools.predictions.clickhouse import Elsewhere
 from tools.values import Window
 
@@ -20,6 +20,9 @@ class ClickHouseLedger:
 
     async def book(self, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked:
         return await self._engine.call(booking.book, tuple(usages), tuple(lines))
+
+    async def told(self, keys: Sequence[str]) -> Mapping[str, Told]:
+        return await self._engine.call(booking.told, tuple(keys))
 
     async def breakdown(self, question: Question) -> tuple[Amount, ...]:
         return await self._engine.call(questions.breakdown, question)

@@ -3,7 +3,7 @@
 Money is decimal, with its currency beside it; two currencies are never added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -122,6 +122,14 @@ class Booked(Frozen):
     """Usages older than the revision that is booked: left alone."""
 
 
+class Told(Frozen):
+    """What is booked of a key."""
+
+    revision: int
+    quantity: Decimal
+    window: Window
+
+
 class Amount(Frozen):
     """One cell of a breakdown."""
 
@@ -172,4 +180,9 @@ class CostLedger(CostReader, Protocol):
         """Each key once by revision; a later revision takes back what the one before had booked. Repeating it changes nothing,
         also after a crash in the middle. Conflict where a revision that is booked is told otherwise; then nothing of the call
         is booked. `lines`: as priced, of these usages. One process writes at a time."""
+        ...
+
+    async def told(self, keys: Sequence[str]) -> Mapping[str, Told]:
+        """The revision that is booked, of those keys that are: from it a meter goes on, whatever it was killed in. The next one
+        is `revision + 1`, and what of it was written before a crash is then written over."""
         ...
