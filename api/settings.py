@@ -123,6 +123,10 @@ class Settings(BaseSettings):
     """Module whose `VIEWS` are computed. It is imported and run."""
     policies: Path | None = None
     """YAML file; default: the documented defaults."""
+    prices: Path | None = None
+    """YAML file of what things cost; default: list-like prices in USD, the same as infra/prices/default.yaml."""
+    load_balancers: int = Field(default=0, ge=0, le=1000)
+    """How many are paid for by the hour in front of the gateway; none on a laptop."""
     lineage: str = ""
     """Where jobs tell what came from where: a file, which the service takes in, or an address; default: `home/lineage.jsonl`.
     `off`: the commands tell nothing."""
@@ -178,7 +182,7 @@ class Settings(BaseSettings):
     def _lake(cls, url: str) -> str:
         return _of_scheme(url, "", "file", "chdb", "clickhouse", "clickhouses", "http", "https")
 
-    @field_validator("features", "segments", "policies", "kubeconfig", mode="before")
+    @field_validator("features", "segments", "policies", "prices", "kubeconfig", mode="before")
     @classmethod
     def _unset(cls, path: object) -> object:
         """Empty is not the folder that one happens to be in."""

@@ -107,4 +107,4 @@ def read_prices(path: Path) -> PriceBook:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise PermanentError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise PermanentError(f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from error
