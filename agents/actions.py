@@ -199,7 +199,7 @@ class StopExperiment(Frozen):
 
 
 class Quantize(Frozen):
-    """Find out what `version` of `model` is worth in INT8, by an experiment: a job makes it and measures it beside the original.
+    """Find out what `version` of `model` is worth in INT8: a job makes it and measures it beside the original.
 
     Approving it approves the experiment. That the INT8 version gets traffic is asked by itself, where it pays.
     """

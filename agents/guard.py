@@ -16,8 +16,8 @@ from agents.actions import (
     Action,
     ConsolidateTraining,
     Promote,
-    QuarantineData,
     Quantize,
+    QuarantineData,
     ReleaseData,
     Retrain,
     Risk,
@@ -164,7 +164,9 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
             said = "nothing is saved by an edit of something else: ask for a review of the model's cost by itself"
             return Flaw("action.kind", said)
         case _ if isinstance(proposal.action, OPTIMIZES):
-            said = "what was found is about money, and speaks for nothing else: reject this, and ask for what you want by itself"
+            said = (
+                "what was found is about money, and speaks for nothing else: reject this, and ask for what you want by itself"
+            )
             return None if action == proposal.action else Flaw("action.kind", said)
         case ((StartRollout(version=asked) | Promote(version=asked)), (StartRollout(version=new) | Promote(version=new))) if (
             asked != new
@@ -314,7 +316,9 @@ def _flaw(
                 return f"{quarantine} is no quarantine of {model} in force"
         case Quantize(model=model, version=version):
             if state.champion != version:
-                return f"the champion of {model} is {state.champion or 'not set'}, not version {version}: what serves is quantised"
+                return (
+                    f"the champion of {model} is {state.champion or 'not set'}, not version {version}: what serves is quantised"
+                )
             if policies.quantization_of(model).command is None:
                 return f"nothing quantises it: set models.{model}.quantization.command in the policies"
         case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):

@@ -18,8 +18,8 @@ from agents.actions import (
     NoAction,
     Notify,
     Promote,
-    QuarantineData,
     Quantize,
+    QuarantineData,
     ReleaseData,
     Retrain,
     Rollback,
@@ -134,7 +134,9 @@ def card(proposal: Proposal) -> str:
 def _saving(impact: Impact) -> list[str]:
     if (saving := impact.saving) is None:
         return []
-    return [f"- Expected saving: {between(saving.low, saving.high, saving.currency)} per day, to be shown by the ledger afterwards"]
+    return [
+        f"- Expected saving: {between(saving.low, saving.high, saving.currency)} per day, to be shown by the ledger afterwards"
+    ]
 
 
 def _judging(action: Catalogue) -> list[str]:

@@ -16,6 +16,7 @@ from pydantic import Field, PlainSerializer, ValidationError, field_validator, m
 
 from agents.actions import Risk
 from agents.cost.optimization_rules import Optimizations
+from agents.cost.quantization_rules import QuantizationRules
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
@@ -355,6 +356,7 @@ class ModelPolicy(Frozen):
     optimizations: Optimizations | None = None
     training: Training = Training()
     evaluation: EvaluationJob = EvaluationJob()
+    quantization: QuantizationRules = QuantizationRules()
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -416,6 +418,9 @@ class Policies(Frozen):
 
     def evaluation_of(self, model: str) -> EvaluationJob:
         return self.model(model).evaluation
+
+    def quantization_of(self, model: str) -> QuantizationRules:
+        return self.model(model).quantization
 
     def rollouts_of(self, model: str) -> Rollouts:
         return self.model(model).rollouts or self.rollouts

@@ -12,8 +12,8 @@ from agents.actions import (
     NoAction,
     Notify,
     Promote,
-    QuarantineData,
     Quantize,
+    QuarantineData,
     ReleaseData,
     Retrain,
     Risk,
@@ -147,8 +147,8 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
                 # A job that changes nothing that serves: what comes of it is asked about by itself.
                 risk=Risk.LOW,
                 blast_radius="one job that measures, a minute of one core",
-                expected_effect=f"what version {version} of {model} is worth in INT8 is known: accuracy, latency, size and cost "
-                "beside the original; where it pays its rollout is proposed",
+                expected_effect=f"what version {version} of {model} is worth in INT8 is known: accuracy, latency, size and "
+                "cost beside the original; where it pays its rollout is proposed",
                 undo="none needed: the INT8 version serves nobody until its rollout is approved",
                 runbook="quantize",
             )

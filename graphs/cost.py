@@ -1,4 +1,4 @@
-"""The cost specialist: what the ledger shows, what of it need not be, one thing to do about it; and what comes of an experiment."""
+"""The cost specialist: what of the ledger need not be, one thing to do about it, and what comes of an experiment."""
 
 from typing import Any
 

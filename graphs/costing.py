@@ -1,4 +1,4 @@
-"""Reads what a review of a model's cost rests on, and what a saving is judged by: the ledger, the jobs, the registry, the traffic."""
+"""Reads what a review of a model's cost rests on, and what a saving is judged by."""
 
 from collections import defaultdict
 from collections.abc import Sequence

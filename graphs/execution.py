@@ -17,8 +17,8 @@ from agents.actions import (
     NoAction,
     Notify,
     Promote,
-    QuarantineData,
     Quantize,
+    QuarantineData,
     ReleaseData,
     Retrain,
     Rollback,
@@ -175,8 +175,8 @@ async def examine(key: str, spec: JobSpec, context: Context) -> None:
 
 
 async def register(ordered: Ordered, artefact: str, run_id: str, context: Context) -> Ordered:
-    """Have the files registered that an experiment has measured; repeating it is the same job. It was approved with the experiment,
-    and a version that is registered serves nobody.
+    """Have the files registered that an experiment has measured; repeating it is the same job. It was approved with the
+    experiment, and a version that is registered serves nobody.
 
     Raises PermanentError when it cannot be submitted.
     """

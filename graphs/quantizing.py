@@ -14,8 +14,8 @@ log = structlog.get_logger()
 
 
 async def order(model: str, version: str, run_id: str, context: Context, *, artefact: str = "") -> Ordered:
-    """Have the version measured in INT8, or, with `artefact`, the files registered that were measured. The job's name follows from
-    the run, so a repetition is the same job.
+    """Have the version measured in INT8, or, with `artefact`, the files registered that were measured. The job's name follows
+    from the run, so a repetition is the same job.
 
     Raises PermanentError when it cannot be submitted, or there is nothing to measure it on.
     """

@@ -79,7 +79,12 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
             both = Window(start=past.start, end=since.end)
             before = await serving_hours(model, both, currency, readers, version=version, most_of_it=True)
             after = await serving_hours(
-                model, Window(start=began, end=since.end), currency, readers, version=optimization.version or "", most_of_it=True
+                model,
+                Window(start=began, end=since.end),
+                currency,
+                readers,
+                version=optimization.version or "",
+                most_of_it=True,
             )
             unit = "1,000 predictions"
         case Batching(model=model):
@@ -94,9 +99,7 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
             raise NotImplementedError
         case unknown:
             assert_never(unknown)
-    return saved(
-        before, after, currency=currency, unit=unit, least=rules.least_hours, level=rules.level / len(LOOKS)
-    )
+    return saved(before, after, currency=currency, unit=unit, least=rules.least_hours, level=rules.level / len(LOOKS))
 
 
 def _by_the_hour(hours: tuple[Hour, ...]) -> tuple[Hour, ...]:
@@ -138,13 +141,15 @@ async def _consolidated(
 
     async def cost(window: Window, *names: str) -> Decimal:
         asked = Question(window=window, where={Dimension.WORKLOAD: names})
-        amounts = await Sources().ask("costs", costs.breakdown(asked), ())
-        return sum((each.cost for each in amounts if each.currency == currency), Decimal(0))
+        # A ledger that does not answer is asked again: that nothing is on record has to be its own word.
+        return sum((each.cost for each in await costs.breakdown(asked) if each.currency == currency), Decimal(0))
 
     started = min((each.started_at for each in cancelled if each.started_at is not None), default=None)
     before = Decimal(0)
     if started is not None and started < ended:
-        before = await cost(Window(start=started, end=ended), *remedy.cancelled) / Decimal(repr((ended - started) / timedelta(hours=1)))
+        before = await cost(Window(start=started, end=ended), *remedy.cancelled) / Decimal(
+            repr((ended - started) / timedelta(hours=1))
+        )
     return told.model_copy(
         update={
             "since": await cost(Window(start=settled, end=now), *remedy.cancelled),

@@ -105,6 +105,7 @@ class LookedAt(Verified, total=False):
     alerts: tuple[Alert, ...]
     asked_back: str
     """Who wants taken back what is being verified."""
+    optimization: Optimization | None
 
 
 class Rollout(Frozen):

@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import Field
+
 from agents.alerts import Alert
 from agents.cost.changes import Change
 from agents.cost.inefficiency import Inefficiency
@@ -43,7 +45,7 @@ class CostCase(Frozen):
     """Of the last day beside the days before it; None where either is on no record."""
     jobs: tuple[JobState, ...] = ()
     """Of the model, newest first; those that run with their progress."""
-    by_job: dict[str, Decimal] = {}
+    by_job: dict[str, Decimal] = Field(default_factory=dict)
     """Name -> what it has cost in the window."""
     champion: str | None = None
     quantized: bool = False

@@ -52,8 +52,8 @@ def confirm(
         if look.last and now >= look.until + _LATE:
             return said(
                 Status.FAILED,
-                f"No saving is shown: within {span(rules.verify)} fewer than {counted(rules.least_hours, 'hour')} before and after are "
-                "in the ledger.",
+                f"No saving is shown: within {span(rules.verify)} fewer than {counted(rules.least_hours, 'hour')} before "
+                "and after are in the ledger.",
             )
         return said(Status.WAITING, f"{quality.reason} Too few hours are in the ledger yet to say what it saves.")
     match found.claim:
@@ -75,8 +75,16 @@ def _measures(found: Saved | None) -> tuple[Measure, ...]:
     unit = f"{found.currency}/day"
     return (
         Measure(name="saved", value=float(found.value), unit=unit, sample_size=found.hours_after, needed=False),
-        Measure(name="saved_at_least", value=float(found.low), limit=0.0, unit=unit, ok=found.claim is Claim.HOLDS, needed=False),
-        Measure(name=f"cost per {found.unit}", value=float(found.after), limit=float(found.before), unit=found.currency, needed=False),
+        Measure(
+            name="saved_at_least", value=float(found.low), limit=0.0, unit=unit, ok=found.claim is Claim.HOLDS, needed=False
+        ),
+        Measure(
+            name=f"cost per {found.unit}",
+            value=float(found.after),
+            limit=float(found.before),
+            unit=found.currency,
+            needed=False,
+        ),
     )
 
 
@@ -105,7 +113,9 @@ def confirm_consolidated(
 
     late = now - applied_at >= rules.verify
     if running := [each.name for each in found.cancelled if not each.final]:
-        return said(Status.FAILED if late else Status.WAITING, f"{', '.join(running)} has been cancelled and has not ended yet.")
+        return said(
+            Status.FAILED if late else Status.WAITING, f"{', '.join(running)} has been cancelled and has not ended yet."
+        )
     if found.kept is not None and found.kept.phase is Phase.FAILED:
         return said(Status.FAILED, f"{found.kept.name}, which was to go on, has failed: ask for the training again.")
     if found.since is None:
@@ -133,8 +143,8 @@ def confirm_consolidated(
         level=rules.level,
     )
     told = (
-        f"The jobs have ended, and the ledger has nothing of them since. {len(found.cancelled)} times what the kept one has cost since "
-        f"is {money(worth, found.currency)}"
+        f"The jobs have ended, and the ledger has nothing of them since. {len(found.cancelled)} times what the kept one has "
+        f"cost since is {money(worth, found.currency)}"
     )
     if not ended and not late:
         return said(Status.WAITING, f"{told} so far; it goes on.", saved)

@@ -1,4 +1,4 @@
-"""An optimisation on its way, from what was found to what the ledger shows: one in a run, and the whole of what is known of it."""
+"""An optimisation on its way, from what was found to what the ledger shows: one in a run, and all that is known of it."""
 
 from decimal import Decimal
 

@@ -12,8 +12,8 @@ from tools.values import Duration, Frozen, Share
 
 class Optimizations(Frozen):
     review: str | None = None
-    """Cron expression, UTC, at which the model's cost is looked through; None: by no clock, but when somebody asks or a cost alert
-    comes."""
+    """Cron expression, UTC, at which the model's cost is looked through; None: by no clock, but when somebody asks or a cost
+    alert comes."""
     looked_at: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(days=7)
     """How much of the ledger a review looks at: a whole week has each hour of it once."""
     min_saving: Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)] = Decimal("0.10")
@@ -23,8 +23,8 @@ class Optimizations(Frozen):
     longest_payback: Duration = timedelta(days=30)
     """An experiment that takes longer to be earned back is not worth it: by then there is another champion."""
     verify: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(days=1)
-    """For so long the ledger may take to show a saving: a whole day, because hours differ. It is looked at after a quarter of it,
-    after half and at its end; what is not shown by then is taken back."""
+    """For so long the ledger may take to show a saving: a whole day, because hours differ. It is looked at after a quarter of
+    it, after half and at its end; what is not shown by then is taken back."""
     least_hours: int = Field(default=6, ge=3, le=168)
     """Before and after: of fewer hours a spread says little, and no saving is claimed."""
     level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05

@@ -1,4 +1,4 @@
-"""What a model costs that it need not: the inefficiencies that were found, ranked, as a finding; and the one to do something about."""
+"""What a model costs that it need not: what was found, ranked, as a finding; and the one to do something about."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from agents.evidence import Cause, Evidence, Finding, Hypothesis, Recommendation
 from agents.narrative import plain
 from agents.policies import Policies
 from agents.telling import tell
-from agents.wording import between, money, share
+from agents.wording import between, money, share, span
 from tools.costs.port import Dimension
 from tools.values import Frozen
 
@@ -54,7 +54,7 @@ def inefficiencies(case: CostCase, policies: Policies, now: datetime) -> tuple[I
     rules = policies.optimizations_of(case.model)
     found = [
         duplicate_trainings(case.model, case.jobs, case.by_job, case.currency, rules, now),
-        heavy_model(case, rules, policies.quantization_of(case.model), now),
+        heavy_model(case, policies.quantization_of(case.model), now),
         *case.others,
     ]
     risen = _risen(case)
@@ -83,7 +83,7 @@ def _finding(case: CostCase, found: Sequence[Inefficiency], now: datetime) -> Fi
         Hypothesis(
             cause=CAUSES[each.kind],
             score=_LEADING if place == 0 else round(min(_LEADING * float(_middle(each.expected) / most), _LEADING - 0.01), 3),
-            reason=f"{each.what}; {between(each.expected.low, each.expected.high, each.expected.currency)} per day may be saved.",
+            reason=f"{each.what}; {_said(each.expected)} per day may be saved.",
             supporting=tuple(one.id for one in each.evidence),
         )
         for place, each in enumerate(found)
@@ -92,7 +92,9 @@ def _finding(case: CostCase, found: Sequence[Inefficiency], now: datetime) -> Fi
         priced = Hypothesis(cause=Cause.PRICE_CHANGE, score=_LEADING, reason=dearer, supporting=("change",))
         hypotheses = [priced, *(each.model_copy(update={"score": each.score / 2}) for each in hypotheses)]
     hypotheses.sort(key=lambda each: -each.score)
-    cause = hypotheses[0].cause if hypotheses else Cause.UNRESOLVED if case.alerts and case.request is None else Cause.FALSE_ALARM
+    cause = (
+        hypotheses[0].cause if hypotheses else Cause.UNRESOLVED if case.alerts and case.request is None else Cause.FALSE_ALARM
+    )
     summary = hypotheses[0].reason if hypotheses else _nothing(case)
     if changed is not None and cause is Cause.UNRESOLVED:
         summary = f"{summary} {changed.statement}"
@@ -108,6 +110,10 @@ def _finding(case: CostCase, found: Sequence[Inefficiency], now: datetime) -> Fi
     )
 
 
+def _said(saving: Saving) -> str:
+    return between(saving.low, saving.high, saving.currency)
+
+
 def _nothing(case: CostCase) -> str:
     if case.model is None:
         return "Nothing names a model whose cost could be looked through."
@@ -115,7 +121,8 @@ def _nothing(case: CostCase) -> str:
     lacking = f" Not read: {unread}." if unread else ""
     if case.currency is None:
         return f"No cost of {case.model} is on record, so none can be saved.{lacking}"
-    return f"{case.model} has cost {money(case.spent, case.currency)}, and nothing was found that would save enough of it.{lacking}"
+    cost = money(case.spent, case.currency)
+    return f"{case.model} has cost {cost} in {span(case.window.length)}, and nothing was found that would save enough.{lacking}"
 
 
 def _dearer(case: CostCase) -> str | None:
@@ -141,8 +148,8 @@ def _changed(case: CostCase) -> Evidence | None:
     what = f"; most of it: {'; '.join(parts)}" if parts else ""
     return Evidence(
         id="change",
-        statement=f"The last day has cost {money(change.after, currency)}, a day before that {money(change.before, currency)} on "
-        f"average{what}.",
+        statement=f"The last day has cost {money(change.after, currency)}, a day before that {money(change.before, currency)} "
+        f"on average{what}.",
         source="costs",
         query="breakdown(by component, workload and resource)",
         value=float(change.after),

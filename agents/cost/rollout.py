@@ -61,7 +61,8 @@ def _action(
     if model is None or version is None or made_of is None:
         raise ValueError("an experiment that pays has made a version")
     if case.champion != made_of.version:
-        why = f"version {case.champion or 'none'} is champion of {model} by now, and version {version} was made of {made_of.version}"
+        now_ = case.champion or "none"
+        why = f"version {now_} is champion of {model} by now, and version {version} was made of {made_of.version}"
         return NoAction(reason=plain(f"Looked at {now:%Y-%m-%d %H:%M} UTC: {why}", 2_000)), why
     rules = policies.rollouts_of(model)
     limit = None

@@ -1,8 +1,8 @@
 """What a change has saved, from the ledger's hours before and after it; pure.
 
-Each hour after the change is held against the same hours of days before it: what its units (predictions, or the hour itself) would
-have cost then, less what they did cost. Where no such hour is on record, all hours before stand in for it, and the interval has
-their spread in it as well. Student's interval of the mean, widened for the number of looks that are taken at one change
+Each hour after the change is held against the same hours of days before it: what its units (predictions, or the hour itself)
+would have cost then, less what they did cost. Where no such hour is on record, all hours before stand in for it, and the interval
+has their spread in it as well. Student's interval of the mean, widened for the number of looks that are taken at one change
 (Bonferroni): looked at often, chance alone would show a saving some day.
 
 What it cannot see: hours that follow one another are alike, so that intervals are somewhat too narrow, and whatever else has
@@ -66,9 +66,10 @@ class Saved(Frozen):
     """One less the confidence of the interval."""
 
     def __str__(self) -> str:
-        per = f"{money(self.before, self.currency)} before and {money(self.after, self.currency)} since, per {self.unit}"
+        rates = [money(each, self.currency) for each in (self.before, self.after)]
+        per = f"{rates[0]} before and {rates[1]} since, per {self.unit}"
         sure = f"{1 - self.level:.1%} interval {between(self.low, self.high, self.currency)}"
-        size = f"{counted(self.hours_after, 'hour')} since, {self.hours_before:,} before, {self.paired:,} of them the same hour of a day"
+        size = f"{counted(self.hours_after, 'hour')} since, {self.paired:,} of them beside the same hour of a day before"
         return f"{money(self.value, self.currency)} per day ({sure}; {per}; {size})"
 
 
@@ -130,7 +131,9 @@ def _apart(old: Sequence[Hour], new: Sequence[Hour]) -> _Moments:
     was, now = ([float(each.cost / each.units) for each in hours] for hours in (old, new))
     parts = [variance(each) / len(each) for each in (was, now)]
     spread = sum(parts)
-    degrees = spread**2 / sum(part**2 / (len(each) - 1) for part, each in zip(parts, (was, now), strict=True)) if spread else 1.0
+    degrees = (
+        spread**2 / sum(part**2 / (len(each) - 1) for part, each in zip(parts, (was, now), strict=True)) if spread else 1.0
+    )
     return _Moments((fmean(was) - fmean(now)) * units, math.sqrt(spread) * units, max(degrees, 1.0))
 
 

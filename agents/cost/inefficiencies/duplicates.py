@@ -19,8 +19,8 @@ _PLACES = Decimal("0.000001")
 def duplicate_trainings(
     model: str, jobs: Sequence[JobState], by_job: dict[str, Decimal], currency: str, rules: Optimizations, now: datetime
 ) -> Inefficiency | None:
-    """The largest set of them; None where each is another. `by_job`: what each has cost so far. A job of which nobody knows what it
-    does on which data is never a duplicate."""
+    """The largest set of them; None where each is another. `by_job`: what each has cost so far. A job of which nobody knows
+    what it does on which data is never a duplicate."""
     running = [each for each in jobs if not each.final and each.work and each.data is not None]
     kept, others = max((_same_as(each, running, rules.overlap) for each in running), key=_size, default=(None, ()))
     if kept is None or not others:
@@ -34,14 +34,14 @@ def duplicate_trainings(
     shared = min(_overlap(kept, each) for each in others)
     names = ", ".join(each.name for each in others)
     what = (
-        f"{counted(len(others) + 1, 'training')} of {model} run the same command on the same data ({share(shared)} of the longer "
-        f"stretch is shared at least): {names} cost {money(hourly, currency)} an hour together and make what {kept.name} makes"
+        f"{counted(len(others) + 1, 'training')} of {model} run the same command on the same data ({share(shared)} of the "
+        f"longer stretch is shared at least): {names} cost {money(hourly, currency)} an hour together and make what {kept.name} makes"
     )
     evidence = tuple(_evidence(each, by_job, currency, keeps=each is kept) for each in (kept, *others))
     total = Evidence(
         id="duplicates.hourly",
-        statement=f"Together the others cost {money(hourly, currency)} an hour; between {between(expected.low, expected.high, currency)} "
-        "until they end.",
+        statement=f"Together the others cost {money(hourly, currency)} an hour; "
+        f"{between(expected.low, expected.high, currency)} until they end.",
         source="costs",
         query="breakdown(by workload)",
         value=float(hourly),
@@ -94,12 +94,15 @@ def _rate(job: JobState, by_job: dict[str, Decimal], now: datetime) -> Decimal |
 
 
 def _left(kept: JobState, jobs: Sequence[JobState], now: datetime) -> tuple[float, float]:
-    """Hours that they would go on for: between what the quickest and the slowest training of that command took. Without any, it is
-    not known: up to a day."""
+    """Hours that they would go on for: between what the quickest and the slowest training of that command took. Without any, it
+    is not known: up to a day."""
     took = [
         (each.ended_at - each.started_at).total_seconds() / 3600
         for each in jobs
-        if each.phase is Phase.SUCCEEDED and each.work == kept.work and each.started_at is not None and each.ended_at is not None
+        if each.phase is Phase.SUCCEEDED
+        and each.work == kept.work
+        and each.started_at is not None
+        and each.ended_at is not None
     ]
     run = (now - kept.started_at).total_seconds() / 3600 if kept.started_at is not None else 0.0
     if not took:
