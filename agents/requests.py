@@ -17,7 +17,7 @@ from agents.experiment_plans import Plan
 from tools.values import Frozen, Instant
 
 SOURCE = "trigger"
-REVIEW = "cost-review"
+REVIEW: Literal["cost-review"] = "cost-review"
 """Kind of the request that a model's cost be looked through for what it need not be."""
 COST_MONITOR = "cost"
 """Value of the label `monitor` of alerts about money."""

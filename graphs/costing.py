@@ -50,7 +50,7 @@ async def survey(
         quantized = is_quantization(tags.get(champion, {}).get(JOB_TAG, ""))
         measured = None if quantized else await sources.ask("registry", registry.quantization(model, champion), None)
         case = case.model_copy(update={"quantized": quantized, "measured": measured})
-    where = {Dimension.MODEL: (model,)}
+    where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,)}
     spent = await sources.ask("costs", readers.costs.breakdown(Question(window=window, by=_BY_JOB, where=where)), ())
     currency = main_currency(spent)
     if currency is not None:

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import assert_never
+from typing import Literal, assert_never
 
 from agents.actions import CHANGES_NOTHING, Promote
 from agents.cost.confirming import Consolidated, Look, confirm, confirm_consolidated, look_at
-from agents.cost.inefficiency import Batching, Consolidation, Expiry, Move, Quantization, Shrinking
+from agents.cost.inefficiency import Consolidation, Expiry, Move, Quantization, Rebatching, Shrinking
 from agents.cost.optimization import Optimization
 from agents.cost.remedies import action_of
 from agents.cost.savings import LOOKS, Hour, Saved, saved
@@ -73,6 +73,7 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
     past, since = Window(start=began - _BEFORE, end=began), Window(start=applied_at, end=due.until)
     before: tuple[Hour, ...]
     after: tuple[Hour, ...]
+    unit: Literal["1,000 predictions", "hour"] = "1,000 predictions"
     match remedy:
         case Quantization(model=model, version=version):
             # Version against version: hours in which both answered count for either that answered half of them.
@@ -86,11 +87,9 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
                 version=optimization.version or "",
                 most_of_it=True,
             )
-            unit = "1,000 predictions"
-        case Batching(model=model):
+        case Rebatching(model=model):
             before = await serving_hours(model, past, currency, readers)
             after = await serving_hours(model, since, currency, readers)
-            unit = "1,000 predictions"
         case Shrinking(model=model):
             before = _by_the_hour(await serving_hours(model, past, currency, readers))
             after = _by_the_hour(await serving_hours(model, since, currency, readers))

@@ -1,9 +1,9 @@
 """What a change has saved, from the ledger's hours before and after it; pure.
 
 Each hour after the change is held against the same hours of days before it: what its units (predictions, or the hour itself)
-would have cost then, less what they did cost. Where no such hour is on record, all hours before stand in for it, and the interval
-has their spread in it as well. Student's interval of the mean, widened for the number of looks that are taken at one change
-(Bonferroni): looked at often, chance alone would show a saving some day.
+would have cost then, less what they did cost. Where no such hour is on record, all hours before stand in for it, and the
+interval has their spread in it as well. Student's interval of the mean, widened for the number of looks that are taken at one
+change (Bonferroni): looked at often, chance alone would show a saving some day.
 
 What it cannot see: hours that follow one another are alike, so that intervals are somewhat too narrow, and whatever else has
 changed at the same moment. A claim is what the ledger shows, not why.

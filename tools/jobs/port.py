@@ -122,8 +122,8 @@ class JobSpec(Frozen):
 
     @property
     def work(self) -> str:
-        """What is done, on whichever stretch of data and for whoever asks: 64 bits of the SHA-256 of image, command and the rest
-        of the environment. Two jobs of a model with the same `work` and the same `data` make the same twice."""
+        """What is done, on whichever stretch of data and for whoever asks: 64 bits of the SHA-256 of image, command and the
+        rest of the environment. Two jobs of a model with the same `work` and the same `data` make the same twice."""
         environment = {name: value for name, value in self.environment.items() if name not in _OF_THE_DATA}
         said = {"image": self.image, "command": self.command, "environment": environment}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

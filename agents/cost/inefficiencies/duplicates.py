@@ -32,10 +32,10 @@ def duplicate_trainings(
     least, most = _left(kept, jobs, now)
     expected = Saving(low=_money(hourly, least), high=_money(hourly, most), currency=currency)
     shared = min(_overlap(kept, each) for each in others)
-    names = ", ".join(each.name for each in others)
+    names, each_hour = ", ".join(each.name for each in others), f"{money(hourly, currency)} an hour"
     what = (
         f"{counted(len(others) + 1, 'training')} of {model} run the same command on the same data ({share(shared)} of the "
-        f"longer stretch is shared at least): {names} cost {money(hourly, currency)} an hour together and make what {kept.name} makes"
+        f"longer stretch is shared at least): {names} cost {each_hour} together and make what {kept.name} makes"
     )
     evidence = tuple(_evidence(each, by_job, currency, keeps=each is kept) for each in (kept, *others))
     total = Evidence(
