@@ -295,6 +295,9 @@ class Training(Frozen):
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """One, for a node that was lost: what fails twice by itself fails again."""
+    resumes: bool = False
+    """Whether the command goes on from its checkpoints where an attempt before it was ended, as `python -m pipelines retrain`
+    does. Only then may it be moved to capacity that can be taken away."""
     keep: Annotated[Duration, Field(ge=timedelta(days=1), le=timedelta(days=365))] = timedelta(days=30)
     """How long a training can be asked about, and its log read, after its end. Longer than its run lives: that asks when the
     service is back, and people read the log before they approve what came of it, and when it has disappointed them."""

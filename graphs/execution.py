@@ -35,6 +35,7 @@ from graphs import moves, quantizing
 from graphs.context import Context
 from graphs.training import Outrun, claim, outrun, trained
 from graphs.world import read_state
+from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
 from tools.notify.port import Message
@@ -303,7 +304,8 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
             # Between the look before and the claim another one may have begun and ended.
             raise Outrun(outrun_by)
         held_out = context.policies.evaluation_of(action.model).held_out
-        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out))
+        bought = (await context.tools.jobs.buying(action.model)).pricing if rules.resumes else Pricing.STANDARD
+        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out, bought))
     except Outrun:
         raise
     except PermanentError as error:

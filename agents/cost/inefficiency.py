@@ -66,13 +66,14 @@ class Shrinking(Frozen):
         return self
 
 
-class Rebatching(Frozen):
+class Batching(Frozen):
     """Compute up to `rows` of `model` together, and let a batch wait up to `wait_ms` for more."""
 
     kind: Literal["set_batching"] = "set_batching"
     model: Name
     from_rows: int = Field(ge=1, le=4096)
     from_wait_ms: float = Field(ge=0, le=1000)
+    from_generation: int = Field(ge=0)
     rows: int = Field(ge=1, le=4096)
     wait_ms: float = Field(ge=0, le=1000)
 
@@ -107,7 +108,7 @@ class Expiry(Frozen):
 
 
 Remedy = Annotated[
-    Quantization | Consolidation | Shrinking | Rebatching | Move | Expiry,
+    Quantization | Consolidation | Shrinking | Batching | Move | Expiry,
     Field(discriminator="kind"),
 ]
 

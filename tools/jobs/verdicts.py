@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tools.jobs.manifests import CANCELLED, DATA, GPUS, MODEL, RUN, TEAM, WORK
+from tools.costs.port import Pricing
+from tools.jobs.manifests import CANCELLED, DATA, GPUS, MODEL, PRICING, RUN, TEAM, WORK
 from tools.jobs.port import JobState, Phase, Reason, Usage
 from tools.values import Window
 
@@ -26,6 +27,7 @@ _IMAGE = {
 """The kubelet's words for an image that does not come."""
 _FORGOTTEN = {"NodeLost", "ContainerStatusUnknown", "NodeAffinity", "Terminated", "NodeShutdown", "Shutdown"}
 """Nobody knows how it ended: its node went away."""
+_TAKEN_AWAY = (Reason.EVICTED, Reason.LOST)
 _DETAIL = 1000
 
 
@@ -62,6 +64,8 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
         ended_at=ended,
         work=annotations.get(WORK, ""),
         data=_window(annotations.get(DATA)),
+        pricing=Pricing.SPOT if (metadata.get("labels") or {}).get(PRICING) == Pricing.SPOT else Pricing.STANDARD,
+        interruptions=sum(_over(pod) and not _succeeded(pod) and _ending(pod).reason in _TAKEN_AWAY for pod in ordered),
     )
 
 
