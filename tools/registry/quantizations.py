@@ -15,6 +15,7 @@ from tools.registry.evaluations import Count, Facts, Finite, Name
 from tools.values import Frozen, Instant, Window
 
 FOLDER = "quantizations"
+INT8_FOLDER = "int8"
 LEAST_ROUNDS = 5
 """Of fewer a spread says nothing."""
 
@@ -111,6 +112,8 @@ class Quantization(Frozen):
     """SHA-256 of the INT8 version's files (`tools.registry.signing.digest`): with the same libraries, the same for the same
     version, rows and seed."""
     original_artefact: Annotated[str, Field(min_length=1, max_length=64)]
+    kept_in: Annotated[str, Field(max_length=64)] = ""
+    """The run among whose artifacts the INT8 files are, in `INT8_FOLDER`."""
     produced: Annotated[str, Field(max_length=200)] = ""
     """The INT8 version in the registry; empty: it was measured and not registered."""
 
