@@ -15,6 +15,7 @@ from api.work.chores import Chore
 from api.work.experiments import Experiments
 from api.work.gates import Gates
 from api.work.intake import Intake
+from api.work.metering import Billing
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from tools.clock import Clock
@@ -49,6 +50,7 @@ class Services:
     quarantines: Quarantines
     jobs: Jobs
     costs: CostReader
+    billing: Billing
     reports: Reports
     datasets: Histories | None
     """Of the lake's tables; None: no lake is configured."""

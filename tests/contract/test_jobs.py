@@ -207,6 +207,7 @@ async def test_what_it_used_is_known(backend: Backend) -> None:
     state = await ended(backend, (await backend.jobs.submit(backend.key(), backend.spec("speaks slowly"))).name)
     used = await backend.jobs.usage(state.name)
     assert used.gpu_seconds == 0
+    assert used.reserved == backend.spec("speaks slowly").resources
     if backend.kind != "twin":
         assert 0 <= used.wall_seconds < backend.patience_s
     if backend.kind == "local":

@@ -160,7 +160,7 @@ class TwinJobs:
         job = self._known(name)
         ended = job.state.ended_at or self._clock.now()
         wall = (ended - job.state.started_at).total_seconds() if job.state.started_at else 0.0
-        return Usage(wall_seconds=wall, gpu_seconds=wall * job.spec.resources.gpus)
+        return Usage(wall_seconds=wall, gpu_seconds=wall * job.spec.resources.gpus, reserved=job.spec.resources)
 
     async def buying(self, model: str) -> Buying:
         await self.ping()

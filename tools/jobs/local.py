@@ -24,7 +24,7 @@ from tools.clock import Clock, SystemClock
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.jobs.folder import Folder
-from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
+from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Reason, Resources, Usage, job_name
 
 _LOOK_S = 0.1
 """Between two looks at a status that is watched, or at a log that is followed."""
@@ -147,6 +147,7 @@ class LocalJobs:
             gpu_seconds=wall * _spec(folder)["spec"]["resources"]["gpus"],
             cpu_seconds=float(status.get("cpu_seconds", 0.0)),
             peak_memory_bytes=int(status.get("peak_memory_bytes", 0)),
+            reserved=Resources(**_spec(folder)["spec"]["resources"]),
         )
 
     async def buying(self, model: str) -> Buying:  # noqa: ARG002  the same for all

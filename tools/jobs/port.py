@@ -188,6 +188,8 @@ class Usage(Frozen):
     """GPUs held, times `wall_seconds`."""
     cpu_seconds: float | None = Field(default=None, ge=0)
     peak_memory_bytes: int | None = Field(default=None, ge=0)
+    reserved: Resources | None = None
+    """What it holds while it runs, whether it uses it or not: what it costs by. None: that is not known any more."""
 
 
 class Buying(Frozen):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tools.costs.port import Pricing
 from tools.jobs.manifests import CANCELLED, DATA, GPUS, MODEL, PRICING, RUN, TEAM, WORK
-from tools.jobs.port import JobState, Phase, Reason, Usage
+from tools.jobs.port import JobState, Phase, Reason, Resources, Usage
 from tools.values import Window
 
 Object = dict[str, Any]
@@ -92,7 +92,20 @@ def usage(job: Object, pods: Sequence[Object], now: datetime) -> Usage:
         gpu_seconds=sum(spans) * gpus,
         cpu_seconds=sum(cpu) if cpu and len(cpu) == len(left) else None,
         peak_memory_bytes=int(max(memory)) if memory else None,
+        reserved=_reserved(job, gpus),
     )
+
+
+def _reserved(job: Object, gpus: int) -> Resources | None:
+    """As `manifests` wrote it: thousandths of cores, and bytes. A policy of the cluster may have written it anew."""
+    try:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        asked = container["resources"]["requests"]
+        cpu = float(str(asked["cpu"]).removesuffix("m"))
+        cores = cpu / 1000 if str(asked["cpu"]).endswith("m") else cpu
+        return Resources(cpu=cores, memory_bytes=int(asked["memory"]), gpus=gpus)
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def final(job: Object) -> bool:
