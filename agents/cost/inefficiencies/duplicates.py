@@ -94,8 +94,8 @@ def _rate(job: JobState, by_job: dict[str, Decimal], now: datetime) -> Decimal |
 
 
 def _left(kept: JobState, jobs: Sequence[JobState], now: datetime) -> tuple[float, float]:
-    """Hours that they would go on for: between what the quickest and the slowest training of that command took. Without any, it
-    is not known: up to a day."""
+    """Hours that they would go on for: between what the quickest and the slowest training of that command took. Without any, or
+    where this one takes longer than any did, it is not known: up to a day."""
     took = [
         (each.ended_at - each.started_at).total_seconds() / 3600
         for each in jobs
@@ -105,9 +105,9 @@ def _left(kept: JobState, jobs: Sequence[JobState], now: datetime) -> tuple[floa
         and each.ended_at is not None
     ]
     run = (now - kept.started_at).total_seconds() / 3600 if kept.started_at is not None else 0.0
-    if not took:
+    if not took or (slow := max(took)) <= run:
         return 0.0, _DAY_H
-    quick, slow = min(took), max(took)
+    quick = min(took)
     return min(max(quick - run, 0.0), _DAY_H), min(max(slow - run, 0.0), _DAY_H)
 
 
