@@ -10,7 +10,7 @@ from agents.alerts import Alert
 from agents.cost.case import CostCase
 from agents.cost.optimization import Optimization
 from agents.cost.review import review
-from agents.cost.rollout import roll_out
+from agents.cost.rollout import expecting, roll_out
 from agents.evidence import Recommendation
 from graphs.context import Context
 from graphs.costing import survey
@@ -56,9 +56,10 @@ async def conclude(state: Measured, runtime: Runtime[Context]) -> Concluded:
     earlier = case.earlier
     if earlier is not None and earlier.trial is not None and earlier.version is not None:
         # Whatever moves meanwhile: what was measured is not measured again.
+        known = expecting(earlier, earlier.trial, case)
         return {
-            "recommendation": roll_out(earlier, earlier.trial, case, state["slow_ms"], policies, now),
-            "optimization": earlier,
+            "recommendation": roll_out(known, earlier.trial, case, state["slow_ms"], policies, now),
+            "optimization": known,
         }
     found = review(case, policies, now)
     return {"recommendation": found.recommendation, "optimization": found.optimization}

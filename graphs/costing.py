@@ -116,10 +116,10 @@ async def _serving(model: str, version: str | None, currency: str, window: Windo
 
 
 async def serving_hours(
-    model: str, window: Window, currency: str, readers: Readers, *, version: str | None = None, most_of_it: bool = False
+    model: str, window: Window, currency: str, readers: Readers, *, version: str | None = None, as_all: bool = False
 ) -> tuple[Hour, ...]:
     """Full hours that are booked, of the version or of all of the model: what serving has cost, and for how many predictions.
-    `most_of_it`: only those in which the version has answered half of them or more."""
+    `as_all`: only those in which the version has answered half of them or more, and what all of them would have cost by it."""
     whole = await booked(window, readers.costs)
     if whole is None:
         return ()
@@ -130,11 +130,14 @@ async def serving_hours(
     counts = await _counts(model, whole, readers.predictions)
     found = []
     for start, cost in sorted(costs.items()):
-        answered = counts[start]
-        units = sum(answered.values()) if version is None else answered.get(version, 0)
-        if most_of_it and version is not None and units < _HALF * sum(answered.values()):
-            continue
-        found.append(Hour(start=start, cost=cost, units=Decimal(units)))
+        everything = sum(counts[start].values())
+        units = everything if version is None else counts[start].get(version, 0)
+        if as_all:
+            if not units or units < _HALF * everything:
+                continue
+            found.append(Hour(start=start, cost=cost * everything / units, units=Decimal(everything)))
+        else:
+            found.append(Hour(start=start, cost=cost, units=Decimal(units)))
     return tuple(found)
 
 

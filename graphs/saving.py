@@ -78,14 +78,14 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
         case Quantization(model=model, version=version):
             # Version against version: hours in which both answered count for either that answered half of them.
             both = Window(start=past.start, end=since.end)
-            before = await serving_hours(model, both, currency, readers, version=version, most_of_it=True)
+            before = await serving_hours(model, both, currency, readers, version=version, as_all=True)
             after = await serving_hours(
                 model,
                 Window(start=began, end=since.end),
                 currency,
                 readers,
                 version=optimization.version or "",
-                most_of_it=True,
+                as_all=True,
             )
         case Batching(model=model):
             before = await serving_hours(model, past, currency, readers)

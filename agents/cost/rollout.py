@@ -1,15 +1,30 @@
 """An experiment that pays, as a rollout: the INT8 version is tried on traffic as any other version is."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from agents.actions import Action, NoAction, StartRollout
 from agents.cost.case import CostCase
+from agents.cost.inefficiency import Saving
 from agents.cost.optimization import Optimization, Trial
+from agents.cost.savings import returned
 from agents.evidence import Cause, Evidence, Finding, Hypothesis, Recommendation
 from agents.narrative import plain
 from agents.policies import Policies
+from agents.wording import money
 
 _SCORE = 0.9
+_PLACES = Decimal("0.000001")
+
+
+def expecting(optimization: Optimization, trial: Trial, case: CostCase) -> Optimization:
+    """By what was measured, in place of what was guessed before: of what serving the version costs a day."""
+    if case.serving is None or case.currency is None:
+        return optimization
+    low, high = ((case.serving.per_day * Decimal(repr(part))).quantize(_PLACES) for part in (trial.low, trial.high))
+    expected = Saving(low=low, high=high, currency=case.currency)
+    inefficiency = optimization.inefficiency.model_copy(update={"expected": expected})
+    return optimization.model_copy(update={"inefficiency": inefficiency})
 
 
 def roll_out(
@@ -64,6 +79,8 @@ def _action(
         now_ = case.champion or "none"
         why = f"version {now_} is champion of {model} by now, and version {version} was made of {made_of.version}"
         return NoAction(reason=plain(f"Looked at {now:%Y-%m-%d %H:%M} UTC: {why}", 2_000)), why
+    if (late := _too_late(optimization, trial, policies.optimizations_of(model).longest_payback)) is not None:
+        return NoAction(reason=plain(f"Looked at {now:%Y-%m-%d %H:%M} UTC: {late}. {trial.reason}", 2_000)), late
     rules = policies.rollouts_of(model)
     limit = None
     if rules.guardrails.latency is not None:
@@ -77,3 +94,16 @@ def _action(
         judging=rules.judging_of(case.answers),
     )
     return rollout, trial.reason
+
+
+def _too_late(optimization: Optimization, trial: Trial, longest: timedelta) -> str | None:
+    """Why it is not worth it, although it pays by itself: what the experiment has cost is earned back too late."""
+    expected = optimization.inefficiency.expected
+    if trial.cost is None or trial.currency != expected.currency:
+        return None
+    found = returned(trial.cost, (expected.low + expected.high) / 2, expected.currency)
+    days = found.payback_days
+    if days is not None and days <= Decimal(repr(longest / timedelta(days=1))):
+        return None
+    when = f"in {days} days" if days is not None else "never"
+    return f"the experiment has cost {money(trial.cost, expected.currency)}, which is earned back {when}"
