@@ -18,7 +18,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from agents.actions import Name, Risk
-from agents.cost.inefficiency import Batching, Inefficiency, Saving
+from agents.cost.inefficiency import Inefficiency, Rebatching, Saving
 from agents.cost.prices import core_second
 from agents.evidence import Evidence
 from agents.wording import share
@@ -142,7 +142,7 @@ def small(batched: Batched, rules: BatchingRules, book: PriceBook, at: datetime)
         what=f"batches of {batched.model} have {flows[0].mean:.1f} rows on average, and each costs "
         f"{1000 * flows[0].line.fixed:.2f} ms of a core before its first row: a wait of {best.wait_ms:g} ms for more saves "
         f"{share(best.low / spent)} to {share(min(1.0, best.high / spent))} of it, and p99 stays below {best.p99_ms:.0f} ms",
-        remedy=Batching(
+        remedy=Rebatching(
             model=batched.model,
             from_rows=now.rows,
             from_wait_ms=now.wait_ms,

@@ -66,7 +66,7 @@ class Shrinking(Frozen):
         return self
 
 
-class Batching(Frozen):
+class Rebatching(Frozen):
     """Compute up to `rows` of `model` together, and let a batch wait up to `wait_ms` for more."""
 
     kind: Literal["set_batching"] = "set_batching"
@@ -108,7 +108,7 @@ class Expiry(Frozen):
 
 
 Remedy = Annotated[
-    Quantization | Consolidation | Shrinking | Batching | Move | Expiry,
+    Quantization | Consolidation | Shrinking | Rebatching | Move | Expiry,
     Field(discriminator="kind"),
 ]
 

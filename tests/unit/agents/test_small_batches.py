@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.cost.batching import WAITS_MS, Batched, BatchingRules, line, small
-from agents.cost.inefficiency import Batching, Inefficiency
+from agents.cost.inefficiency import Inefficiency, Rebatching
 from tests.unit.agents.test_idle_workers import BOOK
 from tools.costs.prices import PriceBook
 from tools.serving.port import Batches
@@ -60,9 +60,9 @@ def found(facts: Batched, rules: BatchingRules = RULES, book: PriceBook = BOOK) 
     return small(facts, rules, book, NOW)
 
 
-def remedy(inefficiency: Inefficiency | None) -> Batching:
+def remedy(inefficiency: Inefficiency | None) -> Rebatching:
     assert inefficiency is not None
-    assert isinstance(inefficiency.remedy, Batching)
+    assert isinstance(inefficiency.remedy, Rebatching)
     return inefficiency.remedy
 
 
