@@ -21,6 +21,7 @@ from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
 from agents.schedules import known as cron_known
+from tools.faults import faults
 from tools.jobs.prices import Prices
 from tools.values import Duration, Frozen, Instant, Share
 
@@ -454,13 +455,4 @@ def parse_policies(raw: Mapping[str, object]) -> Policies:
     try:
         return Policies.model_validate(dict(raw))
     except ValidationError as error:
-        raise PolicyError(tuple((_path(each["loc"]), _what(each["type"], each["msg"])) for each in error.errors())) from error
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return "".join(steps).removeprefix(".") or "(top)"
-
-
-def _what(kind: str, message: str) -> str:
-    return "there is no such policy" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+        raise PolicyError(faults(error, unknown="there is no such policy")) from error

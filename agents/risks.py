@@ -3,6 +3,7 @@
 Exhaustive over the catalogue: an action without an answer here does not type-check.
 """
 
+from datetime import timedelta
 from typing import assert_never
 
 from agents.actions import (
@@ -70,7 +71,8 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             return Impact(
                 # It costs time, and nothing that serves changes: what comes of it has to win its place.
                 risk=Risk.LOW,
-                blast_radius=f"one training job{f', about {seconds / 60:.0f} minutes of it' if seconds is not None else ''}",
+                blast_radius="one training job"
+                + (f", about {span(timedelta(seconds=round(seconds)))} of it" if seconds is not None else ""),
                 expected_effect=f"a challenger to version {version} of {model}"
                 + (f" that wins back about {gain:.1%} of accuracy" if gain is not None and gain > 0 else ""),
                 undo="none needed: the challenger serves nobody until it is promoted",

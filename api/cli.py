@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli_costs import costs
 from api.cli_data import data
 from api.cli_drift import drift
 from api.cli_experiments import experiments
@@ -40,6 +41,7 @@ for name, group in {
     "rollouts": rollouts,
     "experiments": experiments,
     "audit": audit,
+    "costs": costs,
     "data": data,
     "drift": drift,
     "lineage": lineage,

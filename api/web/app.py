@@ -13,6 +13,7 @@ from api.web.routes import (
     alerts,
     approvals,
     autonomy,
+    costs,
     datasets,
     drift,
     experiments,
@@ -50,6 +51,7 @@ _ROUTES = (
     datasets,
     features,
     lineage,
+    costs,
     records,
     keys,
 )

@@ -14,6 +14,7 @@ from api.problems import FieldError
 from api.web import experiment_examples
 from api.web.errors import MEDIA_TYPE
 from api.web.examples import EXAMPLES, TEXTS
+from api.web.examples_costs import COSTS
 from api.web.examples_usage import USAGE
 
 _TITLE = "OPPEN"
@@ -38,6 +39,7 @@ _TAGS = {
     "lineage": "Where things come from: raw batches, code, feature views, models.",
     "datasets": "Tables of raw data: what was measured of their batches, and whether they get worse.",
     "features": "What is known about entities, as training and serving see it.",
+    "costs": "What it all costs: by whom, by what and over time, each level adding up to the cent.",
     "audit": "Who did what: append-only, hash-chained.",
     "keys": "Who may call this.",
     "health": "For probes and scrapers.",
@@ -57,7 +59,7 @@ _DESCRIPTIONS = {
     501: "This installation lacks the library that this needs.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
-_EXAMPLES = {**EXAMPLES, **experiment_examples.EXAMPLES, **USAGE}
+_EXAMPLES = {**EXAMPLES, **experiment_examples.EXAMPLES, **USAGE, **COSTS}
 _PAGE = "PageView_"
 """What FastAPI begins the name of a page's schema with."""
 _SENDER = {

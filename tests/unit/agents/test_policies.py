@@ -28,6 +28,14 @@ def refused(raw: dict[str, Any]) -> dict[str, str]:
     return dict(caught.value.errors)
 
 
+def test_what_is_of_the_wrong_kind_is_told_what_to_write() -> None:
+    raw = {"rollouts": {"extend": [4], "cpu_hour": "much"}, "models": {"a": {"training": {"command": "train me"}}}}
+    told = refused(raw)
+    assert "90s" in told["rollouts.extend"]
+    assert told["rollouts.cpu_hour"] == "has to be a number"
+    assert "[a, b]" in told["models.a.training.command"]
+
+
 def test_the_example_is_the_defaults() -> None:
     text = (ROOT / "infra" / "policies" / "default.yaml").read_text()
     example = yaml.safe_load(text)

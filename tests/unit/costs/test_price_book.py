@@ -44,13 +44,13 @@ def test_the_hour_of_monitoring_is_that_of_the_machine_it_is_said_to_be_of() -> 
         ("currency: USD\nprices:\n  - {resource: cpu, unit: mile, price: '1', from: 2026-01-01T00:00:00Z}\n", "unit: cpu"),
         (
             "currency: USD\nprices:\n  - {resource: cpu, unit: core-hour, price: '-1', from: 2026-01-01T00:00:00Z}\n",
-            "prices.0.price",
+            "prices[0].price",
         ),
         (
             "currency: USD\nprices:\n  - {resource: cpu, unit: core-hour, price: '1', from: 2026-01-01T00:00:00}\n",
-            "prices.0.from",
+            "prices[0].from",
         ),
-        ("- 1\n", "valid dictionary"),
+        ("- 1\n", "has to be a mapping"),
         ("a: [", "is no YAML"),
     ],
 )
