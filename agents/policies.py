@@ -15,6 +15,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.optimization_rules import Optimizations
+from agents.cost.quantization_rules import QuantizationRules
 from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
@@ -296,6 +298,9 @@ class Training(Frozen):
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """One, for a node that was lost: what fails twice by itself fails again."""
+    resumes: bool = False
+    """Whether the command goes on from its checkpoints where an attempt before it was ended, as `python -m pipelines retrain`
+    does. Only then may it be moved to capacity that can be taken away."""
     keep: Annotated[Duration, Field(ge=timedelta(days=1), le=timedelta(days=365))] = timedelta(days=30)
     """How long a training can be asked about, and its log read, after its end. Longer than its run lives: that asks when the
     service is back, and people read the log before they approve what came of it, and when it has disappointed them."""
@@ -354,8 +359,10 @@ class ModelPolicy(Frozen):
     rollouts: Rollouts | None = None
     evaluations: Evaluations | None = None
     experiments: Experiments | None = None
+    optimizations: Optimizations | None = None
     training: Training = Training()
     evaluation: EvaluationJob = EvaluationJob()
+    quantization: QuantizationRules = QuantizationRules()
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -371,6 +378,7 @@ class Policies(Frozen):
     rollouts: Rollouts = Rollouts()
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
+    optimizations: Optimizations = Optimizations()
     features: FeatureStore = FeatureStore()
     cost: CostSignals = CostSignals()
     approval: Approval = Approval()
@@ -418,6 +426,9 @@ class Policies(Frozen):
     def evaluation_of(self, model: str) -> EvaluationJob:
         return self.model(model).evaluation
 
+    def quantization_of(self, model: str) -> QuantizationRules:
+        return self.model(model).quantization
+
     def rollouts_of(self, model: str) -> Rollouts:
         return self.model(model).rollouts or self.rollouts
 
@@ -426,6 +437,9 @@ class Policies(Frozen):
 
     def experiments_of(self, model: str) -> Experiments:
         return self.model(model).experiments or self.experiments
+
+    def optimizations_of(self, model: str) -> Optimizations:
+        return self.model(model).optimizations or self.optimizations
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())

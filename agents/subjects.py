@@ -7,7 +7,7 @@ from pydantic import Field
 
 from agents.alerts import Alert
 from agents.policies import Intake
-from agents.requests import NAMES, SOURCE
+from agents.requests import COST_MONITOR, NAMES, REVIEW, SOURCE
 from tools.values import Frozen
 
 MAX_NAME = 200
@@ -35,13 +35,21 @@ def tried(model: str | None) -> Subject:
     return Subject(kind="component", name=_fitting(f"experiment:{model}"))
 
 
+def billed(model: str | None) -> Subject:
+    """What a model costs; without a model, all of the bill."""
+    return Subject(kind="component", name=_fitting(f"cost:{model}") if model is not None else "cost")
+
+
 def subject_of(alert: Alert, intake: Intake) -> Subject:
     """The model; without one the component; without that the alert's own name, so that its repeats still meet.
 
     An experiment, which lasts for weeks, is a subject of its own: what happens to the model meanwhile is looked into as ever.
+    So is what a model costs: it takes a day until the ledger shows what was saved.
     """
     if alert.source == SOURCE and alert.name == NAMES["experiment"]:
         return tried(model_of(alert, intake))
+    if alert.labels.get("monitor") == COST_MONITOR or (alert.source == SOURCE and alert.name == NAMES[REVIEW]):
+        return billed(model_of(alert, intake))
     if (model := model_of(alert, intake)) is not None:
         return Subject(kind="model", name=model)
     return Subject(kind="component", name=_named(alert, intake.component_labels) or _fitting(alert.name) or "unnamed")

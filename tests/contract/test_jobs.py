@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from tests.contract.jobs import Backend
+from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError
 from tools.jobs.port import MIB, Jobs, JobState, Phase, Progress, Reason, Resources, job_name
 
@@ -227,3 +229,40 @@ async def test_after_a_while_it_is_forgotten(backend: Backend) -> None:
     again = await backend.jobs.submit(key, backend.spec("waits"))
     assert not again.final
     await backend.jobs.cancel(name, reason="the test is over")
+
+
+async def test_how_trainings_are_bought_is_changed_once_per_key_where_there_is_a_choice(backend: Backend) -> None:
+    jobs, model, key = backend.jobs, f"flights {uuid4().hex[:8]}", backend.key()
+    before = await jobs.buying(model)
+    assert before.pricing is Pricing.STANDARD
+    if before.offered == (Pricing.STANDARD,):
+        with pytest.raises(PermanentError, match="pricing"):
+            await jobs.set_buying(model, Pricing.SPOT, expected=Pricing.STANDARD, key=key)
+        with pytest.raises(PermanentError, match="pricing"):
+            await jobs.submit(key, backend.spec("succeeds", pricing=Pricing.SPOT))
+        assert await jobs.set_buying(model, Pricing.STANDARD, expected=Pricing.STANDARD, key=key) == before
+        return
+    moved = await jobs.set_buying(model, Pricing.SPOT, expected=Pricing.STANDARD, key=key)
+    assert moved.pricing is Pricing.SPOT
+    assert await jobs.buying(model) == moved
+    assert (await jobs.buying(f"another {model}")).pricing is Pricing.STANDARD
+    with pytest.raises(Conflict, match="expected"):
+        await jobs.set_buying(model, Pricing.SPOT, expected=Pricing.STANDARD, key=f"{key}/b")
+    back = await jobs.set_buying(model, Pricing.STANDARD, expected=Pricing.SPOT, key=f"{key}/back")
+    # The key has acted: repeating it moves nothing again.
+    assert await jobs.set_buying(model, Pricing.SPOT, expected=Pricing.STANDARD, key=key) == back
+    with pytest.raises(Conflict, match="key"):
+        await jobs.set_buying(model, Pricing.STANDARD, expected=Pricing.SPOT, key=key)
+    with pytest.raises(PermanentError, match="committed"):
+        await jobs.set_buying(model, Pricing.COMMITTED, expected=Pricing.STANDARD, key=f"{key}/c")
+
+
+async def test_a_job_tells_how_it_was_bought_and_is_the_same_job_however(backend: Backend) -> None:
+    key, spec = backend.key(), backend.spec("waits")
+    spot = spec.model_copy(update={"pricing": Pricing.SPOT})
+    offered = (await backend.jobs.buying(spec.model)).offered
+    first = await backend.jobs.submit(key, spot if Pricing.SPOT in offered else spec)
+    assert first.pricing is (Pricing.SPOT if Pricing.SPOT in offered else Pricing.STANDARD)
+    again = await backend.jobs.submit(key, spec)
+    assert (again.name, again.pricing) == (first.name, first.pricing)
+    await backend.jobs.cancel(first.name, reason="the test is over")

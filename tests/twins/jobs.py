@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tools.clock import Clock, SystemClock
+from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.jobs.port import JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
+from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
+
+OFFERED = (Pricing.STANDARD, Pricing.SPOT)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,16 @@ class _Job:
 
 
 class TwinJobs:
-    def __init__(self, clock: Clock | None = None, *, secrets: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        secrets: frozenset[str] = frozenset(),
+        offered: tuple[Pricing, ...] = OFFERED,
+    ) -> None:
+        self._offered = offered
+        self._bought: dict[str, Pricing] = {}
+        self._choices: dict[tuple[str, str], Pricing] = {}
         self._clock = clock or SystemClock()
         self._jobs: dict[str, _Job] = {}
         self._plays: dict[tuple[str, ...], Play] = {}
@@ -89,6 +101,7 @@ class TwinJobs:
             raise PermanentError(str(error)) from error
         if missing := sorted(spec.secrets - self._secrets):
             raise PermanentError(f"secrets: {', '.join(missing)} is not among those that jobs may have here")
+        self._require_offered(spec.pricing)
         self._tidy()
         if name in self._jobs:
             if self._jobs[name].fingerprint != spec.fingerprint:
@@ -101,6 +114,9 @@ class TwinJobs:
             run_id=spec.run_id,
             phase=Phase.PENDING,
             submitted_at=self._clock.now(),
+            work=spec.work,
+            data=spec.data,
+            pricing=spec.pricing,
         )
         self._jobs[name] = _Job(spec, spec.fingerprint, state)
         self.go_on(name, self._plays.get(spec.command, Play()))
@@ -145,6 +161,26 @@ class TwinJobs:
         ended = job.state.ended_at or self._clock.now()
         wall = (ended - job.state.started_at).total_seconds() if job.state.started_at else 0.0
         return Usage(wall_seconds=wall, gpu_seconds=wall * job.spec.resources.gpus, reserved=job.spec.resources)
+
+    async def buying(self, model: str) -> Buying:
+        await self.ping()
+        return Buying(pricing=self._bought.get(model, Pricing.STANDARD), offered=self._offered)
+
+    async def set_buying(self, model: str, pricing: Pricing, *, expected: Pricing, key: str) -> Buying:
+        await self.ping()
+        self._require_offered(pricing)
+        known = self._choices.get((model, key))
+        if known is not None and known is not pricing:
+            raise Conflict(f"key: {key!r} has already asked for {known}")
+        if known is None:
+            if (now := self._bought.get(model, Pricing.STANDARD)) is not expected:
+                raise Conflict(f"expected: trainings of {model} are bought as {now}, not {expected}")
+            self._choices[model, key] = self._bought[model] = pricing
+        return await self.buying(model)
+
+    def _require_offered(self, pricing: Pricing) -> None:
+        if pricing not in self._offered:
+            raise PermanentError(f"pricing: jobs are not bought as {pricing} here")
 
     async def cancel(self, name: str, *, reason: str) -> JobState:
         await self.ping()

@@ -20,6 +20,7 @@ from tools.registry.evaluations import Evaluation
 from tools.registry.history import Entry
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
+from tools.registry.quantizations import Quantization
 from tools.registry.serving_spec import FILE, ServingSpec
 from tools.tables import stored
 from tools.tables.port import Distributions
@@ -91,6 +92,7 @@ class TwinRegistry:
         self._files: dict[tuple[str, str], dict[str, bytes]] = {}
         self._evaluations: dict[tuple[str, str, str], str] = {}
         self._claims: dict[tuple[str, str, str], str] = {}
+        self._quantizations: dict[tuple[str, str], str] = {}
 
     # What a test does to it from outside.
 
@@ -126,6 +128,10 @@ class TwinRegistry:
     def evaluate(self, model: str, version: str, champion: str, text: str) -> None:
         """What an evaluation job has left beside the version's run."""
         self._evaluations[model, version, champion] = text
+
+    def quantize(self, model: str, version: str, text: str) -> None:
+        """What a quantisation job has left beside the run of the version that it was made of."""
+        self._quantizations[model, version] = text
 
     def boast(self, model: str, version: str, champion: str, text: str) -> None:
         """What the training says of its version."""
@@ -207,6 +213,16 @@ class TwinRegistry:
             return None
         found = signing.verified(text, self.key, model=model, version=version, champion=champion)
         signing.bind(found, artefact=self.artefact(model, version), champion_artefact=self.artefact(model, champion))
+        return found
+
+    async def quantization(self, model: str, version: str) -> Quantization | None:
+        await self.version(model, version)
+        text = self._quantizations.get((model, version))
+        if text is None:
+            return None
+        found = signing.verified_quantization(text, self.key, model=model, version=version)
+        produced = self.artefact(model, found.produced) if found.produced else None
+        signing.bind_quantization(found, original=self.artefact(model, version), produced=produced)
         return found
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:

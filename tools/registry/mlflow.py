@@ -24,6 +24,7 @@ from tools.registry.history import SqlHistory
 from tools.registry.library import embedded_database
 from tools.registry.moves import Moves
 from tools.registry.port import Alias, AliasChange, ModelFiles, ModelVersion, TrainingRun
+from tools.registry.quantizations import Quantization
 from tools.registry.serving_spec import ServingSpec
 from tools.registry.tracking import Tracking
 from tools.tables.port import Distributions
@@ -125,6 +126,14 @@ class MlflowReader:
         if found is not None:
             ours, theirs = [await self._reading.call(Tracking.digest, model, each) for each in (version, champion)]
             signing.bind(found, artefact=ours, champion_artefact=theirs)
+        return found
+
+    async def quantization(self, model: str, version: str) -> Quantization | None:
+        found = await self._child.call(Tracking.quantization, model, version)
+        if found is not None:
+            original = await self._reading.call(Tracking.digest, model, version)
+            produced = await self._reading.call(Tracking.digest, model, found.produced) if found.produced else None
+            signing.bind_quantization(found, original=original, produced=produced)
         return found
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:

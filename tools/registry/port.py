@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from tools.registry.evaluations import Evaluation
+from tools.registry.quantizations import Quantization
 from tools.registry.serving_spec import ServingSpec
 from tools.tables.port import Distributions
 from tools.values import Frozen, Instant
@@ -106,6 +107,11 @@ class RegistryReader(Protocol):
         """What the newest evaluation job of the platform has measured of the version beside that champion, as the files of both
         are now; None where none has. Takes as long as it takes to read these, and keeps no other question waiting. Raises
         PermanentError for what lies in its place and is none of ours."""
+        ...
+
+    async def quantization(self, model: str, version: str) -> Quantization | None:
+        """What the newest quantisation job of the platform has measured of this version in INT8, as its files, and those of the
+        INT8 version where it was registered, are now; None where none has. Raises PermanentError as `evaluation` does."""
         ...
 
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:

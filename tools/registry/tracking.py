@@ -23,6 +23,7 @@ from tools.registry.digests import Digests
 from tools.registry.evaluations import Evaluation
 from tools.registry.library import embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
+from tools.registry.quantizations import Quantization, quantized_artifact
 from tools.registry.serving_spec import ServingSpec
 from tools.tables import stored
 from tools.tables.port import Distributions
@@ -154,6 +155,13 @@ class Tracking:
                 if champion is not None and (each := self.signed(model, version, champion)) is not None:
                     found.append(each)
         return max(found, key=lambda each: each.of, default=None)
+
+    def quantization(self, model: str, version: str) -> Quantization | None:
+        """What a quantisation job of the platform has left, of whatever files; not remembered, as an evaluation is not."""
+        text = self._left(model, version, quantized_artifact(_number(version)))
+        if text is None:
+            return None
+        return signing.verified_quantization(text, self._evaluation_key, model=model, version=version)
 
     def digest(self, model: str, version: str) -> str:
         """Of its files as they are now: takes as long as it takes to read them."""
