@@ -22,7 +22,7 @@ from api.work.intake import Intake
 from api.work.standings import Standings, Watched, nameable
 from graphs.spending import forecast_of, judged, origin_of, until
 from tools.clock import Clock
-from tools.costs.port import CostReader, Dimension
+from tools.costs.port import CostReader
 from tools.errors import PermanentError
 from tools.jobs.port import JobsReader
 
@@ -145,7 +145,5 @@ def _subject(*words: str) -> str:
 
 
 def _whose(dimension: str, name: str) -> dict[str, str]:
-    """A model's cost is the model's incident; of others it is one of its own."""
-    if dimension == Dimension.MODEL.value:
-        return {"model": name}
-    return {"component": f"costs:{dimension}:{name}" if name else "costs"} | ({dimension: name} if name else {})
+    """`agents/subjects.py` makes of it whose incident it is."""
+    return {dimension: name} if name else {}

@@ -14,6 +14,7 @@ from api.store.database import Database
 from api.work.costs import CostWatch
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform, running
+from tests.e2e.terminal import Terminal
 from tests.twins.clock import SteppedClock
 from tests.twins.costs import TwinCosts
 from tests.twins.spending import HOUR, spend
@@ -62,7 +63,7 @@ async def test_a_spike_is_an_alert_an_incident_and_an_anomaly_with_its_cause(dat
         alerts = (await platform.viewer.get("/v1/alerts")).json()["items"]
         (alert,) = (each for each in alerts if each["name"] == "CostUnusual")
         incidents = (await platform.viewer.get("/v1/incidents")).json()["items"]
-        (incident,) = (each for each in incidents if each["subject"] == "model:churn")
+        (incident,) = (each for each in incidents if each["subject"] == "component:cost:churn")
         found = await get(platform, "anomalies")
 
     assert alert["incident_id"] == incident["id"]
@@ -95,6 +96,22 @@ async def test_the_forecast_is_what_is_spent_and_what_is_to_come(database: Datab
     assert [(each["of"], each["standing"]) for each in month["budgets"]] == [("whole", "will not do"), ("model", "will do")]
     assert [each["name"] for each in own["budgets"]] == ["loans"]
     assert month["budgets"][0]["exhausted_at"] > month["until"]
+
+
+async def test_the_commands_tell_the_same(database: Database) -> None:
+    ledger = TwinCosts()
+    async with running(database, SteppedClock(), costs=ledger, policies=lambda: POLICIES) as platform:
+        terminal = Terminal(platform, "viewer")
+        assert (await terminal.run("costs", "anomalies")).stdout == "Nothing is booked yet.\n"
+        await spike(platform, ledger)
+        shown = (await terminal.run("costs", "anomalies")).stdout
+        assert "goes on           Model churn cost USD" in shown
+        assert "    It is usage" in shown
+        assert (await terminal.json("costs", "anomalies"))["series"] == 3
+        ahead = (await terminal.run("costs", "forecast", "--model", "loans")).stdout
+        assert "to be expected by 2026-04-01 00:00 UTC" in ahead
+        assert "░  will do: Of USD 9,000.00 a month for model loans" in ahead
+        assert (await terminal.json("costs", "forecast", "--every", "day"))["end"] == "2026-03-03T00:00:00Z"
 
 
 async def test_without_anything_booked_that_is_said(platform: Platform) -> None:

@@ -13,11 +13,13 @@ from api.store.alerts import page as alerts_page
 from api.store.database import Database
 from api.work.costs import CostWatch
 from api.work.intake import Intake
+from graphs.spending import surge
 from tests.twins.clock import SteppedClock
 from tests.twins.costs import TwinCosts
 from tests.twins.jobs import Play, TwinJobs
 from tests.twins.spending import HOUR, TRAINING, USUAL, book, booked, cores, spend
 from tools.costs.absent import AbsentCosts
+from tools.costs.port import Dimension
 from tools.errors import TemporaryError
 from tools.jobs.port import MIB, JobSpec, Phase, Resources
 
@@ -82,7 +84,7 @@ async def test_a_spike_of_one_model_is_its_incident_and_raised_once(watched: Wat
     for _ in range(3):
         await watched.pass_(3, more("churn", 3.0))
     assert await watched.alerts() == [("CostUnusual", "model", "firing")]
-    assert await watched.incidents() == ["model:churn"]
+    assert await watched.incidents() == ["component:cost:churn"]
     told = await watched.labels()
     assert {key: told[key] for key in ("kind", "monitor", "model", "currency", "rule")} == {
         "kind": "cost",
@@ -123,6 +125,7 @@ async def test_trainings_in_parallel_are_named_as_the_cause(watched: Watched) ->
         team="growth",
         run_id="run_1",
         command=("train",),
+        environment={"OPPEN_WINDOW_START": "2026-02-01T00:00:00Z", "OPPEN_WINDOW_END": "2026-03-01T00:00:00Z"},
         resources=Resources(cpu=4, memory_bytes=64 * MIB),
         deadline=timedelta(days=1),
     )
@@ -144,8 +147,14 @@ async def test_trainings_in_parallel_are_named_as_the_cause(watched: Watched) ->
     await booked(watched.costs, usages)
     await watched.pass_(0)
     told = await watched.labels()
-    assert "3 training runs of churn in parallel" in told["summary"]
+    assert "3 training runs of churn in parallel on the same data" in told["summary"]
     assert "training CPU hours" in told["summary"]
+    found = await surge(Dimension.MODEL, "churn", watched.costs, watched.jobs, watched.policies.cost, watched.clock.now())
+    assert found is not None
+    assert found[1].together[0].same_data
+    assert (
+        await surge(Dimension.MODEL, "loans", watched.costs, watched.jobs, watched.policies.cost, watched.clock.now()) is None
+    )
 
 
 async def test_a_late_correction_takes_the_alert_back(watched: Watched) -> None:
@@ -193,7 +202,7 @@ async def test_a_budget_that_will_not_do_is_raised_before_it_is_spent(database: 
     await watched.pass_(0)
     await watched.pass_(1)
     assert await watched.alerts() == [("BudgetAtRisk", "team", "firing"), ("BudgetAtRisk", "whole", "firing")]
-    assert sorted(await watched.incidents()) == ["component:costs", "component:costs:team:risk"]
+    assert await watched.incidents() == ["component:cost"]
     async with database.read() as session:
         alerts = {each.labels["dimension"]: each for each in (await alerts_page(session, limit=50)).items}
     assert (alerts["team"].severity, alerts["whole"].severity) == ("critical", "warning")
