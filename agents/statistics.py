@@ -13,7 +13,6 @@ _SMOOTHING = 0.5
 
 _PRECISION = 1e-14
 _MAX_TERMS = 1_000
-_HALVINGS = 60
 """To the last digits of a float."""
 
 
@@ -38,19 +37,6 @@ def student_tail(t: float, degrees: float) -> float:
     if x < (a + 1) / (a + b + 2):
         return min(1.0, front * _beta_fraction(a, b, x) / a)
     return max(0.0, 1.0 - front * _beta_fraction(b, a, 1 - x) / b)
-
-
-def student_quantile(level: float, degrees: float) -> float:
-    """The t with P(T <= t) = `level`, above one half: `student_tail` turned round by bisection."""
-    if not 0.5 <= level < 1:
-        raise ValueError("a level between one half and 1 is needed")
-    low, high = 0.0, 1.0
-    while student_tail(high, degrees) / 2 > 1 - level:
-        high *= 2
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_tail(middle, degrees) / 2 > 1 - level else (low, middle)
-    return (low + high) / 2
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:
