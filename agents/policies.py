@@ -17,6 +17,7 @@ from pydantic import Field, PlainSerializer, ValidationError, field_validator, m
 from agents.actions import Risk
 from agents.cost.optimization_rules import Optimizations
 from agents.cost.quantization_rules import QuantizationRules
+from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
@@ -152,6 +153,7 @@ class Monitors(Frozen):
     open, or still in people's hands, takes it in. Not more often: inputs that moved without harm stay so for weeks."""
 
 
+CostMonitor = Literal["cost", "budget"]
 DatasetMonitor = Literal["dataset_quality", "dataset_freshness"]
 
 
@@ -378,6 +380,7 @@ class Policies(Frozen):
     experiments: Experiments = Experiments()
     optimizations: Optimizations = Optimizations()
     features: FeatureStore = FeatureStore()
+    cost: CostSignals = CostSignals()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()

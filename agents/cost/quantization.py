@@ -114,7 +114,7 @@ def saving_of(batch: Batch, beside: Form, significance: float) -> Saving:
     """From the ratios of the rounds, in each of which the forms took turns: Student's interval of the mean logarithm."""
     logs = [math.log(ours / theirs) for ours, theirs in zip(batch.quantized.means_ms, batch.of(beside).means_ms, strict=True)]
     middle = fmean(logs)
-    half = student_quantile(1 - significance, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
+    half = student_quantile(significance, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
     low, value, high = (1 - math.exp(each) for each in (middle + half, middle, middle - half))
     return Saving(beside=beside, rows=batch.rows, value=value, low=low, high=high)
 

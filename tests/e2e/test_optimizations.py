@@ -49,7 +49,8 @@ async def test_a_review_is_an_incident_of_its_own_beside_the_model_s(platform: P
     answer = await platform.operator.post("/v1/triggers/cost-review", json={"model": _MODEL, "reason": "before the budget"})
     assert answer.status_code == 202
     shown = (await platform.viewer.get(f"/v1/incidents/{answer.json()['incident_id']}")).json()
-    assert shown["subject"] == f"component:cost:{_MODEL}"
+    assert shown["model"] == _MODEL
+    assert shown["subject"] == f"component:costs:model:{_MODEL}"
     again = await platform.operator.post("/v1/triggers/cost-review", json={"model": _MODEL, "reason": "once more"})
     assert again.json() == {**answer.json(), "joined": True}
 

@@ -41,7 +41,18 @@ def test_the_example_is_the_defaults() -> None:
     example = yaml.safe_load(text)
     assert parse_policies(example) == Policies()
     assert set(example) == set(Policies.model_fields)
-    for name in ("intake", "investigation", "approval", "verification", "slo", "rollouts", "evaluations", "experiments"):
+    documented = (
+        "intake",
+        "investigation",
+        "approval",
+        "verification",
+        "slo",
+        "rollouts",
+        "evaluations",
+        "experiments",
+        "cost",
+    )
+    for name in documented:
         assert set(example[name]) == set(type(getattr(Policies(), name)).model_fields), name
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from agents.cost.quantization import Decision, saving_of, weigh
 from agents.cost.quantization_rules import QuantizationRules
-from agents.statistics import student_quantile, student_tail
 from tests.unit.agents.quantizations import accuracy, batch, measured
 from tools.jobs.prices import Prices
 from tools.registry.evaluations import Compared
@@ -99,8 +98,3 @@ def test_whoever_takes_more_saves_less(original: float, quantized: float) -> Non
     saving = saving_of(batch(1, original, original, quantized), "original", 0.05)
     assert saving.low <= saving.value <= saving.high
     assert (saving.value > 0.02) <= (quantized < original)
-
-
-@given(st.floats(0.51, 0.9999), st.integers(1, 200))
-def test_a_quantile_is_its_tail_turned_round(level: float, degrees: int) -> None:
-    assert student_tail(student_quantile(level, degrees), degrees) / 2 == pytest.approx(1 - level, rel=1e-6)
