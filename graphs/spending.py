@@ -117,7 +117,7 @@ async def _trainings(spending: Spending, jobs: JobsReader) -> list[Training]:
 def _begun(jobs: Iterable[JobState]) -> Iterable[Training]:
     for each in jobs:
         if each.started_at is not None:
-            yield Training(name=each.name, model=each.model, start=each.started_at, end=each.ended_at)
+            yield Training(name=each.name, model=each.model, start=each.started_at, end=each.ended_at, data=each.data)
 
 
 async def forecast_of(
