@@ -46,9 +46,10 @@ from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.costs.port import CostLedger
-from tools.errors import PortError
+from tools.errors import PortError, TemporaryError
 from tools.features.port import Features
 from tools.jobs.port import Jobs
+from tools.leftovers import KEPT
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
@@ -177,7 +178,13 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         features = _open_features(settings, clock, stack)
         warm = Chore("warm", lambda: _warm(adapters, features), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
-        tidy = Chore("tidy", tidying.once, _TIDY)
+
+        async def tidied() -> None:
+            await tidying.once()
+            with contextlib.suppress(TemporaryError):  # an hour later will do
+                await adapters.registry.empty(clock.now() - KEPT)
+
+        tidy = Chore("tidy", tidied, _TIDY)
         sweeping = LineageFile(database, settings.lineage_file, clock)
         trace = Chore("lineage", sweeping.once, _TRACE)
         intake = Intake(database, policy, clock)

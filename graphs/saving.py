@@ -6,7 +6,7 @@ from typing import Literal, assert_never
 
 from agents.actions import CHANGES_NOTHING, Promote
 from agents.cost.confirming import Consolidated, Look, confirm, confirm_consolidated, look_at
-from agents.cost.inefficiency import Batching, Consolidation, Expiry, Move, Quantization, Shrinking
+from agents.cost.inefficiency import Consolidation, Expiry, Move, Quantization, Rebatching, Shrinking
 from agents.cost.optimization import Optimization
 from agents.cost.remedies import action_of
 from agents.cost.savings import LOOKS, Hour, Saved, saved
@@ -87,7 +87,7 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
                 version=optimization.version or "",
                 as_all=True,
             )
-        case Batching(model=model):
+        case Rebatching(model=model):
             before = await serving_hours(model, past, currency, readers)
             after = await serving_hours(model, since, currency, readers)
         case Shrinking(model=model):

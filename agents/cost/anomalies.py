@@ -162,7 +162,7 @@ class _Search:
         self._episodes: list[_Episode] = []
         self._horizons = _HORIZONS[self._per_day]
         looks = _MONTH_DAYS * (self._per_day * len(self._horizons) + 1)
-        self._threshold = student_quantile(1 - min(rules.false_alarms / looks, 0.49), _DEGREES) / _UNIT
+        self._threshold = student_quantile(min(rules.false_alarms / looks, 0.49), _DEGREES) / _UNIT
         self._half = (1 + rules.min_excess) ** 0.5
         """So many times the expected, a step within what is unusual is itself too much."""
 

@@ -104,7 +104,7 @@ def forecast(series: Series, spent: Decimal, window: Window, currency: Currency,
     to_come = _stretches(hours, means, window.end)
     rest = sum((each.cost for each in to_come), Decimal(0))
     deviation = _deviation(baseline, float(days_ahead[-1]), len(hours))
-    away = np.exp(student_quantile((1 + rules.interval) / 2, _DEGREES) * deviation)
+    away = np.exp(student_quantile((1 - rules.interval) / 2, _DEGREES) * deviation)
     going_on = _going_on(judged, means)
     return known.model_copy(
         update={

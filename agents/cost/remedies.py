@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from agents.actions import Action, ConsolidateTraining, Quantize, Scale
-from agents.cost.inefficiency import Batching, Consolidation, Expiry, Kind, Move, Quantization, Remedy, Shrinking
+from agents.cost.inefficiency import Consolidation, Expiry, Kind, Move, Quantization, Rebatching, Remedy, Shrinking
 from agents.evidence import Cause
 
 CAUSES: dict[Kind, Cause] = {
@@ -24,7 +24,7 @@ def action_of(remedy: Remedy) -> Action:
             return ConsolidateTraining(model=model, kept=kept, cancelled=cancelled)
         case Shrinking(model=model, from_workers=current, workers=workers):
             return Scale(model=model, from_workers=current, workers=workers)
-        case Batching() | Move() | Expiry():
+        case Rebatching() | Move() | Expiry():
             raise NotImplementedError
         case unknown:
             assert_never(unknown)

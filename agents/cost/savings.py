@@ -98,7 +98,7 @@ def saved(
         by_hour[each.start.hour].append(each)
     pairs = [each for each in new if each.start.hour in by_hour]
     found = _paired(pairs, by_hour) if len(pairs) >= least else _apart(old, new)
-    half = student_quantile(1 - level / 2, found.degrees) * found.error
+    half = student_quantile(level / 2, found.degrees) * found.error
     low, value, high = (_money(DAY_H * each) for each in (found.mean - half, found.mean, found.mean + half))
     claim = Claim.HOLDS if low > 0 else Claim.WORSE if high < 0 else Claim.NOT_SHOWN
     scale = _THOUSAND if unit == "1,000 predictions" else 1

@@ -23,8 +23,10 @@ from pydantic import ValidationError
 from tools.clock import Clock, SystemClock
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.jobs import leftovers
 from tools.jobs.folder import Folder
 from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Reason, Resources, Usage, job_name
+from tools.leftovers import Discarded, Leftover
 
 _LOOK_S = 0.1
 """Between two looks at a status that is watched, or at a log that is followed."""
@@ -150,6 +152,24 @@ class LocalJobs:
             reserved=Resources(**_spec(folder)["spec"]["resources"]),
         )
 
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:
+        def listed() -> tuple[Leftover, ...]:
+            return tuple(each for folder in self._all() for each in leftovers.leftovers(folder) if each.model == model)
+
+        return await asyncio.to_thread(listed)
+
+    async def discard(self, item: Leftover) -> Discarded:
+        try:
+            return await asyncio.to_thread(leftovers.discard, self._known(item.name), item)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    async def restore(self, item: Leftover) -> None:
+        try:
+            await asyncio.to_thread(leftovers.restore, self._known(item.name), item)
+        except OSError as error:
+            raise _unwritable(error) from error
+
     async def buying(self, model: str) -> Buying:  # noqa: ARG002  the same for all
         return Buying(pricing=Pricing.STANDARD, offered=(Pricing.STANDARD,))
 
@@ -226,6 +246,8 @@ class LocalJobs:
                 gone = self._root / f"{_GONE}{folder.path.name}-{time.monotonic_ns()}"
                 with contextlib.suppress(FileNotFoundError):  # somebody else was faster
                     folder.path.rename(gone)
+            else:
+                leftovers.empty(folder)
         for path in self._root.glob(f"{_GONE}*"):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -21,6 +21,7 @@ from typing import Annotated, Protocol, Self, runtime_checkable
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from tools.costs.port import Pricing
+from tools.leftovers import Discarded, Leftover
 from tools.values import Frozen, Instant, Window
 
 JOB_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -233,6 +234,10 @@ class JobsReader(Protocol):
 
     async def usage(self, name: str) -> Usage: ...
 
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:
+        """Checkpoints and logs of its jobs that have ended, as far as the backend keeps them itself."""
+        ...
+
     async def buying(self, model: str) -> Buying:
         """With what `pricing` a training of the model is to be submitted."""
         ...
@@ -252,4 +257,13 @@ class Jobs(JobsReader, Protocol):
     async def set_buying(self, model: str, pricing: Pricing, *, expected: Pricing, key: str) -> Buying:
         """For trainings that are submitted from now on. Repeating a `key` changes nothing and returns what is so now; Conflict
         when it is not `expected`; PermanentError for what is not offered."""
+        ...
+
+    async def discard(self, item: Leftover) -> Discarded:
+        """Put it aside; repeating it changes nothing. Looked at right before: Conflict for a job that has not ended, or is not
+        the one that was listed; PermanentError where the backend keeps no such thing."""
+        ...
+
+    async def restore(self, item: Leftover) -> None:
+        """What is there is left as it is; PermanentError for what is gone for good."""
         ...
