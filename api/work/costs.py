@@ -22,7 +22,7 @@ from api.work.intake import Intake
 from api.work.standings import Standings, Watched, nameable
 from graphs.spending import forecast_of, judged, origin_of, until
 from tools.clock import Clock
-from tools.costs.port import CostReader
+from tools.costs.port import CostReader, Dimension
 from tools.errors import PermanentError
 from tools.jobs.port import JobsReader
 
@@ -145,5 +145,7 @@ def _subject(*words: str) -> str:
 
 
 def _whose(dimension: str, name: str) -> dict[str, str]:
-    """`agents/subjects.py` makes of it whose incident it is."""
-    return {dimension: name} if name else {}
+    """What a model costs is a case of its own, as `agents/subjects.py` says; and so is what a team, or everything, costs."""
+    if dimension == Dimension.MODEL.value:
+        return {"model": name}
+    return {"component": f"costs:{dimension}:{name}", dimension: name} if name else {"component": "costs"}

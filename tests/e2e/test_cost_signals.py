@@ -63,7 +63,7 @@ async def test_a_spike_is_an_alert_an_incident_and_an_anomaly_with_its_cause(dat
         alerts = (await platform.viewer.get("/v1/alerts")).json()["items"]
         (alert,) = (each for each in alerts if each["name"] == "CostUnusual")
         incidents = (await platform.viewer.get("/v1/incidents")).json()["items"]
-        (incident,) = (each for each in incidents if each["subject"] == "component:cost:churn")
+        (incident,) = (each for each in incidents if each["subject"] == "component:costs:model:churn")
         found = await get(platform, "anomalies")
 
     assert alert["incident_id"] == incident["id"]

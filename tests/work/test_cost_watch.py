@@ -84,7 +84,7 @@ async def test_a_spike_of_one_model_is_its_incident_and_raised_once(watched: Wat
     for _ in range(3):
         await watched.pass_(3, more("churn", 3.0))
     assert await watched.alerts() == [("CostUnusual", "model", "firing")]
-    assert await watched.incidents() == ["component:cost:churn"]
+    assert await watched.incidents() == ["component:costs:model:churn"]
     told = await watched.labels()
     assert {key: told[key] for key in ("kind", "monitor", "model", "currency", "rule")} == {
         "kind": "cost",
@@ -202,7 +202,7 @@ async def test_a_budget_that_will_not_do_is_raised_before_it_is_spent(database: 
     await watched.pass_(0)
     await watched.pass_(1)
     assert await watched.alerts() == [("BudgetAtRisk", "team", "firing"), ("BudgetAtRisk", "whole", "firing")]
-    assert await watched.incidents() == ["component:cost"]
+    assert sorted(await watched.incidents()) == ["component:costs", "component:costs:team:risk"]
     async with database.read() as session:
         alerts = {each.labels["dimension"]: each for each in (await alerts_page(session, limit=50)).items}
     assert (alerts["team"].severity, alerts["whole"].severity) == ("critical", "warning")
