@@ -159,7 +159,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         def context(timeline: Timeline) -> Context:
             read = joined.unread
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, settings.address)
+            where = settings.address
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, where, book)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from agents.alerts import Alert
 from agents.cost.case import CostCase, Serving
 from agents.cost.changes import Change, explain
+from agents.cost.inefficiency import Inefficiency
 from agents.cost.optimization import Optimization
 from agents.cost.savings import Hour
 from agents.policies import Policies
@@ -16,7 +17,10 @@ from agents.requests import request_of
 from agents.subjects import model_of
 from agents.training import JOB_TAG
 from graphs.gathering import Sources
+from graphs.surplus import surplus
 from tools.costs.port import Amount, Component, CostReader, Dimension, Question, Step
+from tools.costs.prices import PriceBook
+from tools.costs.units import Resource
 from tools.jobs.port import JobsReader, JobState
 from tools.predictions.port import PredictionReader
 from tools.registry.port import Alias
@@ -31,7 +35,12 @@ _BY_CHANGE = (Dimension.COMPONENT, Dimension.VERSION, Dimension.WORKLOAD)
 
 
 async def survey(
-    alerts: Sequence[Alert], earlier: Optimization | None, readers: Readers, policies: Policies, now: datetime
+    alerts: Sequence[Alert],
+    earlier: Optimization | None,
+    readers: Readers,
+    policies: Policies,
+    prices: PriceBook | None,
+    now: datetime,
 ) -> CostCase:
     sources, model = Sources(), next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
     rules = policies.optimizations_of(model) if model is not None else policies.optimizations
@@ -67,7 +76,10 @@ async def survey(
             }
         )
     jobs = await sources.ask("jobs", _jobs(model, readers.jobs), ())
-    return case.model_copy(update={"jobs": jobs, "missing": sources.missing})
+    others: tuple[Inefficiency, ...] = ()
+    if prices is not None and (earlier is None or earlier.trial is None):
+        others = await surplus(model, jobs, window, readers, policies, prices, sources, now)
+    return case.model_copy(update={"jobs": jobs, "others": others, "missing": sources.missing})
 
 
 _BY_JOB = (Dimension.COMPONENT, Dimension.WORKLOAD)
@@ -139,6 +151,26 @@ async def serving_hours(
         else:
             found.append(Hour(start=start, cost=cost, units=Decimal(units)))
     return tuple(found)
+
+
+async def training_hours(model: str, window: Window, currency: str, readers: Readers) -> tuple[Hour, ...]:
+    """Full hours that are booked in which the model was trained: what that has cost, and for how many core-hours."""
+    whole = await booked(window, readers.costs)
+    if whole is None:
+        return ()
+    where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,), Dimension.COMPONENT: (Component.TRAINING.value,)}
+    costs: dict[datetime, Decimal] = defaultdict(Decimal)
+    units: dict[datetime, Decimal] = defaultdict(Decimal)
+    asked = Question(window=whole, step=Step.HOUR, by=(Dimension.RESOURCE,), where=where)
+    for each in await readers.costs.breakdown(asked):
+        if each.currency != currency or each.start is None:
+            continue
+        kind, start = Resource(each.at[Dimension.RESOURCE]), each.start.astimezone(UTC)
+        if kind is not Resource.STORAGE:
+            costs[start] += each.cost
+        if kind is Resource.CPU and each.quantity is not None:
+            units[start] += each.quantity / 3600
+    return tuple(Hour(start=start, cost=costs[start], units=units[start]) for start in sorted(costs) if units[start] > 0)
 
 
 async def booked(window: Window, costs: CostReader) -> Window | None:

@@ -14,15 +14,19 @@ from agents.actions import (
     AbortRollout,
     Action,
     ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
     Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -31,7 +35,7 @@ from agents.actions import (
 from agents.proposals import Proposal, Receipt
 from agents.quantization_job import Ordered, key_of
 from agents.training import spec_of
-from graphs import moves, quantizing
+from graphs import moves, quantizing, thrift
 from graphs.context import Context
 from graphs.training import Outrun, claim, outrun, trained
 from graphs.world import read_state
@@ -108,7 +112,16 @@ async def untouched(proposal: Proposal, context: Context) -> bool:
             return (await tools.traffic.state(model)).token == before.route_generation
         case Quantize(version=version):
             return not await submitted(job_name(key_of(proposal.run_id, version)), context)
-        case Scale() | QuarantineData() | ReleaseData() | ConsolidateTraining():
+        case (
+            Scale()
+            | QuarantineData()
+            | ReleaseData()
+            | ConsolidateTraining()
+            | SetBatching()
+            | MoveToSpot()
+            | ExpireArtifacts()
+            | RestoreArtifacts()
+        ):
             return await read_state(action, tools.readers) == before
         case Notify() | NoAction():
             return True
@@ -279,6 +292,15 @@ async def _perform(
         case ConsolidateTraining(kept=kept, cancelled=cancelled):
             for name in cancelled:
                 await context.tools.jobs.cancel(name, reason=f"{kept} trains the same on the same data ({proposal.id})")
+            return None, None
+        case SetBatching() as batching:
+            return await thrift.rebatch(batching, before, proposal.id, context.tools), None
+        case MoveToSpot() as move:
+            return await thrift.move(move, proposal.id, context.tools), None
+        case ExpireArtifacts() as expire:
+            return await thrift.expire(expire, before, context.tools), None
+        case RestoreArtifacts() as restore:
+            await thrift.restore(restore, context.tools)
             return None, None
         case Notify() as notify:
             await _tell(notify, proposal, context)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Literal, assert_never
 
 from agents.actions import CHANGES_NOTHING, Promote
-from agents.cost.confirming import Consolidated, Look, confirm, confirm_consolidated, look_at
+from agents.cost.confirming import Consolidated, Look, confirm, confirm_consolidated, look_at, verification_of_expiry
 from agents.cost.inefficiency import Consolidation, Expiry, Move, Quantization, Rebatching, Shrinking
 from agents.cost.optimization import Optimization
 from agents.cost.remedies import action_of
@@ -14,7 +14,7 @@ from agents.policies import Policies
 from agents.proposals import Proposal, Receipt
 from agents.verification import Status, Verification
 from graphs.context import Context
-from graphs.costing import booked, serving_hours
+from graphs.costing import booked, serving_hours, training_hours
 from graphs.gathering import Sources
 from graphs.state import RunState
 from tools.costs.port import CostReader, Dimension, Question
@@ -56,9 +56,13 @@ async def look(optimization: Optimization, quality: Verification, context: Conte
         found = await _consolidated(remedy, optimization, context.tools.readers, context.policies, now)
         verification, gained = confirm_consolidated(found, optimization.applied_at, rules, now)
         return verification, optimization.model_copy(update={"saved": gained})
+    if isinstance(remedy, Expiry):
+        # The room is free when what was put aside is emptied, and nobody waits for that.
+        return verification_of_expiry(quality, now), optimization
     due = look_at(optimization.applied_at, rules, now)
     gained = await Sources().ask("costs", _saved(optimization, due, context), None) if due is not None else None
-    verification = confirm(quality, due, gained, optimization.applied_at, rules, now)
+    lenient = isinstance(remedy, Move)
+    verification = confirm(quality, due, gained, optimization.applied_at, rules, now, lenient=lenient)
     if verification.status is not Status.WAITING:
         optimization = await _with_its_cost(optimization, context.tools.readers.costs, now)
     return verification, optimization.model_copy(update={"saved": gained or optimization.saved})
@@ -73,7 +77,8 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
     past, since = Window(start=began - _BEFORE, end=began), Window(start=applied_at, end=due.until)
     before: tuple[Hour, ...]
     after: tuple[Hour, ...]
-    unit: Literal["1,000 predictions", "hour"] = "1,000 predictions"
+    unit: Literal["1,000 predictions", "hour", "core-hour"] = "1,000 predictions"
+    a_day = 24.0
     match remedy:
         case Quantization(model=model, version=version):
             # Version against version: hours in which both answered count for either that answered half of them.
@@ -94,11 +99,17 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
             before = _by_the_hour(await serving_hours(model, past, currency, readers))
             after = _by_the_hour(await serving_hours(model, since, currency, readers))
             unit = "hour"
-        case Consolidation() | Move() | Expiry():
-            raise NotImplementedError
+        case Move(model=model):
+            before = await training_hours(model, past, currency, readers)
+            after = await training_hours(model, since, currency, readers)
+            unit, a_day = "core-hour", len(after) * 24 / max((due.until - applied_at) / timedelta(hours=1), 1.0)
+        case Consolidation() | Expiry():
+            raise TypeError(f"{remedy.kind} is not judged by hours")
         case unknown:
             assert_never(unknown)
-    return saved(before, after, currency=currency, unit=unit, least=rules.least_hours, level=rules.level / len(LOOKS))
+    return saved(
+        before, after, currency=currency, unit=unit, hours_a_day=a_day, least=rules.least_hours, level=rules.level / len(LOOKS)
+    )
 
 
 def _by_the_hour(hours: tuple[Hour, ...]) -> tuple[Hour, ...]:

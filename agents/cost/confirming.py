@@ -9,6 +9,7 @@ from agents.measures import Measure
 from agents.verification import Status, Verification
 from agents.wording import counted, moment, money, span
 from tools.jobs.port import JobState, Phase
+from tools.leftovers import KEPT
 from tools.values import Frozen, Instant
 
 _LATE = timedelta(hours=3)
@@ -35,9 +36,17 @@ def look_at(applied_at: datetime, rules: Optimizations, now: datetime) -> Look |
 
 
 def confirm(
-    quality: Verification, look: Look | None, found: Saved | None, applied_at: datetime, rules: Optimizations, now: datetime
+    quality: Verification,
+    look: Look | None,
+    found: Saved | None,
+    applied_at: datetime,
+    rules: Optimizations,
+    now: datetime,
+    *,
+    lenient: bool = False,
 ) -> Verification:
-    """`quality`: whether what was promised is kept, by the usual verification."""
+    """`quality`: whether what was promised is kept, by the usual verification. `lenient`: what shows in the ledger only when it
+    happens to be used stays where nothing is shown, and nothing is claimed; what costs more is taken back all the same."""
     measures = (*quality.measures, *_measures(found))
     if quality.status is Status.FAILED:
         return quality.model_copy(update={"measures": measures})
@@ -48,6 +57,9 @@ def confirm(
     if look is None:
         first = applied_at + rules.verify * LOOKS[0]
         return said(Status.WAITING, f"{quality.reason} What it saves is looked at from {moment(first)} on.")
+    if lenient and look.last and (found is None or found.claim is Claim.NOT_SHOWN):
+        seen = f": it saves {found}" if found is not None else ", for nothing of it is on record yet"
+        return said(Status.HOLDS, f"{quality.reason} No saving is claimed{seen}.")
     if found is None:
         if look.last and now >= look.until + _LATE:
             return said(
@@ -67,6 +79,14 @@ def confirm(
             return said(Status.WAITING, f"{quality.reason} It saves {found}.")
         case Claim.HOLDS:
             return said(Status.HOLDS, f"It saves {found}. {quality.reason}")
+
+
+def verification_of_expiry(quality: Verification, now: datetime) -> Verification:
+    """Nothing is claimed: room that is put aside is paid for until it is emptied."""
+    if quality.status is not Status.HOLDS:
+        return quality
+    told = f"No saving is claimed: what was put aside is paid for until it is emptied, after {span(KEPT)}."
+    return quality.model_copy(update={"reason": f"{quality.reason} {told}", "at": now})
 
 
 def _measures(found: Saved | None) -> tuple[Measure, ...]:
