@@ -6,22 +6,33 @@ from typing import Any
 
 import pytest
 
+from agents.alerts import Alert
+from agents.cost.review import review
 from agents.cost.rules import Budget, CostSignals
+from agents.evidence import Cause
 from agents.policies import Policies
 from api.store import incidents, monitors
 from api.store.alerts import page as alerts_page
 from api.store.database import Database
 from api.work.costs import CostWatch
 from api.work.intake import Intake
+from graphs.costing import survey
 from graphs.spending import surge
 from tests.twins.clock import SteppedClock
 from tests.twins.costs import TwinCosts
 from tests.twins.jobs import Play, TwinJobs
+from tests.twins.predictions import TwinPredictions
+from tests.twins.quarantines import TwinQuarantines
+from tests.twins.registry import TwinRegistry
+from tests.twins.serving import TwinServing
 from tests.twins.spending import HOUR, TRAINING, USUAL, book, booked, cores, spend
+from tests.twins.telemetry import RememberedTelemetry
 from tools.costs.absent import AbsentCosts
 from tools.costs.port import Dimension
 from tools.errors import TemporaryError
 from tools.jobs.port import MIB, JobSpec, Phase, Resources
+from tools.rollouts.gateway import GatewayTraffic
+from tools.toolbox import Readers
 
 DAYS = 36
 
@@ -221,3 +232,33 @@ async def test_a_long_name_still_stands_somewhere(database: Database) -> None:
     await watched.pass_(1)
     async with database.read() as session:
         assert all(len(each.subject) <= 220 for each in await monitors.listing(session))
+
+
+async def test_who_looks_into_it_says_where_it_comes_from(database: Database) -> None:
+    watched = Watched(database)
+    prices = book(("1", "2020-01-01T00:00:00Z"), ("1.6", "2026-03-02T09:00:00Z"))
+    await watched.pass_(0, prices=prices)
+    await watched.pass_(6, prices=prices)
+    registry, serving = TwinRegistry(watched.clock), TwinServing()
+    readers = Readers(
+        registry=registry,
+        serving=serving,
+        predictions=TwinPredictions(),
+        telemetry=RememberedTelemetry(),
+        quarantines=TwinQuarantines(watched.clock),
+        jobs=watched.jobs,
+        traffic=GatewayTraffic(serving),
+        costs=watched.costs,
+    )
+    now, labels = watched.clock.now(), {"monitor": "cost", "kind": "cost", "currency": "USD"}
+    for dimension in ({"dimension": "whole"}, {"dimension": "model", "model": "churn"}):
+        alert = Alert(
+            source="monitor", fingerprint="f", status="firing", name="CostUnusual", labels=labels | dimension, starts_at=now
+        )
+        case = await survey([alert], None, readers, watched.policies, None, now)
+        assert case.rise is not None
+        finding = review(case, watched.policies, now).recommendation.finding
+        assert "rise" in {each.id for each in finding.evidence}
+    whole = review(case.model_copy(update={"model": None, "change": None}), watched.policies, now).recommendation.finding
+    assert whole.cause is Cause.PRICE_CHANGE
+    assert "is a change of prices, not of usage" in whole.summary
