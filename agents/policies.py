@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.optimization_rules import Optimizations
 from agents.cost.quantization_rules import QuantizationRules
 from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
@@ -358,6 +359,7 @@ class ModelPolicy(Frozen):
     rollouts: Rollouts | None = None
     evaluations: Evaluations | None = None
     experiments: Experiments | None = None
+    optimizations: Optimizations | None = None
     training: Training = Training()
     evaluation: EvaluationJob = EvaluationJob()
     quantization: QuantizationRules = QuantizationRules()
@@ -376,6 +378,7 @@ class Policies(Frozen):
     rollouts: Rollouts = Rollouts()
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
+    optimizations: Optimizations = Optimizations()
     features: FeatureStore = FeatureStore()
     cost: CostSignals = CostSignals()
     approval: Approval = Approval()
@@ -434,6 +437,9 @@ class Policies(Frozen):
 
     def experiments_of(self, model: str) -> Experiments:
         return self.model(model).experiments or self.experiments
+
+    def optimizations_of(self, model: str) -> Optimizations:
+        return self.model(model).optimizations or self.optimizations
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())

@@ -117,6 +117,8 @@ class TwinJobs:
             run_id=spec.run_id,
             phase=Phase.PENDING,
             submitted_at=self._clock.now(),
+            work=spec.work,
+            data=spec.data,
             pricing=spec.pricing,
         )
         self._jobs[name] = _Job(spec, spec.fingerprint, state)

@@ -83,7 +83,14 @@ class LocalJobs:
             "key": key,
             "fingerprint": spec.fingerprint,
             "submitted_at": self._clock.now().timestamp(),
-            "about": {"model": spec.model, "team": spec.team, "run_id": spec.run_id, "keep_seconds": spec.keep.total_seconds()},
+            "about": {
+                "model": spec.model,
+                "team": spec.team,
+                "run_id": spec.run_id,
+                "keep_seconds": spec.keep.total_seconds(),
+                "work": spec.work,
+                "data": spec.data.model_dump(mode="json") if spec.data is not None else None,
+            },
             "spec": {
                 **spec.model_dump(mode="json", include={"command", "environment", "config", "resources", "retries"}),
                 "secrets": sorted(spec.secrets),
@@ -336,6 +343,8 @@ def _state(folder: Folder) -> JobState:
             submitted_at=_instant(spec["submitted_at"]),
             started_at=_instant(status["started_at"]) if "started_at" in status else None,
             ended_at=_instant(status["ended_at"]) if "ended_at" in status else None,
+            work=about.get("work", ""),
+            data=about.get("data"),
         )
     except (ValidationError, ValueError) as error:
         raise PermanentError(f"{folder.path.name}: its status on disk is not understood: {error}") from error
