@@ -7,16 +7,18 @@ from decimal import Decimal
 
 from agents.alerts import Alert
 from agents.cost.case import CostCase, Serving
+from agents.cost.causes import Origin
 from agents.cost.changes import Change, explain
 from agents.cost.inefficiency import Inefficiency
 from agents.cost.optimization import Optimization
 from agents.cost.savings import Hour
 from agents.policies import Policies
 from agents.quantization_job import is_quantization
-from agents.requests import request_of
+from agents.requests import COST_MONITOR, request_of
 from agents.subjects import model_of
 from agents.training import JOB_TAG
 from graphs.gathering import Sources
+from graphs.spending import surge
 from graphs.surplus import surplus
 from tools.costs.port import Amount, Component, CostReader, Dimension, Question, Step
 from tools.costs.prices import PriceBook
@@ -46,6 +48,8 @@ async def survey(
     rules = policies.optimizations_of(model) if model is not None else policies.optimizations
     window = Window(start=now - rules.looked_at, end=now)
     case = CostCase(alerts=tuple(alerts), model=model, window=window, request=request_of(alerts), earlier=earlier)
+    rise = await sources.ask("costs", _rise(alerts, readers, policies, now), None)
+    case = case.model_copy(update={"rise": rise, "missing": sources.missing})
     if model is None:
         return case
     registry = readers.registry
@@ -80,6 +84,20 @@ async def survey(
     if prices is not None and (earlier is None or earlier.trial is None):
         others = await surplus(model, jobs, window, readers, policies, prices, sources, now)
     return case.model_copy(update={"jobs": jobs, "others": others, "missing": sources.missing})
+
+
+async def _rise(alerts: Sequence[Alert], readers: Readers, policies: Policies, now: datetime) -> Origin | None:
+    """Of what a monitor of ours has called unusual, while it is."""
+    raised = next(
+        (each.labels for each in alerts if each.labels.get("monitor") == COST_MONITOR and "dimension" in each.labels), None
+    )
+    if raised is None:
+        return None
+    named = next((each for each in Dimension if each.value == raised["dimension"]), None)
+    if named is not None and not raised.get(named.value):
+        return None
+    found = await surge(named, raised.get(named.value, "") if named else "", readers.costs, readers.jobs, policies.cost, now)
+    return found[1] if found is not None else None
 
 
 _BY_JOB = (Dimension.COMPONENT, Dimension.WORKLOAD)

@@ -14,6 +14,7 @@ from api.problems import FieldError
 from api.web import experiment_examples, optimization_examples
 from api.web.errors import MEDIA_TYPE
 from api.web.examples import EXAMPLES, TEXTS
+from api.web.examples_cost_signals import COST_SIGNALS
 from api.web.examples_costs import COSTS
 from api.web.examples_usage import USAGE
 
@@ -60,7 +61,14 @@ _DESCRIPTIONS = {
     501: "This installation lacks the library that this needs.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
-_EXAMPLES = {**EXAMPLES, **experiment_examples.EXAMPLES, **optimization_examples.EXAMPLES, **USAGE, **COSTS}
+_EXAMPLES = {
+    **EXAMPLES,
+    **experiment_examples.EXAMPLES,
+    **optimization_examples.EXAMPLES,
+    **USAGE,
+    **COSTS,
+    **COST_SIGNALS,
+}
 _PAGE = "PageView_"
 """What FastAPI begins the name of a page's schema with."""
 _SENDER = {

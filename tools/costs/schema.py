@@ -56,8 +56,8 @@ TABLES = (
     ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(start) ORDER BY (start, id) SETTINGS {_DURABLE}
     """,
     f"""
-    CREATE TABLE IF NOT EXISTS cost_usages (key String, revision UInt32, told String, start {MOMENT}, end {MOMENT},
-        booking String)
+    CREATE TABLE IF NOT EXISTS cost_usages (key String, revision UInt32, told String, quantity {QUANTITY}, start {MOMENT},
+        end {MOMENT}, booking String)
     ENGINE = ReplacingMergeTree ORDER BY (key, revision) SETTINGS {_DURABLE}
     """,
     f"""
@@ -78,6 +78,11 @@ def line_id(line: Line) -> str:
     """The same for the same line of the same usage, so that a repetition is the same row."""
     said = "\0".join((line.key, str(line.revision), str(line.place), "back" if line.taken_back else "said"))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def line_place(id: str, start: datetime) -> str:
+    """The id by which a line is known outside: such ids are in the order of time."""
+    return f"{microseconds(start):016x}{id}"
 
 
 def line(found: tuple[Any, ...]) -> Line:
