@@ -66,11 +66,13 @@ def trained(learnt: Labelled, width: int, *, epochs: int, seed: int) -> Any:
     optimiser = torch.optim.Adam(module.parameters(), _RATE if width < _WIDE else _RATE / 4)
     order = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(truth), generator=order).split(_BATCH):
+        shuffled = torch.randperm(len(truth), generator=order)
+        for start in range(0, len(truth), _BATCH):
+            chosen = shuffled[start : start + _BATCH]
             logits = module(numeric[chosen], categorical[chosen])
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth[chosen])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return module.eval()
 

@@ -159,7 +159,7 @@ def _answers(found: Quantization, rules: QuantizationRules) -> Iterator[Weighed]
             reason=f"{counted(rows, 'labelled row')} were looked at, {rules.min_rows} are needed",
         )
     for fact in primary:
-        yield _no_worse(fact, rules)
+        yield no_worse(fact, rules)
     others = [each for each in large if each not in primary and each.name != "log_loss"]
     tested = [(each, p) for each in others if (p := p_value(each, "worse")) is not None]
     adjusted = holm([p for _, p in tested])
@@ -173,7 +173,7 @@ def _answers(found: Quantization, rules: QuantizationRules) -> Iterator[Weighed]
             )
 
 
-def _no_worse(fact: Compared, rules: QuantizationRules) -> Weighed:
+def no_worse(fact: Compared, rules: QuantizationRules) -> Weighed:
     """Shown to be no worse by the margin (non-inferiority), shown to be worse by it, or neither."""
     relative = fact.name == "mae"
     margin = rules.max_error_rise if relative else rules.max_accuracy_loss
