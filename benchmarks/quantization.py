@@ -3,12 +3,13 @@
 The reference network with two hidden layers of each width, really trained on one task with a known truth. The platform's own
 code makes the INT8 form and measures it beside the original (torch, `pt2`) and beside the same weights in FP32 on ONNX Runtime,
 as its job does; then the agent's rule decides. Another process measures all of it anew, with torch's own dynamic INT8 beside
-it: what was proposed has to pay by that as well. Times are of the processor, in one thread, call by call in turn.
+it: what was proposed has to pay by that as well. Times are of the processor, in one thread, a few calls in turn.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,7 @@ def _batch(batch: Batch, peer: Timing) -> dict[str, Any]:
         "rows": batch.rows,
         "p50_ms": {name: round(each.p50_ms, 4) for name, each in timings.items()},
         "p99_ms": {name: round(each.p99_ms, 4) for name, each in timings.items()},
-        "cost_per_1000": {name: f"{per_thousand(each.mean_ms, batch.rows, PRICES):f}" for name, each in timings.items()},
+        "cost_per_1000": {name: f"{per_thousand(each.p50_ms, batch.rows, PRICES):f}" for name, each in timings.items()},
     }
 
 
@@ -92,7 +93,7 @@ def _saving(worth: Worth) -> dict[str, Any]:
     }
 
 
-def judge(rows: list[dict[str, Any]], widths: tuple[int, ...], rules: QuantizationRules, seconds: float) -> Checks:
+def judge(rows: list[dict[str, Any]], widths: tuple[int, ...], rules: QuantizationRules, cpu_s: float) -> Checks:
     checks = Checks()
     whole = [each for each in rows if len(each["batches"]) == len(SIZES)]
     checks.at_least("rows measured", len(whole), len(widths), "widths")
@@ -103,7 +104,7 @@ def judge(rows: list[dict[str, Any]], widths: tuple[int, ...], rules: Quantizati
     checks.at_most("refused where a second measurement says that it pays", len(missed), 0, "widths")
     loss = max((each["accuracy_loss"] for each in proposed), default=0.0)
     checks.at_most("accuracy lost where proposed", loss, rules.max_accuracy_loss, "points of share")
-    checks.at_most("time", round(seconds, 1), _MOST_S, "s")
+    checks.at_most("processor time", round(cpu_s, 1), _MOST_S, "s")
     return checks
 
 
@@ -122,7 +123,7 @@ def shown(rows: list[dict[str, Any]]) -> str:
                 f"{each['width']:>5} | {each['accuracy']['FP32']:.4f} {each['accuracy']['INT8']:.4f} | "
                 f"{each['bytes']['FP32 pt2']:>10,} {each['bytes']['INT8']:>9,} | {batch['rows']:>3} | "
                 f"{p50['FP32 pt2']:>7.3f} {p50['FP32 ONNX']:>7.3f} {p50['INT8']:>7.3f} {p50[PEER]:>7.3f} | "
-                f"{float(cost['FP32 pt2']):.2e} {float(cost['INT8']):.2e}"
+                + " ".join(f"{float(each):.1e}" for each in cost.values())
             )
         lines.append(f"      {each['decision']} (again: {each['again']}): {each['reason']}")
     return "\n".join(lines)
@@ -138,10 +139,13 @@ def main() -> int:
         made = side("make", folder, widths)
         again = side("again", folder, widths)
     rows = [row(first, second, rules) for first, second in zip(made, again, strict=True)]
-    checks = judge(rows, widths, rules, time.perf_counter() - started)
+    # Of both passes: on two quiet cores it is the time on the clock, on busy ones that says how busy they were.
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    checks = judge(rows, widths, rules, used.ru_utime + used.ru_stime)
     print(shown(rows), file=sys.stderr if given.json else sys.stdout)
     if given.json:
-        print(checks.as_json({"load": os.getloadavg()[0], "prices": PRICES.model_dump(mode="json"), "table": rows}))
+        details = {"load": os.getloadavg()[0], "seconds": round(time.perf_counter() - started, 1), "table": rows}
+        print(checks.as_json({"prices": PRICES.model_dump(mode="json"), **details}))
     else:
         for check in checks.entries:
             print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.value} (limit {check.limit}) {check.unit}")

@@ -145,7 +145,9 @@ def told(found: Quantization) -> dict[str, Any]:
         }
         if accuracy is not None
         else None,
-        "batch_ms": {str(batch.rows): {form: round(batch.of(form).mean_ms, 5) for form in _FORMS} for batch in found.batches},
+        "batch_p50_ms": {
+            str(batch.rows): {form: round(batch.of(form).p50_ms, 5) for form in _FORMS} for batch in found.batches
+        },
     }
 
 
@@ -273,8 +275,8 @@ def _tags(found: Quantization) -> dict[str, str]:
             tags[f"quantized.{fact.name}"] = f"{fact.candidate:.6f}"
             tags[f"quantized.{fact.name}_of_original"] = f"{fact.champion:.6f}"
     for batch in found.batches:
-        tags[f"quantized.batch_ms.{batch.rows}"] = f"{batch.quantized.mean_ms:.6f}"
-        tags[f"quantized.batch_ms_of_original.{batch.rows}"] = f"{batch.original.mean_ms:.6f}"
+        tags[f"quantized.p50_ms.{batch.rows}"] = f"{batch.quantized.p50_ms:.6f}"
+        tags[f"quantized.p50_ms_of_original.{batch.rows}"] = f"{batch.original.p50_ms:.6f}"
     return tags
 
 
@@ -297,9 +299,9 @@ def _figures(found: Quantization, prices: Prices | None) -> Iterator[tuple[str, 
             timing = batch.of(form)
             yield f"p50_ms.{batch.rows}.{form}", timing.p50_ms
             yield f"p99_ms.{batch.rows}.{form}", timing.p99_ms
-            yield f"cpu_s.{batch.rows}.{form}", timing.mean_ms / 1000
+            yield f"cpu_s.{batch.rows}.{form}", timing.p50_ms / 1000
             if prices is not None:
-                yield f"cost_per_1000.{batch.rows}.{form}", float(per_thousand(timing.mean_ms, batch.rows, prices))
+                yield f"cost_per_1000.{batch.rows}.{form}", float(per_thousand(timing.p50_ms, batch.rows, prices))
 
 
 def _experiment(mlflow: Any, order: Order) -> str:

@@ -112,7 +112,7 @@ def weigh(found: Quantization, rules: QuantizationRules, prices: Prices | None =
 
 def saving_of(batch: Batch, beside: Form, significance: float) -> Saving:
     """From the ratios of the rounds, in each of which the forms took turns: Student's interval of the mean logarithm."""
-    logs = [math.log(ours / theirs) for ours, theirs in zip(batch.quantized.means_ms, batch.of(beside).means_ms, strict=True)]
+    logs = [math.log(ours / theirs) for ours, theirs in zip(batch.quantized.p50s_ms, batch.of(beside).p50s_ms, strict=True)]
     middle = fmean(logs)
     half = student_quantile(1 - significance, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
     low, value, high = (1 - math.exp(each) for each in (middle + half, middle, middle - half))
@@ -239,7 +239,7 @@ def _told(found: Quantization, decision: Decision, weighed: Sequence[Weighed], s
 
 def _priced(batch: Batch, prices: Prices) -> Priced:
     original, converted, quantized = (
-        per_thousand(batch.of(form).mean_ms, batch.rows, prices) for form in ("original", "converted", "quantized")
+        per_thousand(batch.of(form).p50_ms, batch.rows, prices) for form in ("original", "converted", "quantized")
     )
     return Priced(currency=prices.currency, rows=batch.rows, original=original, converted=converted, quantized=quantized)
 
