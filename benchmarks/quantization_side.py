@@ -35,9 +35,9 @@ SIZES = (1, 8, 32)
 ROUNDS = 11
 _CALLS = (20, 100)
 _CALIBRATION, _HELD_OUT = 1_000, 7_000
-_LEARNT = {64: 16_000, 128: 16_000, 256: 16_000, 512: 12_000, 1024: 8_000, 2048: 5_000}
+_LEARNT = {64: 16_000, 128: 16_000, 256: 16_000, 512: 16_000, 1024: 16_000, 2048: 12_000}
 """Rows, by width: the wide ones take a second for a thousand of them."""
-_EPOCHS = {64: 8, 128: 6, 256: 4, 512: 3, 1024: 2, 2048: 1}
+_EPOCHS = {64: 8, 128: 6, 256: 4, 512: 4, 1024: 3, 2048: 2}
 _SEED = 11
 _FORMS: tuple[Form, ...] = ("original", "converted", "quantized")
 PEER = "torch dynamic INT8"
@@ -62,7 +62,6 @@ class _Place:
 def make(width: int, folder: Path, budget_s: float, rows: Task) -> dict[str, Any]:
     import torch
 
-    # One thread, also to train: on a machine with other work two spend their time waiting for each other.
     torch.set_num_threads(1)
     started = time.perf_counter()
     learnt = _LEARNT.get(width, 4_000)
