@@ -21,7 +21,6 @@ from pipelines.quantization_card import FILE as CARD
 from pipelines.quantization_card import quantization_card
 from pipelines.quantize_apart import quantized_apart
 from pipelines.quantizing import Asked, Measured
-from pipelines.registration import registered_by
 from tools.errors import PermanentError
 from tools.inference.engines import read_spec
 from tools.jobs.port import Resources
@@ -153,8 +152,6 @@ def told(found: Quantization) -> dict[str, Any]:
 
 def _measured(order: Order, tracking: Tracking, original: ModelVersion, progress: Callable[[float, str], None]) -> Quantization:
     meter = Meter(None)
-    # What an attempt before has left unfinished is marked as killed.
-    registered_by(order.job, _JOB_TAG, tracking_uri=order.tracking_uri, model=order.model)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         progress(0.02, "fetching the version")
@@ -207,7 +204,12 @@ def _leave(
     with translated():
         mlflow = opened(order.tracking_uri)
         client = mlflow.MlflowClient(tracking_uri=order.tracking_uri, registry_uri=order.tracking_uri)
-        run = client.create_run(_experiment(mlflow, order), tags={_JOB_TAG: order.job, **_tags(found)})
+        experiment = _experiment(mlflow, order)
+        for unfinished in client.search_runs([experiment], filter_string=f"tags.`{_JOB_TAG}` = '{order.job}'"):
+            # Of an attempt that was killed here: nobody is to wait for it.
+            if unfinished.info.status == "RUNNING":
+                client.set_terminated(unfinished.info.run_id, "KILLED")
+        run = client.create_run(experiment, tags={_JOB_TAG: order.job, **_tags(found)})
         run_id = run.info.run_id
         found = found.model_copy(update={"kept_in": run_id})
         for name, value in _parameters(order, found).items():
