@@ -85,7 +85,6 @@ class Platform:
         """What has joined the run's incident, and no run has read."""
         self.serving = DisturbedServing()
         self.costs = TwinCosts()
-        self.prices: PriceBook | None = None
         self.quarantines = DisturbedQuarantines(self.clock)
         self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
