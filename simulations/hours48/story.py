@@ -1,0 +1,289 @@
+"""Two days of the shop, from outside: the clients, the clock, and an operator who decides over REST.
+
+The platform is the real one, with the real policies of `simulations/policies/hours48.yaml`; nothing here reaches into it.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from simulations.checks import Checks
+from simulations.hours48.clients import Clients
+from simulations.hours48.pace import Limit, Pace, Rates
+from simulations.hours48.warehouse import Warehouse
+from simulations.hours48.world import HOURS, SHIFT_HOUR, World
+from simulations.installation import Person
+from simulations.processes import Failed
+from simulations.stage import Stage
+from simulations.story import BOUND_S, Options, Story, approving, ended, perform
+from tools.registry.port import Alias
+
+MODEL = "shop"
+BEGINS = datetime(2025, 3, 3, 9, tzinfo=UTC)
+"""A Monday morning, when the shop opens."""
+WIDTH = 512
+NARROW = 32
+"""Where INT8 pays nothing: such a layer takes as long to prepare as to compute."""
+_HOUR = timedelta(hours=1)
+_A_JOB = timedelta(minutes=35)
+"""So long a job of the shop takes at most, whatever the machine makes of it."""
+_A_MOVE = timedelta(minutes=3)
+"""The same of a step of the platform's own: reading, deciding, moving traffic."""
+_A_JOB_S = 6.0
+"""Real seconds that a job of this size takes where nothing else runs, about."""
+_SOON_S = 0.5
+_LAG, _LAG_CAREFUL = timedelta(minutes=75), timedelta(minutes=6)
+"""How far the clock may be ahead of the store and the monitors: where nothing is open, an hour and a bit."""
+_OLDEST = "oppen_gateway_log_oldest_timestamp_seconds"
+"""The gateway's own metric: since when the oldest file of predictions or labels has waited for the store, in real time."""
+_LOADED_S = 1.0
+_EVERY = timedelta(minutes=15)
+"""Policy's `monitors.every`."""
+_STORED_EVERY = timedelta(minutes=10)
+_CAREFUL = timedelta(hours=SHIFT_HOUR) - _EVERY, timedelta(hours=SHIFT_HOUR + 1)
+"""Hours in which the clock goes slowly in any case: with a fault in them and without."""
+
+
+@dataclass(frozen=True)
+class HoursOptions(Options):
+    seed: int = 7
+    drift: bool = True
+    refuse: bool = False
+    """The operator says no to whatever is asked."""
+    quantization_pays: bool = True
+
+    @property
+    def width(self) -> int:
+        return WIDTH if self.quantization_pays else NARROW
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that was seen, for the timeline and the report; hours are counted from the clock's start."""
+
+    start: datetime
+    clients: Clients
+    incidents: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    jobs: list[dict[str, Any]]
+    rollouts: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
+    drift: list[dict[str, Any]]
+    champion: list[dict[str, Any]]
+    audit: dict[str, Any]
+    seconds: float
+
+    def hour(self, at: str | datetime) -> float:
+        moment = at if isinstance(at, datetime) else datetime.fromisoformat(at)
+        return (moment - self.start) / _HOUR
+
+
+class Hours(Story):
+    """Written by `told` into a Record; what is made of it is another module's."""
+
+    record: Record | None = None
+
+    def policies(self, template: str) -> str:
+        options = self._hours
+        environment = {"WAREHOUSE": str(self._warehouse_folder), "WIDTH": str(options.width), "SEED": str(options.seed)}
+        filled = template.replace("{python}", sys.executable).replace("{warehouse}", str(self._warehouse_folder))
+        return filled.replace("{environment}", json.dumps(environment))
+
+    @property
+    def _hours(self) -> HoursOptions:
+        assert isinstance(self._options, HoursOptions)
+        return self._options
+
+    @property
+    def _warehouse_folder(self) -> Path:
+        return self._options.home.absolute() / "warehouse"
+
+    async def tell(self) -> tuple[Checks, dict[str, Any]]:
+        await self._open()
+        try:
+            await self._live()
+        finally:
+            await ended(self._traffic, self._stop)
+        self.record = await self._recorded()
+        from simulations.hours48.outcome import judged
+
+        return judged(self.record, self._hours)
+
+    async def _open(self) -> None:
+        """The platform with version 5 as its champion, and the clients at its door."""
+        options, say = self._hours, self._stage.say
+        self._start = BEGINS + self._shift
+        rows = World(options.seed, drift=options.drift).draw()
+        self._warehouse = Warehouse(self._warehouse_folder, rows, self._start)
+        self._warehouse.store(self._start)
+        say(f"a world of seed {options.seed}; training what was there before, and starting the platform")
+        environment = {
+            **self._installation.environment,
+            "WAREHOUSE": str(self._warehouse_folder),
+            "WIDTH": str(options.width),
+            "SEED": str(options.seed),
+        }
+        arguments = ["simulations.hours48.training", "--first", self._installation.tracking_uri, MODEL, self._start.isoformat()]
+        training = self._programs.start("training", arguments, environment, options.home / "training.log")
+        gateway = self._programs.start(
+            "gateway", ["gateway", "--model", MODEL], self._installation.gateway_environment, options.home / "gateway.log"
+        )
+        self._operator, self._approver = await self.open_platform()
+        await asyncio.to_thread(training.wait_done, BOUND_S)
+        first = str(json.loads(training.results.read_text().splitlines()[-1])["version"])
+        registry = await self._installation.registry(self._resources)
+        await registry.set_alias(
+            MODEL, Alias.CHAMPION, first, expected=None, key="release/1", actor="release-pipeline", reason="first release"
+        )
+        await asyncio.to_thread(gateway.wait_ready, f"{self._installation.gateway_url}/v2/models/{MODEL}/ready", BOUND_S)
+        say(f"version {first} serves as champion")
+        self._clients = Clients(self._installation.gateway_url, MODEL, rows, self._start, self._clock)
+        self._stop = asyncio.Event()
+        self._traffic = asyncio.create_task(self._clients.run(self._stop))
+        self._pace = Pace(self._clock, Rates())
+        self._jobs_seen: dict[str, datetime] = {}
+        self._moving_since: dict[str, datetime] = {}
+        self._decisions: list[dict[str, Any]] = []
+        self._due: dict[str, datetime] = {}
+        self._drift: list[dict[str, Any]] = []
+        self._metrics = httpx.AsyncClient(base_url=self._installation.gateway_url, timeout=15)
+        self._resources.push_async_callback(self._metrics.aclose)
+
+    async def _live(self) -> None:
+        end, told = self._start + HOURS * _HOUR, 0
+        while (now := self._clock.now()) < end:
+            if self._traffic.done():
+                await self._traffic
+            self._warehouse.store(_floor(now, _STORED_EVERY))
+            careful = _CAREFUL[0] <= now - self._start < _CAREFUL[1]
+            busy, limits = await self._answered(now)
+            limits += await self._looks(careful)
+            self._pace.go(limits, busy=busy or careful, behind=await self._behind())
+            if (hour := int((now - self._start) / _HOUR)) > told:
+                await self._look(hour)
+                told = hour
+            await asyncio.sleep(0.1)
+
+    async def _looks(self, careful: bool) -> list[Limit]:
+        """The clock waits for the platform's monitors."""
+        lag = _LAG_CAREFUL if careful else _LAG
+        found = (await self._operator.get(f"/v1/monitors?model={MODEL}"))["items"]
+        if not found:
+            return [Limit(self._start + 2 * lag, _SOON_S)]
+        return [Limit(datetime.fromisoformat(each["tick"]) + _EVERY + lag, _SOON_S) for each in found]
+
+    async def _behind(self) -> bool:
+        """Whether predictions have been waiting for the store for longer than it takes, in real time."""
+        for line in (await self._metrics.get("/metrics")).text.splitlines():
+            if line.startswith(_OLDEST) and time.time() - float(line.rsplit(" ", 1)[1]) > _LOADED_S:
+                return True
+        return False
+
+    async def _answered(self, now: datetime) -> tuple[bool, list[Limit]]:
+        """What is asked is answered at its time; whether anything is open, and what the clock has to wait for."""
+        operator, limits = self._operator, list[Limit]()
+        open_ = (await operator.get("/v1/incidents?open=true"))["items"]
+        for job in (await operator.get("/v1/jobs"))["items"]:
+            if job["phase"] in ("pending", "running"):
+                limits.append(Limit(self._jobs_seen.setdefault(job["name"], now) + _A_JOB, _A_JOB_S))
+        for incident in open_:
+            for run in (await operator.get(f"/v1/incidents/{incident['id']}"))["runs"]:
+                due = run["due_at"] is not None and datetime.fromisoformat(run["due_at"]) <= now
+                if run["status"] == "running" or (run["status"] in ("queued", "waiting") and due):
+                    seen = self._moving_since.setdefault(f"{run['id']}/{run['event']}/{run['due_at']}", now)
+                    limits.append(Limit(seen + _A_MOVE, _SOON_S))
+        for approval in (await operator.get("/v1/approvals?status=pending"))["items"]:
+            if approval["id"] not in self._due:
+                self._due[approval["id"]] = self._when(approval, now)
+                self._stage.say(f"hour {self._hour(now):.1f}: asked for {approval['proposal']['title']}")
+            if now >= self._due[approval["id"]]:
+                await self._decide(approval, now)
+            else:
+                limits.append(Limit(self._due[approval["id"]] + _A_MOVE, _SOON_S))
+        return bool(open_), limits
+
+    def _when(self, approval: dict[str, Any], now: datetime) -> datetime:
+        """The operator looks at trainings at once, and releases what serves at full hours, when everybody is at their desk."""
+        if approval["proposal"]["action"]["kind"] == "retrain":
+            return now
+        return _floor(now, _HOUR) + _HOUR
+
+    async def _decide(self, approval: dict[str, Any], now: datetime) -> None:
+        answer: dict[str, Any] = approving(approval)
+        if self._hours.refuse:
+            answer |= {"decision": "reject", "reason": "nothing is changed this week"}
+        decided = await self._approver.post(f"/v1/approvals/{approval['id']}/decision", answer, key=f"decide/{approval['id']}")
+        self._stage.say(f"hour {self._hour(now):.1f}: {decided['approval']['status']} by {self._who}")
+        self._decisions.append(
+            {
+                "hour": round(self._hour(now), 2),
+                "action": approval["proposal"]["action"]["kind"],
+                "title": approval["proposal"]["title"],
+                "decision": answer["decision"],
+            }
+        )
+
+    _who = "demo-approver"
+
+    async def _look(self, hour: int) -> None:
+        """Once an hour, as somebody with a dashboard would."""
+        end = self._start + hour * _HOUR
+        query = f"model={MODEL}&start={_iso(end - _HOUR)}&end={_iso(end)}"
+        if hour > 1:
+            reference = self._start + min(max(hour - 1, 1), SHIFT_HOUR) * _HOUR
+            query += f"&reference_start={_iso(self._start)}&reference_end={_iso(reference)}"
+            try:
+                found = await self._operator.get(f"/v1/drift?{query}")
+            except Failed as error:
+                self._stage.say(f"hour {hour}: drift could not be read: {error}")
+                return
+            scores = {each["name"]: each["score"] for each in found["finding"]["features"]["features"]}
+            self._drift.append({"hour": hour, "rows": found["rows_current"], "cause": found["finding"]["cause"], "scores": scores})
+        accuracy = self._clients.seen.accuracy(range(hour - 1, hour))
+        self._stage.say(f"hour {hour}: accuracy {accuracy:.1%}" if accuracy is not None else f"hour {hour}: no answers")
+
+    async def _recorded(self) -> Record:
+        operator = self._operator
+        incidents = [
+            await operator.get(f"/v1/incidents/{each['id']}") for each in (await operator.get("/v1/incidents"))["items"]
+        ]
+        events = []
+        for each in incidents:
+            events += (await operator.get(f"/v1/incidents/{each['id']}/events?limit=500"))["items"]
+        return Record(
+            start=self._start,
+            clients=self._clients,
+            incidents=sorted(incidents, key=lambda each: str(each["opened_at"])),
+            events=sorted(events, key=lambda each: str(each["at"])),
+            jobs=(await operator.get("/v1/jobs"))["items"],
+            rollouts=(await operator.get("/v1/rollouts"))["items"],
+            decisions=self._decisions,
+            drift=self._drift,
+            champion=(await operator.get(f"/v1/models/{MODEL}/history"))["items"],
+            audit=await operator.get("/v1/audit/verify"),
+            seconds=self._stage.seconds,
+        )
+
+    def _hour(self, now: datetime) -> float:
+        return (now - self._start) / _HOUR
+
+
+def _floor(moment: datetime, by: timedelta) -> datetime:
+    zero = datetime(1970, 1, 1, tzinfo=UTC)
+    return zero + (moment - zero) // by * by
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+async def play(options: HoursOptions, stage: Stage) -> tuple[Checks, dict[str, Any]]:
+    """Raises Failed when a part of the platform does not come up or answer."""
+    return await perform(Hours, options, stage, begins=BEGINS, policies="hours48.yaml", rate=1.0)
