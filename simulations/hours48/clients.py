@@ -49,6 +49,8 @@ class Clients:
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._due: list[tuple[int, str, str]] = []
         self.seen = Seen()
+        self.asked_until = start
+        """What has come in until then has been asked about, or is being."""
 
     async def run(self, stop: asyncio.Event) -> None:
         async with self._client, asyncio.TaskGroup() as group:
@@ -58,6 +60,7 @@ class Clients:
                     break
                 await self._slots.acquire()
                 group.create_task(self._ask(minute))
+                self.asked_until = self._start + (minute + 1) * _MINUTE
                 if labels := self._known((minute + 1) * 60_000_000):
                     await self._slots.acquire()
                     group.create_task(self._label(labels))

@@ -1,58 +1,56 @@
 """How fast the clock of the simulation goes: as fast as the platform keeps up, and slowly while it really works.
 
 A minute of the platform's own work is a minute for it in life; here a day passes in half a minute, and that must not make the
-platform look slow. So the clock never runs away from it: not from its monitors, not from a job, not from a question. What the
-platform decides then does not depend on how busy the machine is.
+platform look slow. So whoever watches it allows the clock to go as far as a horizon, a little ahead, and moves that on when the
+clients, the store, the monitors and the runs have come along. At the horizon the clock all but stands still. What the platform
+decides then does not depend on how busy the machine is; how long the simulation takes does.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import threading
 from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
 
 from tools.clock import SharedClock
 
-_STEP = 0.1
-"""A rate that differs by less is left as it is: each change is a file written."""
+_EVERY_S = 0.02
 _CRAWL = 1.0
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The clock comes near `at` and does not pass it."""
-
-    at: datetime
-    settles_s: float
-    """Real seconds in which it goes about two thirds of the way that is left: short for what may be near all the time, long for
-    what takes long and is not to be over too early either."""
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Simulated seconds per real second."""
-
-    quiet: float = 3600 / 0.75
-    """Nothing is open: an hour in three quarters of a second."""
-    watched: float = 3600 / 3.0
-    """Something is open: an hour in three seconds."""
+_SLACK = 0.1
+"""A rate that differs by less is left as it is: each change is a file written."""
 
 
 class Pace:
-    def __init__(self, clock: SharedClock, rates: Rates) -> None:
-        self._clock, self._rates = clock, rates
-        self._rate = 0.0
+    """A thread of its own: whoever moves the horizon waits for answers meanwhile, and the clock must not run on."""
 
-    def go(self, limits: Iterable[Limit], *, busy: bool, behind: bool) -> None:
-        """`behind`: what was asked is not in the store yet, and the clock waits for it."""
-        rate, now = self._rates.watched if busy else self._rates.quiet, self._clock.now()
-        if behind:
-            rate = _CRAWL
-        for limit in limits:
-            rate = min(rate, max(_CRAWL, (limit.at - now) / timedelta(seconds=limit.settles_s)))
-        if abs(rate - self._rate) > _STEP * self._rate:
+    def __init__(self, clock: SharedClock) -> None:
+        """`clock`: nobody else's, for it is not made for two threads."""
+        self._clock = clock
+        self._wanted = (clock.now(), _CRAWL)
+        self._rate = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pace", daemon=True)
+
+    def allow(self, horizon: datetime, rate: float) -> None:
+        """Until `horizon`, at `rate` simulated seconds per real second."""
+        self._wanted = (horizon, max(rate, _CRAWL))
+
+    def _run(self) -> None:
+        while not self._stop.wait(_EVERY_S):
+            horizon, rate = self._wanted
+            left = (horizon - self._clock.now()) / timedelta(seconds=1)
+            # No further than the horizon until it is looked at again.
+            self._set(max(_CRAWL, min(rate, left / (2 * _EVERY_S))))
+
+    def _set(self, rate: float) -> None:
+        if abs(rate - self._rate) > _SLACK * self._rate:
             self._rate = rate
             self._clock.set_rate(rate)
 
-    def hold(self) -> None:
-        """While a person thinks: as in life."""
-        self._rate = _CRAWL
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
         self._clock.set_rate(_CRAWL)

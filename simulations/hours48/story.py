@@ -6,7 +6,6 @@ The platform is the real one, with the real policies of `simulations/policies/ho
 import asyncio
 import json
 import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,13 +15,14 @@ import httpx
 
 from simulations.checks import Checks
 from simulations.hours48.clients import Clients
-from simulations.hours48.pace import Limit, Pace, Rates
+from simulations.hours48.pace import Pace
 from simulations.hours48.warehouse import Warehouse
 from simulations.hours48.world import HOURS, SHIFT_HOUR, World
 from simulations.installation import Person
 from simulations.processes import Failed
 from simulations.stage import Stage
 from simulations.story import BOUND_S, Options, Story, approving, ended, perform
+from tools.clock import SharedClock
 from tools.registry.port import Alias
 
 MODEL = "shop"
@@ -32,18 +32,21 @@ WIDTH = 512
 NARROW = 32
 """Where INT8 pays nothing: such a layer takes as long to prepare as to compute."""
 _HOUR = timedelta(hours=1)
-_A_JOB = timedelta(minutes=35)
-"""So long a job of the shop takes at most, whatever the machine makes of it."""
+_QUIET, _WATCHED = 3600 / 0.7, 3600 / 3.0
+"""Simulated seconds per real second, at most: where nothing is open, and where something is."""
+_STRIDE, _STEP = timedelta(minutes=30), timedelta(minutes=5)
+"""How far the clock may go before it is looked whether all have come along."""
+_A_JOB, _A_JOB_S = timedelta(minutes=20), 6.0
+"""So long a job of the shop takes at most, whatever the machine makes of it; and the real seconds in which the clock goes two
+thirds of that way."""
 _A_MOVE = timedelta(minutes=3)
 """The same of a step of the platform's own: reading, deciding, moving traffic."""
-_A_JOB_S = 6.0
-"""Real seconds that a job of this size takes where nothing else runs, about."""
-_SOON_S = 0.5
-_LAG, _LAG_CAREFUL = timedelta(minutes=75), timedelta(minutes=6)
-"""How far the clock may be ahead of the store and the monitors: where nothing is open, an hour and a bit."""
-_OLDEST = "oppen_gateway_log_oldest_timestamp_seconds"
-"""The gateway's own metric: since when the oldest file of predictions or labels has waited for the store, in real time."""
-_LOADED_S = 1.0
+_LAG, _LAG_CAREFUL = timedelta(minutes=60), timedelta(minutes=4)
+"""How far the clock may be ahead of what the platform's monitors should have looked at."""
+_WAITS = "oppen_gateway_log_segments"
+"""The gateway's own metric: files of predictions or labels that wait for the store."""
+_FEW = 4
+"""Of each: what waits in passing."""
 _EVERY = timedelta(minutes=15)
 """Policy's `monitors.every`."""
 _STORED_EVERY = timedelta(minutes=10)
@@ -147,7 +150,6 @@ class Hours(Story):
         self._clients = Clients(self._installation.gateway_url, MODEL, rows, self._start, self._clock)
         self._stop = asyncio.Event()
         self._traffic = asyncio.create_task(self._clients.run(self._stop))
-        self._pace = Pace(self._clock, Rates())
         self._jobs_seen: dict[str, datetime] = {}
         self._moving_since: dict[str, datetime] = {}
         self._decisions: list[dict[str, Any]] = []
@@ -158,56 +160,70 @@ class Hours(Story):
 
     async def _live(self) -> None:
         end, told = self._start + HOURS * _HOUR, 0
-        while (now := self._clock.now()) < end:
-            if self._traffic.done():
-                await self._traffic
-            self._warehouse.store(_floor(now, _STORED_EVERY))
-            careful = _CAREFUL[0] <= now - self._start < _CAREFUL[1]
-            busy, limits = await self._answered(now)
-            limits += await self._looks(careful)
-            self._pace.go(limits, busy=busy or careful, behind=await self._behind())
-            if (hour := int((now - self._start) / _HOUR)) > told:
-                await self._look(hour)
-                told = hour
-            await asyncio.sleep(0.1)
+        with Pace(SharedClock(self._options.home / "clock.json")) as pace:
+            while (now := self._clock.now()) < end:
+                if self._traffic.done():
+                    await self._traffic
+                self._warehouse.store(_floor(now, _STORED_EVERY))
+                await self._go(pace, now)
+                if (hour := int((now - self._start) / _HOUR)) > told:
+                    await self._look(hour)
+                    told = hour
+                await asyncio.sleep(0.02)
 
-    async def _looks(self, careful: bool) -> list[Limit]:
-        """The clock waits for the platform's monitors."""
+    async def _go(self, pace: Pace, now: datetime) -> None:
+        """Answer what is asked, and let the clock go on as far as all have come along."""
+        careful = _CAREFUL[0] <= now - self._start < _CAREFUL[1]
+        busy, limits, job = await self._answered(now)
+        careful = careful or busy
+        came_along = await self._stored(careful) and now - self._clients.asked_until < (_STEP if careful else _STRIDE)
+        if not came_along:
+            return
+        horizon = min([now + (_STEP if careful else _STRIDE), *limits, await self._looked(careful)])
+        rate = _WATCHED if careful else _QUIET
+        if job is not None:
+            rate = min(rate, (job - now) / timedelta(seconds=_A_JOB_S))
+            horizon = min(horizon, job)
+        pace.allow(horizon, rate)
+
+    async def _looked(self, careful: bool) -> datetime:
+        """How far the clock may go for the platform's monitors to look at each of their windows, or at all."""
         lag = _LAG_CAREFUL if careful else _LAG
         found = (await self._operator.get(f"/v1/monitors?model={MODEL}"))["items"]
-        if not found:
-            return [Limit(self._start + 2 * lag, _SOON_S)]
-        return [Limit(datetime.fromisoformat(each["tick"]) + _EVERY + lag, _SOON_S) for each in found]
+        return min((datetime.fromisoformat(each["tick"]) + _EVERY + lag for each in found), default=self._start + _EVERY)
 
-    async def _behind(self) -> bool:
-        """Whether predictions have been waiting for the store for longer than it takes, in real time."""
-        for line in (await self._metrics.get("/metrics")).text.splitlines():
-            if line.startswith(_OLDEST) and time.time() - float(line.rsplit(" ", 1)[1]) > _LOADED_S:
-                return True
-        return False
+    async def _stored(self, careful: bool) -> bool:
+        """Whether what was asked is in the store, but for what comes in just now."""
+        waiting = [
+            float(line.rsplit(" ", 1)[1])
+            for line in (await self._metrics.get("/metrics")).text.splitlines()
+            if line.startswith(f"{_WAITS}{{")
+        ]
+        return max(waiting, default=0.0) <= (0 if careful else _FEW)
 
-    async def _answered(self, now: datetime) -> tuple[bool, list[Limit]]:
-        """What is asked is answered at its time; whether anything is open, and what the clock has to wait for."""
-        operator, limits = self._operator, list[Limit]()
+    async def _answered(self, now: datetime) -> tuple[bool, list[datetime], datetime | None]:
+        """What is asked is answered at its time. Whether anything is open; what the clock may not pass; and by when a job that
+        is under way has to have ended."""
+        operator, limits, job_ends = self._operator, list[datetime](), None
         open_ = (await operator.get("/v1/incidents?open=true"))["items"]
         for job in (await operator.get("/v1/jobs"))["items"]:
             if job["phase"] in ("pending", "running"):
-                limits.append(Limit(self._jobs_seen.setdefault(job["name"], now) + _A_JOB, _A_JOB_S))
+                job_ends = self._jobs_seen.setdefault(job["name"], now) + _A_JOB
         for incident in open_:
             for run in (await operator.get(f"/v1/incidents/{incident['id']}"))["runs"]:
                 due = run["due_at"] is not None and datetime.fromisoformat(run["due_at"]) <= now
                 if run["status"] == "running" or (run["status"] in ("queued", "waiting") and due):
                     seen = self._moving_since.setdefault(f"{run['id']}/{run['event']}/{run['due_at']}", now)
-                    limits.append(Limit(seen + _A_MOVE, _SOON_S))
+                    limits.append(seen + _A_MOVE)
         for approval in (await operator.get("/v1/approvals?status=pending"))["items"]:
             if approval["id"] not in self._due:
                 self._due[approval["id"]] = self._when(approval, now)
-                self._stage.say(f"hour {self._hour(now):.1f}: asked for {approval['proposal']['title']}")
+                self._stage.say(f"hour {self._hour(now):.2f}: asked: {approval['proposal']['title']}")
             if now >= self._due[approval["id"]]:
                 await self._decide(approval, now)
             else:
-                limits.append(Limit(self._due[approval["id"]] + _A_MOVE, _SOON_S))
-        return bool(open_), limits
+                limits.append(self._due[approval["id"]] + timedelta(minutes=1))
+        return bool(open_), limits, job_ends
 
     def _when(self, approval: dict[str, Any], now: datetime) -> datetime:
         """The operator looks at trainings at once, and releases what serves at full hours, when everybody is at their desk."""
