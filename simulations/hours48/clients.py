@@ -43,7 +43,12 @@ class Seen:
 
 class Clients:
     def __init__(self, gateway: str, model: str, rows: Rows, start: datetime, clock: Clock) -> None:
-        self._model, self._rows, self._start, self._clock = model, rows.between(timedelta(0), timedelta(hours=HOURS)), start, clock
+        self._model, self._rows, self._start, self._clock = (
+            model,
+            rows.between(timedelta(0), timedelta(hours=HOURS)),
+            start,
+            clock,
+        )
         self._edges = np.searchsorted(self._rows.at, np.arange(HOURS * 60 + 1) * 60_000_000)
         self._client = httpx.AsyncClient(base_url=gateway, timeout=30)
         self._slots = asyncio.Semaphore(_IN_FLIGHT)

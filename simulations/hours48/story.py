@@ -5,6 +5,7 @@ The platform is the real one, with the real policies of `simulations/policies/ho
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,12 @@ import httpx
 
 from simulations.checks import Checks
 from simulations.hours48.clients import Clients
+from simulations.hours48.outcome import Told, judged
 from simulations.hours48.pace import Pace
+from simulations.hours48.record import Record
+from simulations.hours48.report import write
 from simulations.hours48.warehouse import Warehouse
 from simulations.hours48.world import HOURS, SHIFT_HOUR, World
-from simulations.installation import Person
 from simulations.processes import Failed
 from simulations.stage import Stage
 from simulations.story import BOUND_S, Options, Story, approving, ended, perform
@@ -61,38 +64,18 @@ class HoursOptions(Options):
     refuse: bool = False
     """The operator says no to whatever is asked."""
     quantization_pays: bool = True
+    report: Path | None = None
+
+    @property
+    def told(self) -> Told:
+        return Told(drift=self.drift, refuse=self.refuse, quantization_pays=self.quantization_pays)
 
     @property
     def width(self) -> int:
         return WIDTH if self.quantization_pays else NARROW
 
 
-@dataclass(frozen=True)
-class Record:
-    """All that was seen, for the timeline and the report; hours are counted from the clock's start."""
-
-    start: datetime
-    clients: Clients
-    incidents: list[dict[str, Any]]
-    events: list[dict[str, Any]]
-    jobs: list[dict[str, Any]]
-    rollouts: list[dict[str, Any]]
-    decisions: list[dict[str, Any]]
-    drift: list[dict[str, Any]]
-    champion: list[dict[str, Any]]
-    audit: dict[str, Any]
-    seconds: float
-
-    def hour(self, at: str | datetime) -> float:
-        moment = at if isinstance(at, datetime) else datetime.fromisoformat(at)
-        return (moment - self.start) / _HOUR
-
-
 class Hours(Story):
-    """Written by `told` into a Record; what is made of it is another module's."""
-
-    record: Record | None = None
-
     def policies(self, template: str) -> str:
         options = self._hours
         environment = {"WAREHOUSE": str(self._warehouse_folder), "WIDTH": str(options.width), "SEED": str(options.seed)}
@@ -114,10 +97,12 @@ class Hours(Story):
             await self._live()
         finally:
             await ended(self._traffic, self._stop)
-        self.record = await self._recorded()
-        from simulations.hours48.outcome import judged
-
-        return judged(self.record, self._hours)
+        record = await self._recorded()
+        checks, details = judged(record, self._hours.told)
+        if self._hours.report is not None:
+            write(self._hours.report, record, checks, details)
+            self._stage.say(f"the report is {self._hours.report / 'report.html'}")
+        return checks, details
 
     async def _open(self) -> None:
         """The platform with version 5 as its champion, and the clients at its door."""
@@ -261,30 +246,38 @@ class Hours(Story):
                 self._stage.say(f"hour {hour}: drift could not be read: {error}")
                 return
             scores = {each["name"]: each["score"] for each in found["finding"]["features"]["features"]}
-            self._drift.append({"hour": hour, "rows": found["rows_current"], "cause": found["finding"]["cause"], "scores": scores})
+            self._drift.append(
+                {"hour": hour, "rows": found["rows_current"], "cause": found["finding"]["cause"], "scores": scores}
+            )
         accuracy = self._clients.seen.accuracy(range(hour - 1, hour))
         self._stage.say(f"hour {hour}: accuracy {accuracy:.1%}" if accuracy is not None else f"hour {hour}: no answers")
 
     async def _recorded(self) -> Record:
         operator = self._operator
-        incidents = [
-            await operator.get(f"/v1/incidents/{each['id']}") for each in (await operator.get("/v1/incidents"))["items"]
-        ]
+        found = (await operator.get("/v1/incidents"))["items"]
+        incidents = [await operator.get(f"/v1/incidents/{each['id']}") for each in reversed(found)]
         events = []
         for each in incidents:
-            events += (await operator.get(f"/v1/incidents/{each['id']}/events?limit=500"))["items"]
+            told = (await operator.get(f"/v1/incidents/{each['id']}/events?limit=500"))["items"]
+            events += [{"incident_id": each["id"], **one} for one in told]
+        seen = self._clients.seen
         return Record(
-            start=self._start,
-            clients=self._clients,
-            incidents=sorted(incidents, key=lambda each: str(each["opened_at"])),
-            events=sorted(events, key=lambda each: str(each["at"])),
+            seed=self._hours.seed,
+            start=self._start.isoformat(),
+            answered={str(hour): dict(by) for hour, by in seen.answered.items()},
+            right={str(hour): dict(by) for hour, by in seen.right.items()},
+            failed=seen.failed,
+            incidents=incidents,
+            events=events,
             jobs=(await operator.get("/v1/jobs"))["items"],
             rollouts=(await operator.get("/v1/rollouts"))["items"],
             decisions=self._decisions,
             drift=self._drift,
-            champion=(await operator.get(f"/v1/models/{MODEL}/history"))["items"],
+            monitors=(await operator.get(f"/v1/monitors?model={MODEL}"))["items"],
+            aliases=(await operator.get(f"/v1/models/{MODEL}"))["aliases"],
             audit=await operator.get("/v1/audit/verify"),
             seconds=self._stage.seconds,
+            load=os.getloadavg()[0],
         )
 
     def _hour(self, now: datetime) -> float:

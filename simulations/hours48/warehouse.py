@@ -40,8 +40,10 @@ class Warehouse:
 
 def as_table(rows: Rows, start: datetime) -> pa.Table:
     since = np.datetime64(start.replace(tzinfo=None), "us")
-    moments = {name: pa.array(since + each.astype("timedelta64[us]")).cast(pa.timestamp("us", "UTC")) for name, each in
-               ((TIME, rows.at), (KNOWN, rows.known))}
+    moments = {
+        name: pa.array(since + each.astype("timedelta64[us]")).cast(pa.timestamp("us", "UTC"))
+        for name, each in ((TIME, rows.at), (KNOWN, rows.known))
+    }
     features = {name: pa.array(rows.features[:, place]) for place, name in enumerate(FEATURES)}
     return pa.table({**moments, **features, LABEL: pa.array(np.array(CLASSES)[rows.positive.astype(int)])})
 
