@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TORCH := $(if $(PIP_FIND_LINKS),,--torch-backend cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo serve test lint types imports check test-servers chaos chaos-lifecycle bench clean
+.PHONY: help setup lock demo serve test lint types imports check test-stories test-servers chaos chaos-lifecycle bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ serve: $(STAMP) ## Run the service on its embedded defaults (state in .oppen)
 
 test: $(STAMP) ## Every test
 	@$(BIN)/pytest -n 3 --dist loadgroup
+
+test-stories: $(STAMP) ## Play the demos from end to end, each of which checks itself (minutes)
+	@for story in incident lifecycle bad-canary; do $(BIN)/oppen demo $$story --approve --json || exit 1; done
 
 # Each server has a script that installs it beside, in .venv-servers, and a variable that tells the tests where it is.
 test-servers: $(STAMP) ## Install the real model servers into .venv-servers and run their tests (minutes)

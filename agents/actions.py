@@ -198,6 +198,34 @@ class StopExperiment(Frozen):
     """The registry does not answer: who is champion is not looked at. `to_version` is the control, which still serves."""
 
 
+class Quantize(Frozen):
+    """Find out what `version` of `model` is worth in INT8: a job makes it and measures it beside the original.
+
+    Approving it approves the experiment. That the INT8 version gets traffic is asked by itself, where it pays.
+    """
+
+    kind: Literal["quantize"] = "quantize"
+    model: Name
+    version: Name
+
+
+class ConsolidateTraining(Frozen):
+    """Of trainings of `model` that are the same twice, let `kept` go on and cancel the others. All are names of jobs."""
+
+    kind: Literal["consolidate_training"] = "consolidate_training"
+    model: Name
+    kept: Name
+    cancelled: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)]
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.kept in self.cancelled:
+            raise ValueError("cancelled: not the one that is kept")
+        if len(set(self.cancelled)) < len(self.cancelled):
+            raise ValueError("cancelled: each job once")
+        return self
+
+
 class Notify(Frozen):
     """Tell the people on `channel`; changes nothing else."""
 
@@ -226,6 +254,8 @@ Catalogue = (
     | StopExperiment
     | QuarantineData
     | ReleaseData
+    | Quantize
+    | ConsolidateTraining
     | Notify
     | NoAction
 )
@@ -235,6 +265,10 @@ ACTION: TypeAdapter[Catalogue] = TypeAdapter(Action)
 
 CHANGES_NOTHING = (Notify, NoAction)
 """What leaves the serving of models as it is, and so is allowed in every mode."""
+
+
+OPTIMIZES = (Quantize, ConsolidateTraining)
+"""What is done to save money: verified by the ledger, and part of nothing else."""
 
 
 class Risk(StrEnum):
@@ -260,3 +294,5 @@ class WorldState(Frozen):
     """Ids of the quarantines in force that overlap the window; None: it is not about data."""
     mirrors: bool | None = None
     """Whether what moves the traffic can copy requests to a shadow; None: none is asked for."""
+    running: tuple[str, ...] | None = None
+    """Which of the jobs that it is about have not ended, by name; None: it is about none."""

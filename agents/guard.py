@@ -11,9 +11,12 @@ from pydantic import Field
 
 from agents.actions import (
     CHANGES_NOTHING,
+    OPTIMIZES,
     AbortRollout,
     Action,
+    ConsolidateTraining,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
     Retrain,
@@ -155,6 +158,16 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
         said = f"an edit stays with {proposal.action.model}: what is found about one model says nothing about another"
         return Flaw("action.model", said)
     match proposal.action, action:
+        case ConsolidateTraining() as asked, ConsolidateTraining() as new:
+            return _left_out_only(asked, new)
+        case _ if isinstance(action, OPTIMIZES) and action != proposal.action:
+            said = "nothing is saved by an edit of something else: ask for a review of the model's cost by itself"
+            return Flaw("action.kind", said)
+        case _ if isinstance(proposal.action, OPTIMIZES):
+            said = (
+                "what was found is about money, and speaks for nothing else: reject this, and ask for what you want by itself"
+            )
+            return None if action == proposal.action else Flaw("action.kind", said)
         case ((StartRollout(version=asked) | Promote(version=asked)), (StartRollout(version=new) | Promote(version=new))) if (
             asked != new
         ):
@@ -200,6 +213,14 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
             return None
 
 
+def _left_out_only(asked: ConsolidateTraining, new: ConsolidateTraining) -> Flaw | None:
+    """Fewer may be cancelled, or another of them be kept: they were found to be the same."""
+    found = {asked.kept, *asked.cancelled}
+    if other := sorted({new.kept, *new.cancelled} - found):
+        return Flaw("action.cancelled", f"an edit stays with the trainings that were found to be the same: {other[0]} is none")
+    return None
+
+
 def _kept(asked: StartExperiment, new: StartExperiment) -> Flaw | None:
     """What an edit may change of an experiment are the sizes of its arms, and how long it may take."""
     shown = asked.plan.model_copy(
@@ -226,7 +247,9 @@ def _flaw(
     | StartExperiment
     | StopExperiment
     | QuarantineData
-    | ReleaseData,
+    | ReleaseData
+    | Quantize
+    | ConsolidateTraining,
     state: WorldState,
     policies: Policies,
 ) -> str | None:
@@ -291,6 +314,18 @@ def _flaw(
         case ReleaseData(model=model, quarantine=quarantine):
             if quarantine not in (state.quarantined or ()):
                 return f"{quarantine} is no quarantine of {model} in force"
+        case Quantize(model=model, version=version):
+            if state.champion != version:
+                return (
+                    f"the champion of {model} is {state.champion or 'not set'}, not version {version}: what serves is quantised"
+                )
+            if policies.quantization_of(model).command is None:
+                return f"nothing quantises it: set models.{model}.quantization.command in the policies"
+        case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):
+            if state.running is None or kept not in state.running:
+                return f"{kept} is no training of {model} that runs, and it is what the others are cancelled for"
+            if ended := [name for name in cancelled if name not in state.running]:
+                return f"{ended[0]} is no training of {model} that runs"
         case unknown:
             assert_never(unknown)
     return None

@@ -13,13 +13,13 @@ from agents.datasets import Judgement
 from agents.drift.causes import DriftFinding
 from agents.drift.verdicts import Comparison
 from agents.freshness import Freshness
-from agents.policies import DatasetMonitor, Monitor, Policies, Slo
+from agents.policies import CostMonitor, DatasetMonitor, Monitor, Policies, Slo
 from agents.statistics import wilson
 from agents.wording import milliseconds, share
 from tools.predictions.port import VersionWindow, Volume
 from tools.values import Frozen, Instant
 
-NAMES: dict[Monitor | DatasetMonitor, str] = {
+NAMES: dict[Monitor | DatasetMonitor | CostMonitor, str] = {
     "drift": "ModelDrift",
     "data_quality": "ModelDataQuality",
     "skew": "ModelTrainingSkew",
@@ -27,6 +27,8 @@ NAMES: dict[Monitor | DatasetMonitor, str] = {
     "freshness": "ModelTrafficStopped",
     "dataset_quality": "DatasetQuality",
     "dataset_freshness": "DatasetStale",
+    "cost": "CostUnusual",
+    "budget": "BudgetAtRisk",
 }
 """Monitor -> the alert's name."""
 _MOVED = frozenset({"covariate_drift", "label_shift", "concept_drift"})
@@ -37,7 +39,7 @@ _UNTOLD = frozenset({"undetermined", "data_quality"})
 class Check(Frozen):
     """What one monitor says of one window."""
 
-    monitor: Monitor | DatasetMonitor
+    monitor: Monitor | DatasetMonitor | CostMonitor
     bad: bool | None
     """None: it cannot be told."""
     summary: str

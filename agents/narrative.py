@@ -14,9 +14,11 @@ from typing import assert_never
 from agents.actions import (
     AbortRollout,
     Catalogue,
+    ConsolidateTraining,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
     Retrain,
@@ -30,9 +32,9 @@ from agents.actions import (
 from agents.alerts import Alert
 from agents.evidence import Evidence, Finding, Hypothesis
 from agents.experiment_facts import Goal
-from agents.proposals import Proposal, Receipt
+from agents.proposals import Impact, Proposal, Receipt
 from agents.verification import Verification
-from agents.wording import counted, milliseconds, moment, points, share, span
+from agents.wording import between, counted, milliseconds, moment, points, share, span
 from tools.notify.port import Message
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -85,6 +87,10 @@ def title(action: Catalogue) -> str:
             return plain(f"Quarantine {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
         case ReleaseData(model=model, window_start=start, window_end=end, features=features):
             return plain(f"Release {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
+        case Quantize(model=model, version=version):
+            return plain(f"Find out what version {version} of {model} is worth in INT8", 300)
+        case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):
+            return plain(f"Cancel {counted(len(cancelled), 'training')} of {model} that {kept} does as well", 300)
         case Notify(channel=channel, title=subject):
             return plain(f"Tell {channel}: {subject}", 300)
         case NoAction(reason=reason):
@@ -112,6 +118,7 @@ def card(proposal: Proposal) -> str:
         f"- Touches: {escaped(impact.blast_radius)}",
         f"- Risk: {impact.risk.value}",
         f"- Undo: {escaped(impact.undo)}",
+        *_saving(impact),
         *_judging(proposal.action),
         f"- Decided on: {_state(proposal.state)}",
         f"- Runbook: docs/runbooks/{impact.runbook}.md",
@@ -122,6 +129,14 @@ def card(proposal: Proposal) -> str:
     if proposal.undo_of is not None:
         lines.append(f"It takes back {quoted(proposal.undo_of)}.")
     return "\n".join(lines)
+
+
+def _saving(impact: Impact) -> list[str]:
+    if (saving := impact.saving) is None:
+        return []
+    return [
+        f"- Expected saving: {between(saving.low, saving.high, saving.currency)} per day, to be shown by the ledger afterwards"
+    ]
 
 
 def _judging(action: Catalogue) -> list[str]:
@@ -265,6 +280,8 @@ def _state(state: WorldState) -> str:
         parts.append(counted(state.workers, "worker"))
     if state.quarantined is not None:
         parts.append(f"quarantined already: {', '.join(map(quoted, state.quarantined)) or 'nothing of it'}")
+    if state.running is not None:
+        parts.append(f"running: {', '.join(map(quoted, state.running)) or 'none of them'}")
     return ", ".join(parts) or "nothing in particular"
 
 

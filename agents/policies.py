@@ -15,10 +15,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.optimization_rules import Optimizations
+from agents.cost.quantization_rules import QuantizationRules
+from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
 from agents.evaluation_job import EvaluationJob, without_the_key
 from agents.promotion_rules import Evaluations, Experiments, Rollouts
 from agents.schedules import known as cron_known
+from tools.faults import faults
 from tools.jobs.prices import Prices
 from tools.values import Duration, Frozen, Instant, Share
 
@@ -149,6 +153,7 @@ class Monitors(Frozen):
     open, or still in people's hands, takes it in. Not more often: inputs that moved without harm stay so for weeks."""
 
 
+CostMonitor = Literal["cost", "budget"]
 DatasetMonitor = Literal["dataset_quality", "dataset_freshness"]
 
 
@@ -293,6 +298,9 @@ class Training(Frozen):
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """One, for a node that was lost: what fails twice by itself fails again."""
+    resumes: bool = False
+    """Whether the command goes on from its checkpoints where an attempt before it was ended, as `python -m pipelines retrain`
+    does. Only then may it be moved to capacity that can be taken away."""
     keep: Annotated[Duration, Field(ge=timedelta(days=1), le=timedelta(days=365))] = timedelta(days=30)
     """How long a training can be asked about, and its log read, after its end. Longer than its run lives: that asks when the
     service is back, and people read the log before they approve what came of it, and when it has disappointed them."""
@@ -351,8 +359,10 @@ class ModelPolicy(Frozen):
     rollouts: Rollouts | None = None
     evaluations: Evaluations | None = None
     experiments: Experiments | None = None
+    optimizations: Optimizations | None = None
     training: Training = Training()
     evaluation: EvaluationJob = EvaluationJob()
+    quantization: QuantizationRules = QuantizationRules()
     owners: tuple[str, ...] = ()
     """Principals who may decide about it; none: everyone with the approver's role."""
     max_workers: int = Field(default=8, ge=1)
@@ -368,7 +378,9 @@ class Policies(Frozen):
     rollouts: Rollouts = Rollouts()
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
+    optimizations: Optimizations = Optimizations()
     features: FeatureStore = FeatureStore()
+    cost: CostSignals = CostSignals()
     approval: Approval = Approval()
     verification: Verification = Verification()
     retention: Retention = Retention()
@@ -414,6 +426,9 @@ class Policies(Frozen):
     def evaluation_of(self, model: str) -> EvaluationJob:
         return self.model(model).evaluation
 
+    def quantization_of(self, model: str) -> QuantizationRules:
+        return self.model(model).quantization
+
     def rollouts_of(self, model: str) -> Rollouts:
         return self.model(model).rollouts or self.rollouts
 
@@ -422,6 +437,9 @@ class Policies(Frozen):
 
     def experiments_of(self, model: str) -> Experiments:
         return self.model(model).experiments or self.experiments
+
+    def optimizations_of(self, model: str) -> Optimizations:
+        return self.model(model).optimizations or self.optimizations
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())
@@ -440,13 +458,4 @@ def parse_policies(raw: Mapping[str, object]) -> Policies:
     try:
         return Policies.model_validate(dict(raw))
     except ValidationError as error:
-        raise PolicyError(tuple((_path(each["loc"]), _what(each["type"], each["msg"])) for each in error.errors())) from error
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return "".join(steps).removeprefix(".") or "(top)"
-
-
-def _what(kind: str, message: str) -> str:
-    return "there is no such policy" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+        raise PolicyError(faults(error, unknown="there is no such policy")) from error

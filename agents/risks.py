@@ -3,14 +3,17 @@
 Exhaustive over the catalogue: an action without an answer here does not type-check.
 """
 
+from datetime import timedelta
 from typing import assert_never
 
 from agents.actions import (
     AbortRollout,
     Catalogue,
+    ConsolidateTraining,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
     Retrain,
@@ -26,7 +29,7 @@ from agents.evidence import Cause, Finding
 from agents.policies import Policies
 from agents.promotion_rules import Stage, as_careful
 from agents.proposals import Impact
-from agents.wording import moment, share, span
+from agents.wording import counted, moment, share, span
 
 
 def weigh(action: Catalogue, finding: Finding, state: WorldState, policies: Policies) -> Impact:
@@ -68,7 +71,8 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             return Impact(
                 # It costs time, and nothing that serves changes: what comes of it has to win its place.
                 risk=Risk.LOW,
-                blast_radius=f"one training job{f', about {seconds / 60:.0f} minutes of it' if seconds is not None else ''}",
+                blast_radius="one training job"
+                + (f", about {span(timedelta(seconds=round(seconds)))} of it" if seconds is not None else ""),
                 expected_effect=f"a challenger to version {version} of {model}"
                 + (f" that wins back about {gain:.1%} of accuracy" if gain is not None and gain > 0 else ""),
                 undo="none needed: the challenger serves nobody until it is promoted",
@@ -78,7 +82,7 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             steps = ", ".join(f"{_given(stage)} for {span(stage.hold)}" for stage in stages if stage.weight < 1)
             return Impact(
                 # A share of the traffic is answered by what has never served, but little at first and back at once.
-                risk=Risk.MEDIUM if finding.cause is Cause.CANDIDATE_BETTER and _found(action, finding) else Risk.HIGH,
+                risk=Risk.MEDIUM if finding.cause in _SHOWN and _found(action, finding) else Risk.HIGH,
                 blast_radius=f"the traffic of {model} in stages: {steps}, then all of it",
                 expected_effect=f"version {new} becomes champion once it has held through every stage; "
                 f"version {old} has all the traffic again as soon as it fails",
@@ -140,6 +144,25 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
                 undo="quarantine it again",
                 runbook="quarantine-data",
             )
+        case Quantize(model=model, version=version):
+            return Impact(
+                # A job that changes nothing that serves: what comes of it is asked about by itself.
+                risk=Risk.LOW,
+                blast_radius="one job that measures, a minute of one core",
+                expected_effect=f"what version {version} of {model} is worth in INT8 is known: accuracy, latency, size and "
+                "cost beside the original; where it pays its rollout is proposed",
+                undo="none needed: the INT8 version serves nobody until its rollout is approved",
+                runbook="quantize",
+            )
+        case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):
+            return Impact(
+                # Nothing that serves changes, and what is cancelled is made all the same, by the one that goes on.
+                risk=Risk.LOW,
+                blast_radius=f"{counted(len(cancelled), 'training job')} of {model}",
+                expected_effect=f"{kept} goes on and makes the version; the same is not paid for {len(cancelled) + 1} times",
+                undo="none: a cancelled job is not resumed; its training is asked for again and begins anew",
+                runbook="consolidate-training",
+            )
         case Notify(channel=channel):
             return Impact(
                 risk=Risk.NONE,
@@ -176,7 +199,9 @@ def _known(action: Rollback, finding: Finding) -> bool:
     return finding.model == action.model and {action.from_version, action.to_version} == weighed
 
 
-_OF_CANDIDATES = (Cause.CANDIDATE_BETTER, Cause.CANDIDATE_UNPROVEN, Cause.CANDIDATE_WORSE)
+_OF_CANDIDATES = (Cause.CANDIDATE_BETTER, Cause.CANDIDATE_CHEAPER, Cause.CANDIDATE_UNPROVEN, Cause.CANDIDATE_WORSE)
+_SHOWN = (Cause.CANDIDATE_BETTER, Cause.CANDIDATE_CHEAPER)
+"""By what a job of the platform's own has measured."""
 
 
 def _found(action: StartRollout | Promote, finding: Finding) -> bool:

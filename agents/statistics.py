@@ -6,6 +6,7 @@ large enough to matter, which is policy.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 _SMOOTHING = 0.5
@@ -13,6 +14,7 @@ _SMOOTHING = 0.5
 
 _PRECISION = 1e-14
 _MAX_TERMS = 1_000
+"""To the last digits of a float."""
 
 
 def normal_tail(z: float) -> float:
@@ -167,3 +169,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, p_values[place] * (len(p_values) - rank)))
         adjusted[place] = largest
     return adjusted
+
+
+@lru_cache(maxsize=256)
+def student_quantile(tail: float, degrees: float) -> float:
+    """The t > 0 with P(T >= t) = `tail`, below one half, for Student's T; by bisection, to 9 digits."""
+    if not 0 < tail < 0.5:
+        raise ValueError("tail: between 0 and a half")
+    low, high = 0.0, 1.0
+    while student_tail(high, degrees) / 2 > tail:
+        low, high = high, high * 2
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_tail(middle, degrees) / 2 > tail else (low, middle)
+    return (low + high) / 2

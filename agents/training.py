@@ -9,6 +9,7 @@ from agents.measures import Measure
 from agents.policies import Training
 from agents.proposals import Proposal
 from agents.verification import Status, Verification
+from tools.costs.port import Pricing
 from tools.jobs.port import MIB, JobSpec, JobState, Phase, Reason, Resources, Usage
 from tools.registry.port import ModelVersion
 from tools.values import Frozen, Window
@@ -23,8 +24,15 @@ _MOST_HELD_OUT = 0.25
 """Of a window: a week of four. After a change of the concept the window is short, and its end is what matters most."""
 
 
-def spec_of(action: Retrain, proposal: Proposal, rules: Training, held_out: timedelta = timedelta(0)) -> JobSpec:
-    """`held_out`: so much of the window's end is not to be learnt from. Raises ValueError when the policy names no command."""
+def spec_of(
+    action: Retrain,
+    proposal: Proposal,
+    rules: Training,
+    held_out: timedelta = timedelta(0),
+    pricing: Pricing = Pricing.STANDARD,
+) -> JobSpec:
+    """`held_out`: so much of the window's end is not to be learnt from. `pricing`: as the model's trainings are bought; what
+    would begin anew each time is bought as standard all the same. Raises ValueError when the policy names no command."""
     if rules.command is None:
         raise ValueError(f"models.{action.model}.training.command: nothing trains this model")
     resources = Resources(cpu=rules.cpu, memory_bytes=rules.memory_mib * MIB, gpus=rules.gpus)
@@ -58,6 +66,7 @@ def spec_of(action: Retrain, proposal: Proposal, rules: Training, held_out: time
         deadline=rules.deadline,
         retries=rules.retries,
         keep=rules.kept,
+        pricing=pricing if rules.resumes else Pricing.STANDARD,
     )
 
 

@@ -11,9 +11,11 @@ from typing import assert_never
 
 from agents.actions import (
     AbortRollout,
+    ConsolidateTraining,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
     Retrain,
@@ -81,6 +83,11 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
             return Verification(status=Status.HOLDS, reason=held, at=now)
         case ReleaseData():
             held = "It has changed nothing that serves: trainings and comparisons have it again."
+            return Verification(status=Status.HOLDS, reason=held, at=now)
+        case Quantize():
+            raise TypeError("an experiment is looked at until it ends, and what comes of it is proposed")
+        case ConsolidateTraining(kept=kept):
+            held = f"It has changed nothing that serves: {kept} makes the version."
             return Verification(status=Status.HOLDS, reason=held, at=now)
         case Notify() | NoAction():
             return Verification(status=Status.HOLDS, reason="It changes nothing, so there is nothing to confirm.", at=now)

@@ -1,6 +1,7 @@
 """How numbers are written for people, so that a share reads the same in evidence, reasons and reports."""
 
 from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
 
 
 def share(value: float) -> str:
@@ -32,6 +33,19 @@ def moment(at: datetime) -> str:
 def number(value: float) -> str:
     """A quantity of unknown unit, short."""
     return f"{value:,.0f}" if abs(value) >= 1_000 and float(value).is_integer() else f"{value:.4g}"
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """To the cent from ten cents on, else two digits that count."""
+    if not amount or abs(amount) >= Decimal("0.1"):
+        return f"{currency} {amount.quantize(Decimal('0.01'), ROUND_HALF_EVEN):,}"
+    places = 1 - amount.adjusted()
+    return f"{currency} {amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):f}"
+
+
+def between(low: Decimal, high: Decimal, currency: str) -> str:
+    said = money(low, currency), money(high, currency)
+    return said[0] if said[0] == said[1] else f"{said[0]} to {said[1].removeprefix(currency).strip()}"
 
 
 def counted(count: int, noun: str) -> str:

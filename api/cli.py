@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli_costs import costs
 from api.cli_data import data
 from api.cli_drift import drift
 from api.cli_experiments import experiments
 from api.cli_features import features
 from api.cli_lifecycle import jobs, models, rollouts
 from api.cli_lineage import lineage
+from api.cli_optimizations import optimizations
 from api.cli_remote import approvals, audit, autonomy, incidents
 from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
 
@@ -39,7 +41,9 @@ for name, group in {
     "jobs": jobs,
     "rollouts": rollouts,
     "experiments": experiments,
+    "optimizations": optimizations,
     "audit": audit,
+    "costs": costs,
     "data": data,
     "drift": drift,
     "lineage": lineage,

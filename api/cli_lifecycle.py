@@ -7,6 +7,7 @@ import typer
 
 from api.cli_remote import URL, Key, Url, call
 from api.cli_watch import bar, left, watch
+from api.moments import moment
 from api.terminal import JsonFlag, emit
 
 models = typer.Typer(
@@ -56,18 +57,26 @@ def check_model(name: str, reason: Reason, url: Url = URL, key: Key = "", as_jso
     _ask(url, key, "/v1/triggers/check", {"model": name, "reason": reason}, as_json)
 
 
+@models.command("cost-review")
+def review_model_cost(name: str, reason: Reason, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """Have its cost looked through for what it need not be; see `oppen optimizations`."""
+    _ask(url, key, "/v1/triggers/cost-review", {"model": name, "reason": reason}, as_json)
+
+
 @models.command("retrain")
 def retrain_model(
     name: str,
     reason: Reason,
-    start: Annotated[str, typer.Option("--from", help="Of the data, RFC 3339; default: what policy says.")] = "",
+    start: Annotated[
+        str, typer.Option("--from", help="Of the data: a day (UTC), or RFC 3339; default: what policy says.")
+    ] = "",
     end: Annotated[str, typer.Option("--to", help="The first moment that is not in it any more.")] = "",
     url: Url = URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Ask for a training."""
-    window = {"window_start": start or None, "window_end": end or None}
+    window = {"window_start": moment(start, "--from"), "window_end": moment(end, "--to")}
     _ask(url, key, "/v1/triggers/retrain", {"model": name, "reason": reason, **window}, as_json)
 
 
@@ -93,14 +102,15 @@ def roll_back_model(
 @models.command("usage")
 def show_usage(
     name: str,
-    start: Annotated[str, typer.Option("--from", help="RFC 3339; default: a day before the end.")] = "",
+    start: Annotated[str, typer.Option("--from", help="A day (UTC), or RFC 3339; default: a day before the end.")] = "",
     end: Annotated[str, typer.Option("--to", help="The first moment that is not in it any more; default: now.")] = "",
     url: Url = URL,
     key: Key = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Tokens, times to the first token and costs of a language model, by version."""
-    window = {name: value for name, value in (("start", start), ("end", end)) if value}
+    asked = (("start", moment(start, "--from")), ("end", moment(end, "--to")))
+    window = {name: value for name, value in asked if value is not None}
     found = call(url, key, "GET", f"/v1/models/{name}/usage", params=window)
     emit(found, as_json, "\n".join(map(_usage, found["versions"])) or f"{name} has answered no call of a language model then")
 

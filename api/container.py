@@ -12,7 +12,7 @@ import structlog
 
 from agents.policies import Policies
 from agents.training import TRACKING
-from api import evaluation_key, first_key, home, policy_file
+from api import evaluation_key, first_key, home, policy_file, price_file
 from api.settings import Settings
 from api.store.actions import ActionLedger
 from api.store.database import Database
@@ -33,6 +33,8 @@ from api.work.gates import Gates
 from api.work.intake import Intake
 from api.work.lineage import LineageFile
 from api.work.looks import Looks, Seen
+from api.work.metering import Billing, Metering
+from api.work.meters import Meters, Places, Sources
 from api.work.monitors import Watch
 from api.work.orders import Orders
 from api.work.progress import Progress
@@ -42,9 +44,11 @@ from api.work.schedules import Schedules
 from api.work.tidying import Tidying
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
-from tools.errors import PortError
+from tools.costs.port import CostLedger
+from tools.errors import PortError, TemporaryError
 from tools.features.port import Features
 from tools.jobs.port import Jobs
+from tools.leftovers import KEPT
 from tools.notify.port import Notifier
 from tools.predictions.loader import Loader
 from tools.predictions.port import PredictionStore
@@ -73,6 +77,8 @@ _WATCH = timedelta(seconds=30)
 """How soon a window that has ended is looked at."""
 _TRACE = timedelta(seconds=2)
 """How often new lines in the file of lineage are looked for; jobs take minutes."""
+_METER, _METER_FAST = timedelta(minutes=1), timedelta(seconds=2)
+"""How often it is seen whether the meters are to be read; and on a clock that passes days in seconds."""
 _TIDY = timedelta(hours=1)
 """How often rows that have served are dropped."""
 _BUILD = _WARM = timedelta(seconds=1)
@@ -90,6 +96,7 @@ class Adapters:
     notify: Notifier
     quarantines: Quarantines
     jobs: Jobs
+    costs: CostLedger
     flagger: "FlaggerTraffic | None" = None
     """What moves the traffic of rollouts, where it is not the serving layer."""
 
@@ -108,6 +115,7 @@ class Adapters:
             self.quarantines,
             self.jobs,
             self.traffic,
+            self.costs,
         )
 
 
@@ -123,6 +131,7 @@ class DatabaseUnavailable(Exception):
 async def open_services(settings: Settings, decorate: Decorate = lambda adapters: adapters) -> AsyncIterator[Services]:
     """Raises HomeInUse, HomeUnusable, and DatabaseUnavailable."""
     clock, policies = clock_from(settings.clock), policy_file.load(settings.policies)
+    book = price_file.load(settings.prices)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(home.service(settings))
         database = Database(settings.database)
@@ -168,7 +177,13 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         features = _open_features(settings, clock, stack)
         warm = Chore("warm", lambda: _warm(adapters, features), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
-        tidy = Chore("tidy", tidying.once, _TIDY)
+
+        async def tidied() -> None:
+            await tidying.once()
+            with contextlib.suppress(TemporaryError):  # an hour later will do
+                await adapters.registry.empty(clock.now() - KEPT)
+
+        tidy = Chore("tidy", tidied, _TIDY)
         sweeping = LineageFile(database, settings.lineage_file, clock)
         trace = Chore("lineage", sweeping.once, _TRACE)
         intake = Intake(database, policy, clock)
@@ -190,7 +205,10 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             return await (await asyncio.shield(building)).glance(run_id)
 
         looks = Looks(database, rollouts, glance, dispatch, policy, clock)
-        repeated = (*repeated, Chore("look while people are asked", looks.once, often))
+        meters = Meters(adapters.costs, book, _metered(settings, adapters), policy)
+        metering = Metering(database, adapters.costs, book, meters, adapters.jobs, clock)
+        meter = Chore("meter", metering.once, _METER if settings.clock == "system" else _METER_FAST)
+        repeated = (*repeated, Chore("look while people are asked", looks.once, often), meter)
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 
@@ -212,6 +230,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             predictions=adapters.predictions,
             quarantines=adapters.quarantines,
             jobs=adapters.jobs,
+            costs=adapters.costs,
+            billing=Billing(book, price_file.source(settings.prices), metering),
             reports=reports,
             datasets=histories,
             features=features,
@@ -224,6 +244,23 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             senders=settings.senders,
             gates=None if adapters.flagger is None else Gates(database, adapters.flagger, autonomy.mode, clock),
         )
+
+
+def _metered(settings: Settings, adapters: Adapters) -> Sources:
+    return Sources(
+        jobs=adapters.jobs,
+        predictions=adapters.predictions,
+        serving=adapters.serving,
+        registry=adapters.registry,
+        places=Places(
+            artifacts=settings.artifact_folder,
+            checkpoints=settings.home.absolute() / "jobs" if settings.jobs == "local" else None,
+            lake=settings.lake_folder,
+        ),
+        load_balancers=settings.load_balancers,
+        monitored=bool(settings.prometheus_url),
+        real_time=settings.clock == "system",
+    )
 
 
 def open_histories(settings: Settings) -> Histories | None:
@@ -271,6 +308,7 @@ def _materializing(settings: Settings, policies: Callable[[], Policies], clock: 
 
 
 async def _open_adapters(settings: Settings, database: Database, clock: Clock, stack: contextlib.AsyncExitStack) -> Adapters:
+    from tools.costs.clickhouse import ClickHouseLedger
     from tools.notify.apprise import AppriseNotifier
     from tools.notify.outbox import OutboxNotifier
     from tools.predictions.clickhouse import open_store
@@ -298,7 +336,9 @@ async def _open_adapters(settings: Settings, database: Database, clock: Clock, s
         notify = AppriseNotifier(urls, sent)
     quarantines, jobs = SqlQuarantines(database, clock), await _open_jobs(settings, clock, stack, key)
     flagger = await _open_flagger(settings, stack)
-    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, flagger)
+    # In the same store as the predictions: the embedded engine lets one process in.
+    costs = ClickHouseLedger(predictions.engine)
+    return Adapters(registry, serving, predictions, telemetry, notify, quarantines, jobs, costs, flagger)
 
 
 async def scaled(serving: Serving, settings: Settings, stack: contextlib.AsyncExitStack) -> Serving:

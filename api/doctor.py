@@ -14,10 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from agents.policies import PolicyError
 from agents.training import TRACKING
-from api import evaluation_key, policy_file, settings
+from api import evaluation_key, policy_file, price_file, settings
 from api.settings import Settings, WrongSettings
 from api.store.database import Database
 from tools.clock import clock_from
+from tools.costs.units import Resource
 from tools.errors import PortError
 from tools.registry.evaluations import KEY
 
@@ -62,7 +63,16 @@ async def examine() -> list[Finding]:
             "start it (oppen serve), or read its log",
         ),
     )
-    return [_names(), _home(found.home), _policies(found), _clock(found), _senders(found), _signing(found), *asked]
+    return [
+        _names(),
+        _home(found.home),
+        _policies(found),
+        _prices(found),
+        _clock(found),
+        _senders(found),
+        _signing(found),
+        *asked,
+    ]
 
 
 async def _ask(name: str, needed: bool, question: Callable[[], Awaitable[str]], advice: str) -> Finding:
@@ -200,6 +210,19 @@ def _policies(found: Settings) -> Finding:
     except PolicyError as error:
         return Finding("policies", ok=False, needed=True, detail=f"{error}; see `oppen policies check FILE`")
     return Finding("policies", ok=True, needed=True, detail=f"{found.policies or 'the defaults'}, version {version}")
+
+
+def _prices(found: Settings) -> Finding:
+    try:
+        book = price_file.load(found.prices)
+    except PortError as error:
+        return Finding("prices", ok=False, needed=True, detail=f"{error}; see infra/prices/default.yaml, or unset OPPEN_PRICES")
+    told = f"{price_file.source(found.prices)}: {len(book.prices)} in {book.currency}"
+    missing = sorted({each.value for each in Resource} - {each.resource.value for each in book.prices})
+    if missing:
+        advice = f"{told}; none of {', '.join(missing)}: what is used of these is on no bill, which then says so"
+        return Finding("prices", ok=False, needed=False, detail=advice)
+    return Finding("prices", ok=True, needed=True, detail=told)
 
 
 def _clock(found: Settings) -> Finding:

@@ -9,14 +9,16 @@ def load(path: Path | None) -> Policies:
     """Raises PolicyError, also for a file that cannot be read."""
     if path is None:
         return Policies()
-    import yaml
+    from tools import plain_yaml
 
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = plain_yaml.read(path.read_text())
     except OSError as error:
         raise PolicyError((("(file)", f"{path} cannot be read: {error.strerror}"),)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PolicyError((("(file)", f"{path} is no YAML: {error}"),)) from error
+    except UnicodeDecodeError as error:
+        raise PolicyError((("(file)", f"{path} is no text in UTF-8"),)) from error
+    except plain_yaml.NotPlain as error:
+        raise PolicyError((("(file)", f"{path}: {error}"),)) from error
     if raw is not None and not isinstance(raw, dict):
         raise PolicyError((("(top)", "must be a mapping of policies"),))
     return parse_policies(raw or {})

@@ -11,12 +11,13 @@ import uvicorn
 import uvloop
 
 from agents.policies import PolicyError
-from api import addresses, logs, policy_file, settings
+from api import addresses, logs, policy_file, price_file, settings
 from api.container import DatabaseUnavailable, Decorate, open_services
 from api.home import HomeInUse, HomeUnusable
 from api.settings import Settings, WrongSettings
 from api.web.app import create_app
 from api.web.services import Services
+from tools.errors import PermanentError
 
 log = structlog.get_logger()
 
@@ -55,6 +56,7 @@ def run(decorate: Decorate = lambda adapters: adapters, listening: Callable[[str
     try:
         found = settings.read()
         policies = policy_file.load(found.policies)
+        price_file.load(found.prices)
         if found.channels and policies.notify_channel not in found.channels:
             reason = f"has no channel {policies.notify_channel!r}, which the policies' notify_channel names"
             raise WrongSettings((("OPPEN_CHANNELS", reason),))
@@ -64,6 +66,9 @@ def run(decorate: Decorate = lambda adapters: adapters, listening: Callable[[str
         return 2
     except PolicyError as error:
         log.error("policies.invalid", setting="OPPEN_POLICIES", reason=str(error))
+        return 2
+    except PermanentError as error:
+        log.error("prices.invalid", setting="OPPEN_PRICES", reason=str(error))
         return 2
     for name in settings.unknown():
         log.warning("settings.unknown", setting=name)

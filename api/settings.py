@@ -7,7 +7,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -18,6 +18,7 @@ from api import addresses
 from pipelines.feature_jobs import Job
 from tools.features.addresses import Place
 from tools.jobs.manifests import Settings as ClusterJobs
+from tools.registry.library import artifact_location
 from tools.rollouts.canaries import Settings as ClusterRollouts
 from tools.serving.replicas import Settings as ClusterServing
 from tools.values import Frozen
@@ -123,6 +124,10 @@ class Settings(BaseSettings):
     """Module whose `VIEWS` are computed. It is imported and run."""
     policies: Path | None = None
     """YAML file; default: the documented defaults."""
+    prices: Path | None = None
+    """YAML file of what things cost; default: list-like prices in USD, the same as infra/prices/default.yaml."""
+    load_balancers: int = Field(default=0, ge=0, le=1000)
+    """How many are paid for by the hour in front of the gateway; none on a laptop."""
     lineage: str = ""
     """Where jobs tell what came from where: a file, which the service takes in, or an address; default: `home/lineage.jsonl`.
     `off`: the commands tell nothing."""
@@ -178,7 +183,7 @@ class Settings(BaseSettings):
     def _lake(cls, url: str) -> str:
         return _of_scheme(url, "", "file", "chdb", "clickhouse", "clickhouses", "http", "https")
 
-    @field_validator("features", "segments", "policies", "kubeconfig", mode="before")
+    @field_validator("features", "segments", "policies", "prices", "kubeconfig", mode="before")
     @classmethod
     def _unset(cls, path: object) -> object:
         """Empty is not the folder that one happens to be in."""
@@ -275,6 +280,18 @@ class Settings(BaseSettings):
         password = self.lake_password.get_secret_value() if self.lake_password else None
         lineage = self.lineage or str(self.home.absolute() / "lineage.jsonl")
         return Job(place, self.lake, self.feature_definitions, self.clock, password, lineage, self.home.absolute())
+
+    @property
+    def artifact_folder(self) -> Path | None:
+        """Of MLflow's artifacts, where they are beside an embedded database."""
+        location = artifact_location(self.mlflow)
+        return Path(unquote(urlsplit(location).path)) if location is not None else None
+
+    @property
+    def lake_folder(self) -> Path | None:
+        """Where the lake lies on this machine."""
+        kind, path = urlsplit(self.lake).scheme, unquote(urlsplit(self.lake).path)
+        return Path(path).absolute() if path and kind in ("", "file", "chdb") else None
 
     @property
     def segment_folder(self) -> Path:

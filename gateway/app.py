@@ -21,7 +21,7 @@ from gateway.completions.web import CompletionsWeb
 from gateway.fleet import Fleet
 from gateway.inference import Inference
 from gateway.metrics import Metrics
-from gateway.protocol import RouteChange, ScaleChange, decode
+from gateway.protocol import BatchingChange, RouteChange, ScaleChange, decode
 from gateway.refusals import NotFound, NotReady, Refused, WrongMethod
 from tools.errors import TemporaryError
 
@@ -163,7 +163,18 @@ class App:
                 return _json(
                     await self._fleet.scale(model, scaling.workers, expected_workers=scaling.expected_workers, key=scaling.key)
                 )
-            case ((["models"] | ["routes", _] | ["scale", _]), _):
+            case ["batching", model], "GET":
+                return _json(self._fleet.model(model).batching)
+            case ["batching", model], "PUT":
+                wish = decode(await self._body(scope, receive), BatchingChange)
+                return _json(
+                    await self._fleet.model(model).set_batching(
+                        wish.rows, wish.wait_ms, expected_generation=wish.expected_generation, key=wish.key
+                    )
+                )
+            case ["batches", model], "GET":
+                return _json({"versions": [each.model_dump() for each in self._fleet.model(model).batches()]})
+            case ((["models"] | ["routes", _] | ["scale", _] | ["batching", _] | ["batches", _]), _):
                 raise WrongMethod(f"{method} is not taken here")
             case _:
                 raise NotFound("there is nothing at this address below /admin")

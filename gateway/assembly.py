@@ -70,7 +70,13 @@ async def assembled(settings: Settings, registry: RegistryReader) -> AsyncIterat
             here=InProcess(frozenset(settings.allow_pickle), settings.batch_rows),
             elsewhere=elsewhere,
         )
-        serving = ServingLimits(settings.max_workers, settings.grace_s)
+        serving = ServingLimits(
+            settings.max_workers,
+            settings.grace_s,
+            # Two full batches fit into the queue, so that one that waits turns nobody away.
+            batch_rows=max(settings.batch_rows, settings.queue_rows // 2),
+            batch_wait_ms=settings.max_batch_wait_ms,
+        )
         fleet = Fleet(RouteFiles(settings.home / "routes"), loader, serving, mirrors)
         metrics.read(fleet.metrics)
         metrics.read(lambda: _log_metrics((("predictions", predictions), ("labels", labels), ("shadows", shadows))))

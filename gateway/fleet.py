@@ -134,6 +134,18 @@ class Fleet:
                 if v.state == "ready" and v.upstream is None
             ],
         )
+        yield gauge(
+            "batch_limit_rows",
+            "Rows that are computed together at most",
+            ("model",),
+            [((m.name,), m.batching.rows) for m in models if not m.language],
+        )
+        yield gauge(
+            "batch_wait_seconds",
+            "How long a batch that is not full waits for more rows",
+            ("model",),
+            [((m.name,), m.batching.wait_ms / 1000) for m in models if not m.language],
+        )
         yield gauge("workers", "Batches that may be computed at once", ("model",), _of(models, lambda m: m.capacity.workers))
         yield gauge(
             "utilisation",

@@ -6,19 +6,21 @@ Changes of one model come one after the other; requests never wait for them.
 """
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import structlog
 
+from gateway.batching import BatchLimits
 from gateway.compute import Workers
 from gateway.mirroring import Mirror, Mirrors
 from gateway.refusals import Clash, NotFound, NotReady, Refused, Unservable
-from gateway.routes import Change, RouteFiles, StoredRoute
+from gateway.routes import Change, RouteFiles, StoredBatching, StoredRoute
 from gateway.routing import any_slot, assign, check_salt, check_shadow, check_weights, slot
 from gateway.versions import Loader, Version
 from tools.errors import PermanentError, PortError, TemporaryError
-from tools.serving.port import Capacity, Route, ServedVersion
+from tools.serving.port import Batches, Batching, Capacity, Route, ServedVersion
 
 log = structlog.get_logger()
 
@@ -32,6 +34,10 @@ class ServingLimits:
     workers: int
     """Most workers that a model may be given."""
     grace_s: float
+    batch_rows: int
+    """Most rows that may be computed together."""
+    batch_wait_ms: float
+    """The longest that a batch may be told to wait."""
 
 
 class Model:
@@ -69,6 +75,16 @@ class Model:
     def capacity(self) -> Capacity:
         workers = self.workers
         return Capacity(workers=workers.workers, limit=workers.limit, utilisation=workers.utilisation())
+
+    @property
+    def batching(self) -> Batching:
+        """Raises Refused for a language model."""
+        if self.language:
+            raise Refused(f"{self.name} is a language model: its calls are not computed here")
+        return self._batching(self._stored.batching)
+
+    def batches(self) -> tuple[Batches, ...]:
+        return tuple(each.batcher.tally.total(each.version) for each in self._staying() if each.upstream is None and each.here)
 
     @property
     def versions(self) -> list[Version]:
@@ -199,6 +215,36 @@ class Model:
             log.info("workers.changed", model=self.name, workers=workers)
             return self.capacity
 
+    async def set_batching(self, rows: int, wait_ms: float, *, expected_generation: int, key: str) -> Batching:
+        """Raises Refused, Clash when it has changed since it was read, or Unservable when a version cannot compute so many rows
+        at once; it then stays as it was."""
+        async with self._change:
+            now = self.batching
+            if not 1 <= rows <= now.most_rows:
+                raise Refused(f"rows: {rows} is not between 1 and {now.most_rows}")
+            if not 0 <= wait_ms <= now.longest_wait_ms:
+                raise Refused(f"wait_ms: {wait_ms:g} is not between 0 and {now.longest_wait_ms:g}")
+            if known := self._stored.batchings.get(key):
+                if (known.rows, known.wait_ms) != (rows, wait_ms):
+                    raise Clash(f"key: {key!r} has already asked for {known.rows} rows and {known.wait_ms:g} ms")
+                return self._batching(known)
+            if expected_generation != now.generation:
+                raise Clash(
+                    f"expected_generation: the batching of {self.name} is at generation {now.generation}, "
+                    f"not {expected_generation}"
+                )
+            for version in self._staying():
+                if rows > self._loader.limits.rows:
+                    await version.try_rows(rows)
+            stored = self._stored.batched(rows, wait_ms, key)
+            await asyncio.to_thread(self._files.write, stored)
+            self._stored = stored
+            for version in self.versions:
+                with contextlib.suppress(TemporaryError):  # its runtime is away: it goes on as before, and has been tried above
+                    await version.limit(self._batch_limits, self._loader.limits)
+            log.info("batching.changed", model=self.name, rows=rows, wait_ms=wait_ms)
+            return self.batching
+
     async def forget(self) -> bool:
         """Let go of all that a first route that failed had loaded, at once: a grace is for what has had traffic. False when
         another change has made a route meanwhile, or it has been forgotten before."""
@@ -231,6 +277,24 @@ class Model:
         self.workers.close()
         if self._mirroring is not None:
             self._mirroring.close()
+
+    @property
+    def _batch_limits(self) -> BatchLimits:
+        chosen = self._stored.batching
+        if chosen is None:
+            return self._loader.limits
+        # A gateway that was started anew may allow less than it did.
+        rows, wait_ms = min(chosen.rows, self._limits.batch_rows), min(chosen.wait_ms, self._limits.batch_wait_ms)
+        return replace(self._loader.limits, rows=rows, wait_s=wait_ms / 1000)
+
+    def _batching(self, chosen: StoredBatching | None) -> Batching:
+        return Batching(
+            generation=chosen.generation if chosen else 0,
+            rows=chosen.rows if chosen else self._loader.limits.rows,
+            wait_ms=chosen.wait_ms if chosen else 1000 * self._loader.limits.wait_s,
+            most_rows=self._limits.batch_rows,
+            longest_wait_ms=self._limits.batch_wait_ms,
+        )
 
     def _staying(self) -> list[Version]:
         """Those that have more to answer than what is in flight."""
@@ -286,7 +350,7 @@ class Model:
             # It is needed from here on: an older wish must not remove it from its runtime again.
             self._settle()
             try:
-                await version.load(self._loader, self.workers)
+                await version.load(self._loader, self.workers, self._batch_limits)
             except TemporaryError as error:
                 version.state, version.detail = "failed", str(error)
                 self._give_up()

@@ -90,6 +90,13 @@ class ScaleChange(Struct, forbid_unknown_fields=True):
     key: str
 
 
+class BatchingChange(Struct, forbid_unknown_fields=True):
+    rows: int
+    wait_ms: float
+    expected_generation: int
+    key: str
+
+
 T = TypeVar("T")
 
 _INFER = msgspec.json.Decoder(InferRequest)

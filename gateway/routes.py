@@ -32,6 +32,12 @@ class Change(Struct, frozen=True):
     """The salt that the route had then; None: noted by a release that did not keep it."""
 
 
+class StoredBatching(Struct, frozen=True):
+    generation: int
+    rows: int
+    wait_ms: float
+
+
 class StoredRoute(Struct, frozen=True):
     model: str
     generation: int = 0
@@ -45,6 +51,10 @@ class StoredRoute(Struct, frozen=True):
     """By key, oldest first."""
     scalings: dict[str, int] = {}
     """By key, oldest first: the workers it asked for."""
+    batching: StoredBatching | None = None
+    """None: as the gateway was started."""
+    batchings: dict[str, StoredBatching] = {}
+    """By key, oldest first: what it made."""
 
     def changed(
         self, weights: dict[str, int], shadow: dict[str, int], slots: Slots, key: str, salt: str | None = None
@@ -65,6 +75,10 @@ class StoredRoute(Struct, frozen=True):
 
     def scaled(self, workers: int, key: str) -> "StoredRoute":
         return msgspec.structs.replace(self, workers=workers, scalings=_remember(self.scalings, key, workers))
+
+    def batched(self, rows: int, wait_ms: float, key: str) -> "StoredRoute":
+        made = StoredBatching((self.batching.generation if self.batching else 0) + 1, rows, wait_ms)
+        return msgspec.structs.replace(self, batching=made, batchings=_remember(self.batchings, key, made))
 
 
 def _remember(known: dict[str, T], key: str, value: T) -> dict[str, T]:

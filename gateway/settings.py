@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     max_rows: int = Field(default=4096, ge=1)
     """Rows, or labels, per request."""
     batch_rows: int = Field(default=64, ge=1)
+    """Computed together at most, of models that have been told no other number; at most half of `queue_rows` can be told."""
+    max_batch_wait_ms: float = Field(default=100.0, ge=0, le=1000)
+    """The longest that a model's batches may be told to wait for more rows."""
     queue_rows: int = Field(default=1024, ge=1)
     """Rows waiting per version; beyond it 503."""
     mirror_rows: int = Field(default=1024, ge=1)

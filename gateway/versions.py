@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from gateway.metrics import Metrics
 from gateway.refusals import NotReady, Refused, Unservable
 from gateway.runtimes.port import Placement, Runtime
 from tools.errors import PermanentError
-from tools.inference.engines import Engine
+from tools.inference.engines import Engine, warm
 from tools.inference.outputs import Outputs
 from tools.registry.port import RegistryReader
 from tools.registry.serving_spec import CompletionsSpec
@@ -37,6 +37,7 @@ class Loader:
     registry: RegistryReader
     cache: Path
     limits: BatchLimits
+    """Of models that have been told no others."""
     metrics: Metrics
     servers: Servers
     """Of language models."""
@@ -80,7 +81,7 @@ class Version:
     def _problem(self) -> str:
         return self._placed.problem if self._placed is not None else ""
 
-    async def load(self, loader: Loader, workers: Workers) -> None:
+    async def load(self, loader: Loader, workers: Workers, limits: BatchLimits) -> None:
         """Raises Unservable (the version is then `failed`), or the TemporaryError of the registry or the runtime."""
         try:
             files = await loader.registry.fetch(self.model, self.version, loader.cache)
@@ -90,6 +91,7 @@ class Version:
                 return
             self._workers = workers.workers
             placed = await loader.runtime(self.model).place(files, self._workers)
+            limits = await self._affordable(placed, limits, loader.limits)
         except PermanentError as error:
             self.state, self.detail = "failed", str(error)
             raise Unservable(str(error)) from error
@@ -98,9 +100,7 @@ class Version:
         self.spec = placed.spec
         self.platform = placed.platform
         self._encoder = FeatureEncoder(placed.spec)
-        self.batcher = Batcher(
-            placed.engine, placed.spec, workers, loader.limits, placed.cost, self.metrics.rows, here=placed.here
-        )
+        self.batcher = Batcher(placed.engine, placed.spec, workers, limits, placed.cost, self.metrics.rows, here=placed.here)
         self.state = "ready"
         # Tens of thousands of objects that live as long as the version: the collector need not look at them again and again.
         gc.freeze()
@@ -148,6 +148,36 @@ class Version:
                 f"model: {self.model} {self.version} is no language model: it is asked at /v2/models/{self.model}/infer"
             )
         return self.upstream
+
+    async def limit(self, limits: BatchLimits, usual: BatchLimits) -> None:
+        """From its next batch on. Raises the TemporaryError of its runtime."""
+        if self._placed is not None and self.state == "ready":
+            self.batcher.limit(await self._affordable(self._placed, limits, usual))
+
+    async def try_rows(self, rows: int) -> None:
+        """Whether it computes so many at once. Raises Unservable, or the TemporaryError of its runtime."""
+        if self._placed is None:
+            return
+        try:
+            await self._try(self._placed, rows)
+        except PermanentError as error:
+            raise Unservable(str(error)) from error
+
+    async def _affordable(self, placed: Placement, limits: BatchLimits, usual: BatchLimits) -> BatchLimits:
+        """A version that cannot compute so many rows at once computes as many as it was warmed with: to go back to a version
+        must not fail because of what was agreed for another one."""
+        if limits.rows <= usual.rows:
+            return limits
+        try:
+            await self._try(placed, limits.rows)
+        except PermanentError as error:
+            log.warning("version.narrow", model=self.model, version=self.version, rows=usual.rows, reason=str(error))
+            return replace(limits, rows=usual.rows)
+        return limits
+
+    async def _try(self, placed: Placement, rows: int) -> None:
+        sizes = sorted({1, 2, rows})
+        await asyncio.to_thread(warm, placed.engine, placed.spec, sizes, f"{self.model} {self.version}")
 
     def require_ready(self) -> None:
         if self.state != "ready":

@@ -13,9 +13,11 @@ from agents import guard
 from agents.actions import (
     AbortRollout,
     Action,
+    ConsolidateTraining,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
     Retrain,
@@ -27,11 +29,13 @@ from agents.actions import (
     WorldState,
 )
 from agents.proposals import Proposal, Receipt
+from agents.quantization_job import Ordered, key_of
 from agents.training import spec_of
-from graphs import moves
+from graphs import moves, quantizing
 from graphs.context import Context
 from graphs.training import Outrun, claim, outrun, trained
 from graphs.world import read_state
+from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
 from tools.notify.port import Message
@@ -102,7 +106,9 @@ async def untouched(proposal: Proposal, context: Context) -> bool:
             | StopExperiment(model=model)
         ):
             return (await tools.traffic.state(model)).token == before.route_generation
-        case Scale() | QuarantineData() | ReleaseData():
+        case Quantize(version=version):
+            return not await submitted(job_name(key_of(proposal.run_id, version)), context)
+        case Scale() | QuarantineData() | ReleaseData() | ConsolidateTraining():
             return await read_state(action, tools.readers) == before
         case Notify() | NoAction():
             return True
@@ -167,6 +173,15 @@ async def examine(key: str, spec: JobSpec, context: Context) -> None:
     except Conflict:
         # Submitted before a crash, on the traffic of that moment: that one is followed.
         log.warning("evaluation.as_submitted_before", job=job_name(key))
+
+
+async def register(ordered: Ordered, artefact: str, run_id: str, context: Context) -> Ordered:
+    """Have the files registered that an experiment has measured; repeating it is the same job. It was approved with the
+    experiment, and a version that is registered serves nobody.
+
+    Raises PermanentError when it cannot be submitted.
+    """
+    return await quantizing.order(ordered.model, ordered.version, run_id, context, artefact=artefact)
 
 
 async def submitted(name: str, context: Context) -> bool:
@@ -258,6 +273,13 @@ async def _perform(
             summary = proposal.finding.summary
             await context.tools.quarantines.release(placed_before, key=proposal.id, actor=actor, reason=summary)
             return QuarantineData(**release.model_dump(exclude={"kind", "quarantine"})), None
+        case Quantize(model=model, version=version):
+            await quantizing.order(model, version, proposal.run_id, context)
+            return None, None
+        case ConsolidateTraining(kept=kept, cancelled=cancelled):
+            for name in cancelled:
+                await context.tools.jobs.cancel(name, reason=f"{kept} trains the same on the same data ({proposal.id})")
+            return None, None
         case Notify() as notify:
             await _tell(notify, proposal, context)
             return None, None
@@ -282,7 +304,8 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
             # Between the look before and the claim another one may have begun and ended.
             raise Outrun(outrun_by)
         held_out = context.policies.evaluation_of(action.model).held_out
-        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out))
+        bought = (await context.tools.jobs.buying(action.model)).pricing if rules.resumes else Pricing.STANDARD
+        await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out, bought))
     except Outrun:
         raise
     except PermanentError as error:

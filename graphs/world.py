@@ -7,9 +7,11 @@ from typing import assert_never
 from agents.actions import (
     AbortRollout,
     Catalogue,
+    ConsolidateTraining,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
     Retrain,
@@ -67,7 +69,11 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
         case Scale(model=model):
             capacity = await readers.serving.capacity(model)
             return WorldState(workers=capacity.workers)
-        case Retrain(model=model):
+        case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):
+            about = {kept, *cancelled}
+            known = [job.name for job in await readers.jobs.jobs(model=model) if job.name in about and not job.final]
+            return WorldState(running=tuple(sorted(known)))
+        case Retrain(model=model) | Quantize(model=model):
             return WorldState(champion=await readers.registry.alias(model, Alias.CHAMPION))
         case QuarantineData(model=model, window=window) | ReleaseData(model=model, window=window):
             return WorldState(quarantined=ids(await readers.quarantines.in_force(model, window)))

@@ -220,6 +220,19 @@ def evaluate(
         typer.echo(f"{fact.name} ({fact.window}, {fact.rows} rows): {fact.candidate:.4f}, the champion's {fact.champion:.4f}")
 
 
+@app.command()
+def quantize() -> None:
+    """Make a version's INT8 form and measure it beside the original; or register what was measured.
+
+    A job of the platform's own: what is asked for comes from its environment, and what it measures is signed."""
+    from pipelines.quantize import Order
+    from pipelines.quantize import quantize as quantized
+    from tools.jobs.progress import line
+
+    found = quantized(Order.read(), progress=lambda fraction, text: typer.echo(line(fraction, text), err=True))
+    typer.echo(json.dumps(found))
+
+
 def _examined() -> dict[str, Any]:
     from pipelines.examination import Order, examine
     from tools.jobs.progress import line

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -22,6 +22,9 @@ from tools.registry.evaluations import CheckName, Facts, StagingCheck
 from tools.registry.port import ModelFiles
 from tools.registry.serving_spec import ServingSpec
 from tools.values import Frozen
+
+if TYPE_CHECKING:
+    from pipelines.evaluating import Labelled, Part
 
 _ORDER, _PHASE, _RESULT = "order.json", "phase", "result.json"
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH")
@@ -55,7 +58,7 @@ def measured_apart(order: Order, folder: Path) -> Measured:
     """Blocking, some ten seconds. Its progress is on stdout. Raises PermanentError for what is no fault of the candidate's."""
     (folder / _ORDER).write_text(order.model_dump_json())
     command = [sys.executable, "-m", "pipelines.apart", str(folder), str(os.getpid())]
-    done = subprocess.run(command, env=_environment(), check=False)
+    done = subprocess.run(command, env=bare_environment(), check=False)
     return found_in(folder, done.returncode)
 
 
@@ -67,7 +70,7 @@ def found_in(folder: Path, code: int) -> Measured:
             raise PermanentError(result["refused"])
         return Measured.model_validate(result)
     phase = (folder / _PHASE).read_text() if (folder / _PHASE).is_file() else "start"
-    how = _how(code)
+    how = how_ended(code)
     if phase not in ("security", "smoke"):
         raise PermanentError(f"the process that evaluates {how} while it dealt with the champion and the rows")
     name: CheckName = "security" if phase == "security" else "smoke"
@@ -75,11 +78,11 @@ def found_in(folder: Path, code: int) -> Measured:
     return Measured(staging=(StagingCheck(name=name, ok=False, reason=f"the process in which it was {what} {how}"),))
 
 
-def _environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def bare_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_MARKS)}
 
 
-def _how(code: int) -> str:
+def how_ended(code: int) -> str:
     if code >= 0:
         return f"ended with code {code}"
     try:
@@ -89,11 +92,8 @@ def _how(code: int) -> str:
 
 
 def _measure(order: Order, folder: Path) -> Measured:
-    import pyarrow.parquet as pq
-
-    from pipelines.evaluating import Labelled, contender, measure
+    from pipelines.evaluating import contender, measure
     from pipelines.inspection import stage
-    from pipelines.labelled import labels
     from tools.jobs.progress import line
 
     def tell(fraction: float, text: str) -> None:
@@ -101,10 +101,7 @@ def _measure(order: Order, folder: Path) -> Measured:
         sys.stdout.flush()
 
     champion = contender(order.champion)
-    parts = {}
-    for part, path in order.parts.items():
-        table = pq.read_table(path)
-        parts[part] = Labelled(table.drop_columns([order.label]), labels(table[order.label], order.label, champion.spec))
+    parts = labelled_parts(order.parts, order.label, champion.spec)
     (folder / _PHASE).write_text("security")
     tell(0.3, "checking the candidate's files")
     largest = max((part.table for part in parts.values()), key=len)
@@ -121,7 +118,7 @@ def _measure(order: Order, folder: Path) -> Measured:
     facts = measure(
         staged.contender,
         champion,
-        parts,  # type: ignore[arg-type]
+        parts,
         groups=order.groups,
         least_group=order.least_group,
         seed=order.seed,
@@ -129,12 +126,27 @@ def _measure(order: Order, folder: Path) -> Measured:
     return Measured(staging=staged.checks, facts=facts, spec=staged.contender.spec)
 
 
-def _bound(order: Order) -> None:
+def labelled_parts(paths: Mapping[str, Path], label: str, spec: ServingSpec) -> "dict[Part, Labelled]":
+    """Rows with their labels. Raises PermanentError, which names the column."""
+    import pyarrow.parquet as pq
+
+    from pipelines.evaluating import Labelled
+    from pipelines.labelled import labels
+
+    parts: dict[Part, Labelled] = {}
+    for part, path in paths.items():
+        table = pq.read_table(path)
+        known: Part = "held_out" if part == "held_out" else "recent"
+        parts[known] = Labelled(table.drop_columns([label]), labels(table[label], label, spec))
+    return parts
+
+
+def bound(cpu_seconds: int, memory_bytes: int | None) -> None:
     """No core files, in which memory lies open; no more processor and memory than was given."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (order.cpu_seconds, order.cpu_seconds + 5))
-    if order.memory_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (order.memory_bytes, order.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -144,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
 
         die_with(parent)
     order = Order.model_validate_json((folder / _ORDER).read_text())
-    _bound(order)
+    bound(order.cpu_seconds, order.memory_bytes)
     try:
         text = _measure(order, folder).model_dump_json()
     except PermanentError as error:

@@ -14,7 +14,18 @@ from tools.values import Window
 FILE = "model-card.md"
 _MARKUP = str.maketrans({each: f"\\{each}" for each in "\\`*_{}[]<>|#!"} | {"\n": " ", "\r": " "})
 _SHOWN_CATEGORIES = 12
-_LINEAGE = ("oppen.job", "data.from", "data.to", "data.rows", "data.source", "feature.view", "git.commit")
+_LINEAGE = (
+    "oppen.job",
+    "quantized_from",
+    "format",
+    "quantized.recipe",
+    "data.from",
+    "data.to",
+    "data.rows",
+    "data.source",
+    "feature.view",
+    "git.commit",
+)
 _ENVIRONMENT = ("env.python", "env.torch", "env.platform", "env.device")
 
 
@@ -38,11 +49,11 @@ def card(
     claim: Evaluation | None = None,
 ) -> str:
     """`data`: where the rows of the evaluation come from. `claim`: what the training itself says."""
-    title = f"# {_plain(evaluation.model)}, version {_plain(evaluation.version)}"
+    title = f"# {plain(evaluation.model)}, version {plain(evaluation.version)}"
     parts = (
         title,
-        f"Held beside champion {_plain(evaluation.champion)} on {evaluation.measured_at:%Y-%m-%d %H:%M} UTC"
-        + (f" by the platform's job {_plain(evaluation.job)}." if evaluation.job else "."),
+        f"Held beside champion {plain(evaluation.champion)} on {evaluation.measured_at:%Y-%m-%d %H:%M} UTC"
+        + (f" by the platform's job {plain(evaluation.job)}." if evaluation.job else "."),
         "## What it answers",
         *_answers(spec),
         "## How it was made",
@@ -51,7 +62,7 @@ def card(
         *_measures(evaluation, data),
         *_claimed(claim),
         "## Checks of its files",
-        _table(
+        table(
             ("check", "", "what was looked at"),
             [(c.name, "passed" if c.ok else "**failed**", c.reason) for c in evaluation.staging],
         )
@@ -67,10 +78,10 @@ def _answers(spec: ServingSpec | None) -> Iterable[str]:
     if spec is None:
         yield "Unknown: it has no `serving.json` that can be read."
         return
-    answers = f"one of {', '.join(map(_plain, spec.classes))}" if spec.classes else "a number"
+    answers = f"one of {', '.join(map(plain, spec.classes))}" if spec.classes else "a number"
     threshold = f" The second is said from a probability of {spec.threshold:g} on." if spec.task == "binary" else ""
     yield f"{spec.task.capitalize()}: {answers}.{threshold}"
-    yield _table(
+    yield table(
         ("feature", "kind", "values"),
         [(f.name, f.kind, "missing is allowed" if isinstance(f, NumericFeature) else _categories(f)) for f in spec.features],
     )
@@ -90,13 +101,13 @@ def _making(evaluation: Evaluation, made: Made, champion_run: str | None) -> Ite
     if "cost.amount" in made.tags:
         rows.append(("cost until then", f"{made.tags['cost.amount']} {made.tags.get('cost.currency', '')}"))
     rows.append((f"run of champion {evaluation.champion}", champion_run or "unknown"))
-    yield _table(("", ""), rows)
+    yield table(("", ""), rows)
     if "git.commit" not in made.tags:
         yield "The version of its code is not on record."
 
 
 def _measures(evaluation: Evaluation, data: str) -> Iterable[str]:
-    yield f"On {_plain(data)}; held out: {_when(evaluation.held_out)}; recent: {_when(evaluation.recent)}."
+    yield f"On {plain(data)}; held out: {when(evaluation.held_out)}; recent: {when(evaluation.recent)}."
     whole = [each for each in evaluation.facts.compared if ":" not in each.name]
     parts = [each for each in evaluation.facts.compared if ":" in each.name]
     if not whole:
@@ -104,25 +115,25 @@ def _measures(evaluation: Evaluation, data: str) -> Iterable[str]:
     for caption, facts in (("", whole), ("By slice and group:", parts)):
         if facts:
             yield caption
-            yield _table(("measure", "rows of", "number", "candidate", "champion"), map(_compared, facts))
+            yield table(("measure", "rows of", "number", "candidate", "champion"), map(_compared, facts))
     if evaluation.facts.limited:
         yield "What it needs:"
         cells = [(each.name, f"{each.candidate:.6g}", f"{each.champion:.6g}") for each in evaluation.facts.limited]
-        yield _table(("measure", "candidate", "champion"), cells)
+        yield table(("measure", "candidate", "champion"), cells)
     if evaluation.facts.fairness:
         yield "Largest difference between groups:"
         gaps = [
             (each.name, f"{each.candidate:.4f}", f"{each.champion:.4f}", str(each.smallest_group))
             for each in evaluation.facts.fairness
         ]
-        yield _table(("measure", "candidate", "champion", "rows of the smallest group"), gaps)
+        yield table(("measure", "candidate", "champion", "rows of the smallest group"), gaps)
 
 
 def _claimed(claim: Evaluation | None) -> Iterable[str]:
     whole = [each for each in claim.facts.compared if ":" not in each.name] if claim is not None else []
     if whole:
         yield "What its training claims of it, which nobody has checked:"
-        yield _table(("measure", "rows of", "number", "candidate", "champion"), map(_compared, whole))
+        yield table(("measure", "rows of", "number", "candidate", "champion"), map(_compared, whole))
 
 
 def _compared(fact: Compared) -> tuple[str, ...]:
@@ -156,18 +167,18 @@ def _limits(evaluation: Evaluation) -> Iterable[str]:
         count = f"{len(worse)} of {len(facts.compared)} measures"
         said.append(f"By the plain figure it is below the champion in {count}: {', '.join(worse)}.")
     said.append("Offline figures: what it does to those who get its answers is not in them.")
-    yield "\n".join(f"- {_plain(each)}" for each in said)
+    yield "\n".join(f"- {plain(each)}" for each in said)
 
 
-def _when(window: Window | None) -> str:
+def when(window: Window | None) -> str:
     return f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC" if window is not None else "not on record"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
-    lines += [" | ".join(cell if cell == "**failed**" else _plain(cell) for cell in row) for row in rows]
+    lines += [" | ".join(cell if cell == "**failed**" else plain(cell) for cell in row) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text).translate(_MARKUP)

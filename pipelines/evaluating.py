@@ -78,9 +78,10 @@ def measure(
     groups: Sequence[str] = (),
     least_group: int = LEAST_GROUP,
     seed: int = 0,
+    latencies: bool = True,
 ) -> Facts:
-    """`groups`: features by whose values fairness is looked at, where at least `least_group` rows have the value. Blocking,
-    seconds long.
+    """`groups`: features by whose values fairness is looked at, where at least `least_group` rows have the value. `latencies`:
+    whether the two are timed. Blocking, seconds long.
 
     Raises PermanentError when the two answer different questions, or a table lacks a feature.
     """
@@ -103,10 +104,9 @@ def measure(
         compared += both.compared(here)
         if window == "held_out" or "held_out" not in parts:
             fairness += both.fairness(here, least_group)
-    limited = [
-        Limited(name="size_bytes", candidate=candidate.bytes, champion=champion.bytes),
-        *_latencies(candidate, champion, max((rows.table for rows in parts.values()), key=len)),
-    ]
+    limited = [Limited(name="size_bytes", candidate=candidate.bytes, champion=champion.bytes)]
+    if latencies:
+        limited += _latencies(candidate, champion, max((rows.table for rows in parts.values()), key=len))
     return Facts(compared=tuple(compared), limited=tuple(limited), fairness=tuple(fairness))
 
 

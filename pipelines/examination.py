@@ -18,7 +18,7 @@ from pipelines.apart import measured_apart
 from pipelines.beside import champion_run_of, made_of, seen_until, told, unread_end
 from pipelines.card import FILE as CARD
 from pipelines.card import card
-from pipelines.held_out import Rows, Source, add_traffic, hold_out
+from pipelines.held_out import Source, collect
 from tools.errors import PermanentError, PortError
 from tools.inference.engines import read_spec
 from tools.predictions.port import LABEL
@@ -107,7 +107,15 @@ def examine(
         ours, theirs = (tracking.fetch(order.model, each, folder / "models") for each in (order.candidate, order.champion))
         artefact, champion_artefact = digest(ours.folder), digest(theirs.folder)
         held_as_evaluated(tracking, order.model, order.champion, champion_artefact)
-        rows = _rows(order, read_spec(theirs), folder)
+        rows = collect(
+            order.source,
+            read_spec(theirs),
+            folder,
+            held_out=order.held_out,
+            recent=order.recent,
+            traffic=order.traffic,
+            left_out=order.left_out,
+        )
         progress(0.2, "; ".join(rows.told))
         asked = Asked(
             candidate=ours,
@@ -162,18 +170,6 @@ def held_as_evaluated(tracking: Tracking, model: str, champion: str, artefact: s
             f"the files of {model} {champion}, the champion, have been changed since {known.job} evaluated them: "
             "put them back, or make a version champion whose files are as they were"
         )
-
-
-def _rows(order: Order, spec: Any, folder: Path) -> Rows:
-    rows = Rows()
-    if order.source.name:
-        hold_out(rows, order.source, spec, order.held_out, order.left_out, folder)
-    if order.traffic and order.recent is not None:
-        add_traffic(rows, order.traffic, spec, order.recent, folder)
-    if not rows.parts:
-        where = order.source.name or "no source"
-        raise PermanentError(f"there are no labelled rows to hold the two to ({where}, {order.held_out or 'no window'})")
-    return rows
 
 
 def _claim(order: Order, tracking: Tracking) -> Evaluation | None:

@@ -84,6 +84,29 @@ def hold_out(
     rows.add("held_out", table, known, f"{name}, {table.num_rows:,} rows", folder)
 
 
+def collect(
+    source: Source,
+    spec: ServingSpec,
+    folder: Path,
+    *,
+    held_out: Window | None,
+    recent: Window | None,
+    traffic: str,
+    left_out: Sequence[LeftOut],
+) -> Rows:
+    """Of the source and of the traffic, as far as they are there. Raises PermanentError when there is nothing, or as `hold_out`
+    does."""
+    rows = Rows()
+    if source.name:
+        hold_out(rows, source, spec, held_out, left_out, folder)
+    if traffic and recent is not None:
+        add_traffic(rows, traffic, spec, recent, folder)
+    if not rows.parts:
+        where = source.name or "no source"
+        raise PermanentError(f"there are no labelled rows to hold the two to ({where}, {held_out or 'no window'})")
+    return rows
+
+
 def add_traffic(rows: Rows, encoded: str, spec: ServingSpec, window: Window, folder: Path) -> None:
     """`encoded`: a sample of the prediction store, Parquet in base64. What no request had is null; labels that are no class of
     the model are left out, and counted."""

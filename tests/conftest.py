@@ -1,6 +1,7 @@
 """Fixtures that tests of several parts share, and which tests run in one process because they share what is dear."""
 
 import pytest
+from hypothesis import settings
 
 from tests.databases import (
     database,
@@ -33,6 +34,10 @@ __all__ = [
     "torchserve",
     "twin_torchserve",
 ]
+
+# How long an example takes says how busy the machine is, and nothing about the law that it is an example of.
+settings.register_profile("oppen", deadline=None)
+settings.load_profile("oppen")
 
 DEAR = {
     # Seconds of a processor to make. Tests that share one run in one process, or each process would make it; where a fixture

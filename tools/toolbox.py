@@ -1,7 +1,9 @@
 """All ports in one value. `Readers` is what evidence and the language model may use; only execution gets the `Toolbox`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tools.costs.absent import AbsentCosts
+from tools.costs.port import CostReader
 from tools.jobs.port import Jobs, JobsReader
 from tools.notify.port import Notifier
 from tools.predictions.port import PredictionReader
@@ -21,6 +23,7 @@ class Readers:
     quarantines: QuarantineReader
     jobs: JobsReader
     traffic: TrafficReader
+    costs: CostReader = field(default_factory=AbsentCosts)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,18 @@ class Toolbox:
     quarantines: Quarantines
     jobs: Jobs
     traffic: Traffic
+    costs: CostReader = field(default_factory=AbsentCosts)
+    """Nothing that acts books costs: they follow from what is used."""
 
     @property
     def readers(self) -> Readers:
-        return Readers(self.registry, self.serving, self.predictions, self.telemetry, self.quarantines, self.jobs, self.traffic)
+        return Readers(
+            self.registry,
+            self.serving,
+            self.predictions,
+            self.telemetry,
+            self.quarantines,
+            self.jobs,
+            self.traffic,
+            self.costs,
+        )

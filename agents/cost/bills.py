@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from agents.cost.sharing import Cell
-from tools.costs.apportioning import rounded
+from tools.costs.apportioning import EXACT, rounded, total
 from tools.costs.port import Dimension
 from tools.values import Frozen
 
@@ -26,8 +26,8 @@ def bill(cells: Sequence[Cell], by: Sequence[Dimension]) -> Entry:
     """Of cells in one currency. Raises ValueError for several: they cannot be added."""
     if len({cell.currency for cell in cells}) > 1:
         raise ValueError("currency: one at a time")
-    exact = sum((cell.cost for cell in cells), Decimal(0))
-    return _entry("", exact.quantize(Decimal(1).scaleb(-CENTS), ROUND_HALF_EVEN), exact, cells, by)
+    exact = total(cell.cost for cell in cells)
+    return _entry("", exact.quantize(Decimal(1).scaleb(-CENTS), ROUND_HALF_EVEN, EXACT), exact, cells, by)
 
 
 def _entry(name: str, cost: Decimal, exact: Decimal, cells: Sequence[Cell], by: Sequence[Dimension]) -> Entry:
@@ -38,7 +38,7 @@ def _entry(name: str, cost: Decimal, exact: Decimal, cells: Sequence[Cell], by: 
     for cell in cells:
         groups[cell.at[own]].append(cell)
     names = sorted(groups)
-    sums = [sum((cell.cost for cell in groups[each]), Decimal(0)) for each in names]
+    sums = [total(cell.cost for cell in groups[each]) for each in names]
     cents = rounded(cost, sums, CENTS) if sums else []
     parts = [_entry(each, part, whole, groups[each], rest) for each, part, whole in zip(names, cents, sums, strict=True)]
     return Entry(name=name, cost=cost, exact=exact, parts=tuple(sorted(parts, key=lambda part: (-part.exact, part.name))))

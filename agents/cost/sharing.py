@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Literal
 
-from tools.costs.apportioning import apportion
+from tools.costs.apportioning import apportion, total
 from tools.costs.port import MONEY_PLACES, Amount, Dimension
 from tools.values import Frozen, Instant
 
@@ -32,7 +32,7 @@ class Cell(Frozen):
 
     @property
     def cost(self) -> Decimal:
-        return self.own + self.shared
+        return total((self.own, self.shared))
 
 
 def share_out(amounts: Sequence[Amount], over: Dimension, rule: Rule) -> tuple[Cell, ...]:
@@ -48,24 +48,29 @@ def share_out(amounts: Sequence[Amount], over: Dimension, rule: Rule) -> tuple[C
     for place, cell in enumerate(cells):
         steps[cell.start, cell.currency].append(place)
     for of_step in steps.values():
-        for place in of_step:
-            if not cells[place].at[over]:
-                takers = _takers(cells, of_step, over, cells[place].at.get(Dimension.COMPONENT))
-                for taker, part in zip(takers, _parts(cells, takers, cells[place].own, rule), strict=True):
-                    shared[taker] += part
-                    shared[place] -= part
+        takers = [place for place in of_step if cells[place].at[over]]
+        if not takers:
+            continue
+        of_component = _by_component(cells, takers)
+        for component, givers in _by_component(cells, (place for place in of_step if not cells[place].at[over])).items():
+            those = of_component.get(component) or takers
+            whole = total(cells[place].own for place in givers)
+            for taker, part in zip(those, _parts(cells, those, whole, rule), strict=True):
+                shared[taker] = total((shared[taker], part))
+            for giver in givers:
+                shared[giver] = cells[giver].own.copy_negate()
     return tuple(cell.model_copy(update={"shared": shared[place]}) for place, cell in enumerate(cells))
 
 
-def _takers(cells: Sequence[Cell], of_step: Iterable[int], over: Dimension, component: str | None) -> list[int]:
-    everyone = [place for place in of_step if cells[place].at[over]]
-    within = [place for place in everyone if component is not None and cells[place].at[Dimension.COMPONENT] == component]
-    return within or everyone
+def _by_component(cells: Sequence[Cell], places: Iterable[int]) -> dict[str | None, list[int]]:
+    """All under None where the amounts are not told apart by it."""
+    found: dict[str | None, list[int]] = defaultdict(list)
+    for place in places:
+        found[cells[place].at.get(Dimension.COMPONENT)].append(place)
+    return found
 
 
 def _parts(cells: Sequence[Cell], takers: Sequence[int], whole: Decimal, rule: Rule) -> list[Decimal]:
-    if not takers:
-        return []
     # What was corrected to less than nothing in a step takes no part in it.
     own = [max(cells[place].own, Decimal(0)) if rule == "proportional" else Decimal(1) for place in takers]
     return apportion(whole, own, MONEY_PLACES)

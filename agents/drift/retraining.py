@@ -9,6 +9,7 @@ from agents.evidence import Cause, Finding
 from agents.examination import is_evaluation
 from agents.narrative import plain
 from agents.policies import Policies, Training
+from agents.quantization_job import is_quantization
 from agents.requests import SCHEDULED, Request
 from agents.routing import Specialist, route
 from agents.telling import tell
@@ -73,15 +74,19 @@ def held_back(trainings: Sequence[JobState], rules: Training, now: datetime, *, 
 
 
 def _spent(trainings: Sequence[JobState], rules: Training, now: datetime) -> str | None:
-    begun = sum(now - each.submitted_at < _DAY for each in trainings if not is_evaluation(each.name))
+    begun = sum(now - each.submitted_at < _DAY for each in _trainings(trainings))
     if begun < rules.per_day:
         return None
     return f"{counted(begun, 'training')} began within a day, and policy allows {rules.per_day}"
 
 
+def _trainings(jobs: Sequence[JobState]) -> list[JobState]:
+    return [each for each in jobs if not is_evaluation(each.name) and not is_quantization(each.name)]
+
+
 def _busy(trainings: Sequence[JobState], rules: Training, now: datetime, *, by_person: bool) -> str | None:
     """Why no training is begun just now."""
-    trainings = [each for each in trainings if not is_evaluation(each.name)]
+    trainings = _trainings(trainings)
     under_way = next((each for each in trainings if not each.final), None)
     if under_way is not None:
         return f"it is being trained already ({under_way.name})"

@@ -56,6 +56,14 @@ def _action(finding: Finding, observations: Observations, policies: Policies, no
             | Cause.CANDIDATE_BETTER
             | Cause.CANDIDATE_WORSE
             | Cause.CANDIDATE_UNPROVEN
+            | Cause.CANDIDATE_CHEAPER
+            | Cause.HEAVY_MODEL
+            | Cause.DUPLICATE_TRAINING
+            | Cause.IDLE_CAPACITY
+            | Cause.SMALL_BATCHES
+            | Cause.FULL_PRICE
+            | Cause.STALE_ARTIFACTS
+            | Cause.PRICE_CHANGE
             | Cause.UNRESOLVED
         ):
             return tell(finding, observations.alerts, policies, "no action of the catalogue helps against this cause")

@@ -15,9 +15,11 @@ from api.work.chores import Chore
 from api.work.experiments import Experiments
 from api.work.gates import Gates
 from api.work.intake import Intake
+from api.work.metering import Billing
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from tools.clock import Clock
+from tools.costs.port import CostReader
 from tools.errors import TemporaryError
 from tools.features.port import Features
 from tools.jobs.port import Jobs
@@ -47,6 +49,8 @@ class Services:
     predictions: PredictionReader
     quarantines: Quarantines
     jobs: Jobs
+    costs: CostReader
+    billing: Billing
     reports: Reports
     datasets: Histories | None
     """Of the lake's tables; None: no lake is configured."""

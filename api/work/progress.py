@@ -188,6 +188,6 @@ def _report(values: RunState) -> dict[str, Any]:
     """What stays of the run when its thread is deleted."""
     return {
         name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        for name in ("proposal", "judgement", "verdict", "receipt", "verification", "outcome", "reason")
+        for name in ("proposal", "judgement", "verdict", "receipt", "verification", "outcome", "reason", "optimization")
         if (value := values.get(name)) is not None
     }

@@ -90,7 +90,7 @@ class Standings:
                 status=step.alert,
                 name=NAMES[check.monitor],
                 severity=check.severity,
-                labels={"alertname": NAMES[check.monitor], **watched.labels, "monitor": check.monitor},
+                labels={"alertname": NAMES[check.monitor], "monitor": check.monitor, **watched.labels},
                 annotations={"summary": check.summary[:1_000]},
                 starts_at=step.raised_at,
                 ends_at=tick if step.alert == "resolved" else None,

@@ -85,3 +85,16 @@ resource "kubernetes_config_map_v1" "scaling" {
     ignore_changes = [data, metadata[0].annotations]
   }
 }
+
+# Whose trainings are bought as spot: empty at first.
+resource "kubernetes_config_map_v1" "capacity" {
+  metadata {
+    name      = module.plan.capacity_record
+    namespace = kubernetes_namespace_v1.this["jobs"].metadata[0].name
+    labels    = module.plan.labels
+  }
+
+  lifecycle {
+    ignore_changes = [data, metadata[0].annotations]
+  }
+}

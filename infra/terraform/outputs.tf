@@ -21,6 +21,9 @@ output "job_settings" {
     priority_class     = kubernetes_priority_class_v1.this["oppen-training"].metadata[0].name
     gpu_priority_class = kubernetes_priority_class_v1.this["oppen-gpu-training"].metadata[0].name
     gpu_node_selector  = module.plan.gpu_node_selector
+    spot_node_selector = var.spot_pool.node_selector
+    spot_taints        = var.spot_pool.taints
+    capacity_record    = kubernetes_config_map_v1.capacity.metadata[0].name
   }
 }
 

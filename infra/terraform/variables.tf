@@ -68,6 +68,15 @@ variable "gpu_pool" {
   default = {}
 }
 
+variable "spot_pool" {
+  description = "The labels and the keys of the taints of nodes that may be taken away, as the cloud sets them; no labels for none."
+  type = object({
+    node_selector = optional(map(string), {})
+    taints        = optional(list(string), [])
+  })
+  default = {}
+}
+
 variable "network" {
   description = "What is let through: everything else is denied. CIDRs of the API server, of what jobs read and write (object store, MLflow) by port, and namespaces that may call the service."
   type = object({

@@ -106,13 +106,21 @@ def cluster(tmp_path: Path) -> Iterator[TestCluster]:
         made.add("Namespace", "ml")
         made.add("Namespace", "oppen")
         made.add("ServiceAccount", "oppen-jobs", "ml")
+        made.add("ConfigMap", "oppen-capacity", "ml")
         made.add("Secret", "oppen-jobs", "ml", stringData={"MLFLOW_TRACKING_TOKEN": "hush"})
         yield made
 
 
 SERVICE = "service-token"
 """Of the service's account, with the rights that Terraform grants it."""
-SETTINGS = Settings(image="oppen:test", secret="oppen-jobs", checkpoints_claim="checkpoints")
+SETTINGS = Settings(
+    image="oppen:test",
+    secret="oppen-jobs",
+    checkpoints_claim="checkpoints",
+    spot_node_selector={"cloud.google.com/gke-spot": "true"},
+    spot_taints=("cloud.google.com/gke-spot",),
+    capacity_record="oppen-capacity",
+)
 
 
 @asynccontextmanager

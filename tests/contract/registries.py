@@ -19,6 +19,7 @@ from tools.registry.evaluations import artifact, signed_artifact
 from tools.registry.history import METADATA
 from tools.registry.mlflow import open_registry
 from tools.registry.port import Alias, ArtifactFormat, Registry
+from tools.registry.quantizations import quantized_artifact
 from tools.registry.serving_spec import FILE
 
 MODEL_FILES: dict[ArtifactFormat, str] = {
@@ -46,6 +47,8 @@ class World(Protocol):
     def evaluate(self, model: str, version: str, champion: str, text: str) -> None: ...
 
     def boast(self, model: str, version: str, champion: str, text: str) -> None: ...
+
+    def quantize(self, model: str, version: str, text: str) -> None: ...
 
     def spoil(self, model: str, version: str, name: str, content: bytes) -> None:
         """Another file in place of one of a version's."""
@@ -83,6 +86,9 @@ class MlflowWorld:
 
     def boast(self, model: str, version: str, champion: str, text: str) -> None:
         self.outside.leave(model, version, artifact(champion), text)
+
+    def quantize(self, model: str, version: str, text: str) -> None:
+        self.outside.leave(model, version, quantized_artifact(version), text)
 
     def spoil(self, model: str, version: str, name: str, content: bytes) -> None:
         place = next(path for path in MODEL_FILES.values() if PurePosixPath(path).name == name)

@@ -17,6 +17,7 @@ from tests.kubernetes.cluster import TestCluster
 from tests.kubernetes.rights import TERRAFORM, granted
 from tests.kubernetes.server import Right
 from tests.kubernetes.store import BY_KIND, Object, Refusal, faults
+from tools.costs.port import Pricing
 from tools.errors import PermanentError, TemporaryError
 from tools.jobs import manifests
 from tools.jobs.kubernetes import KubernetesJobs
@@ -186,6 +187,47 @@ def test_a_job_asks_for_its_machine_and_says_who_pays() -> None:
     assert job["spec"]["ttlSecondsAfterFinished"] == 86400
 
 
+def test_a_job_on_spot_may_lose_its_node_and_says_what_it_is_paid_as() -> None:
+    spec = Backend(None, "kubernetes").spec("succeeds")  # type: ignore[arg-type]
+    usual = manifests.job(job_name(KEY), KEY, spec, SETTINGS)
+    spot = manifests.job(job_name(KEY), KEY, spec.model_copy(update={"pricing": Pricing.SPOT}), SETTINGS)
+    assert faults(spot) == []
+    pod = spot["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"cloud.google.com/gke-spot": "true"}
+    assert pod["tolerations"] == [{"key": "cloud.google.com/gke-spot", "operator": "Exists"}]
+    (rule,) = spot["spec"]["podFailurePolicy"]["rules"]
+    assert (rule["action"], rule["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    for labels in (spot["metadata"]["labels"], spot["spec"]["template"]["metadata"]["labels"]):
+        assert labels["oppen/pricing"] == "spot"
+    assert "oppen/pricing" not in str(usual)
+    assert not {"nodeSelector", "tolerations"} & usual["spec"]["template"]["spec"].keys()
+    both = spec.model_copy(update={"pricing": Pricing.SPOT, "resources": Resources(cpu=1, memory_bytes=64 * MIB, gpus=1)})
+    pooled = SETTINGS.model_copy(update={"gpu_node_selector": {"pool": "gpu"}})
+    pod = manifests.job("x", KEY, both, pooled)["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"pool": "gpu", "cloud.google.com/gke-spot": "true"}
+    assert [each["key"] for each in pod["tolerations"]] == ["nvidia.com/gpu", "cloud.google.com/gke-spot"]
+
+
+async def test_a_cluster_that_is_said_to_have_no_spot_nodes_offers_none(cluster: TestCluster) -> None:
+    async with connected("ml", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
+        jobs = KubernetesJobs(api, SETTINGS.model_copy(update={"checkpoints_claim": None}))
+        assert (await jobs.buying("flights")).offered == (Pricing.STANDARD,), "checkpoints would go with their pod"
+        jobs = KubernetesJobs(api, SETTINGS.model_copy(update={"spot_node_selector": {}}))
+        assert (await jobs.buying("flights")).offered == (Pricing.STANDARD,)
+        with pytest.raises(PermanentError, match="spot"):
+            await jobs.set_buying("flights", Pricing.SPOT, expected=Pricing.STANDARD, key="a")
+
+
+async def test_two_that_move_trainings_at_once_both_do(cluster: TestCluster) -> None:
+    async with connected("ml", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
+        jobs = KubernetesJobs(api, SETTINGS)
+        models = [f"model {number}" for number in range(4)]
+        await asyncio.gather(
+            *(jobs.set_buying(model, Pricing.SPOT, expected=Pricing.STANDARD, key=f"{model}/a") for model in models)
+        )
+        assert {(await jobs.buying(model)).pricing for model in models} == {Pricing.SPOT}
+
+
 async def test_files_go_with_their_job(played: Backend, cluster: TestCluster) -> None:
     name = (await played.jobs.submit(KEY, played.spec("shows its file", config={"train.yaml": "x\n"}))).name
     await until(played, name, over)
@@ -193,7 +235,7 @@ async def test_files_go_with_their_job(played: Backend, cluster: TestCluster) ->
     (owner,) = files["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"]) == ("Job", job["metadata"]["uid"])
     cluster.store.delete(BY_KIND["Job"], "ml", name)
-    assert cluster.all("ConfigMap", "ml") == []
+    assert [each["metadata"]["name"] for each in cluster.all("ConfigMap", "ml")] == ["oppen-capacity"]
 
 
 # What others, crashes and outages do in between.
@@ -422,6 +464,7 @@ async def test_the_service_is_granted_what_its_adapters_use_and_no_more(played: 
     await played.jobs.cancel(name, reason="seen")
     assert (await watching).final
     await played.jobs.state(name)  # its pods are gone, so events are looked at
+    await played.jobs.set_buying("flights", Pricing.SPOT, expected=Pricing.STANDARD, key="k")
     async with connected("oppen", kubeconfig=cluster.kubeconfig(SERVICE)) as api:
         configuration = await ConfigMaps(api).read("oppen-gateway")
         await ConfigMaps(api).change("oppen-gateway", {"a": "b"}, expected_version=configuration.version, key="k")

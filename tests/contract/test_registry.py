@@ -15,12 +15,13 @@ from tests.contract.registries import Backend, World
 from tests.mlflow import fresh_model
 from tests.twins.clock import SteppedClock
 from tests.twins.registry import TwinRegistry
+from tests.unit.agents.quantizations import measured as quantised
 from tools.errors import Conflict, PermanentError
 from tools.registry.evaluations import Compared, Evaluation, Facts
 from tools.registry.mlflow import MlflowRegistry
 from tools.registry.port import Alias, AliasChange, ArtifactFormat, Registry, RegistryReader
 from tools.registry.serving_spec import FILE, NumericFeature, ServingSpec
-from tools.registry.signing import digest, sign
+from tools.registry.signing import digest, sign, sign_quantization
 from tools.tables import stored
 from tools.tables.port import ColumnProfile, Distributions
 from tools.values import Window
@@ -327,6 +328,30 @@ async def test_an_evaluation_stands_for_the_files_that_it_was_made_of(
     world.spoil(model, changed, "model.pt2", b"something else")
     with pytest.raises(PermanentError, match=f"the files of {model} {changed} have been changed"):
         await registry.evaluation(model, candidate, champion)
+
+
+async def test_what_a_quantisation_measured_is_believed_that_is_signed_for_these_files(
+    registry: Registry, world: World, model: str, tmp_path: Path
+) -> None:
+    original, other = world.publish(model), world.publish(model)
+    assert await registry.quantization(model, original) is None
+    now = [digest((await registry.fetch(model, each, tmp_path)).folder) for each in (original, other)]
+    given = {"model": model, "version": original, "original_artefact": now[0], "artefact": now[1]}
+    found = quantised().model_copy(update=given)
+    registered = found.model_copy(update={"produced": other})
+    for said in (found, registered):
+        world.quantize(model, original, sign_quantization(said, TwinRegistry.key))
+        assert await registry.quantization(model, original) == said
+    for text, why in (
+        (found.model_dump_json(), "cannot be read"),
+        (sign_quantization(found, "another"), "signature is not ours"),
+        (sign_quantization(found.model_copy(update={"version": other}), TwinRegistry.key), "is really that of"),
+        (sign_quantization(found.model_copy(update={"original_artefact": "0"}), TwinRegistry.key), "have been changed"),
+        (sign_quantization(registered.model_copy(update={"artefact": "0"}), TwinRegistry.key), f"{other} have been changed"),
+    ):
+        world.quantize(model, original, text)
+        with pytest.raises(PermanentError, match=why):
+            await registry.quantization(model, original)
 
 
 async def test_files_are_read_where_nobody_else_waits_and_only_for_what_is_signed(

@@ -105,11 +105,13 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_route_as_it_was(servin
 
 
 async def test_a_model_that_is_not_served_is_named(serving: Serving) -> None:
-    for asked in (serving.route, serving.served, serving.capacity):
+    for asked in (serving.route, serving.served, serving.capacity, serving.batching, serving.batches):
         with pytest.raises(PermanentError, match="nobody"):
             await asked("nobody")
     with pytest.raises(PermanentError, match="nobody"):
         await serving.scale("nobody", 2, expected_workers=1, key="a")
+    with pytest.raises(PermanentError, match="nobody"):
+        await serving.set_batching("nobody", rows=8, wait_ms=1, expected_generation=0, key="a")
 
 
 async def test_workers_are_changed_once_per_key(serving: Serving) -> None:
@@ -138,6 +140,38 @@ async def test_more_workers_than_the_limit_are_refused(serving: Serving) -> None
     with pytest.raises(PermanentError, match="workers"):
         await serving.scale(MODEL, limit + 1, expected_workers=1, key="b")
     assert 0.0 <= (await serving.capacity(MODEL)).utilisation <= 1.0
+
+
+async def test_batching_is_changed_once_per_key(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    first = await serving.batching(MODEL)
+    assert (first.generation, first.wait_ms) == (0, 0)
+    made = await serving.set_batching(MODEL, rows=128, wait_ms=4, expected_generation=0, key="b")
+    assert made == first.model_copy(update={"generation": 1, "rows": 128, "wait_ms": 4})
+    later = await serving.set_batching(MODEL, rows=32, wait_ms=0, expected_generation=1, key="c")
+    assert await serving.set_batching(MODEL, rows=128, wait_ms=4, expected_generation=0, key="b") == made
+    assert await serving.batching(MODEL) == later
+    with pytest.raises(Conflict, match="key"):
+        await serving.set_batching(MODEL, rows=127, wait_ms=4, expected_generation=2, key="b")
+    with pytest.raises(Conflict, match="expected_generation"):
+        await serving.set_batching(MODEL, rows=64, wait_ms=0, expected_generation=1, key="d")
+    # What was refused was not done: the key is free.
+    assert (await serving.set_batching(MODEL, rows=64, wait_ms=0, expected_generation=2, key="d")).generation == 3
+
+
+async def test_batching_beyond_what_may_be_asked_for_is_refused(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    limits = await serving.batching(MODEL)
+    with pytest.raises(PermanentError, match="rows"):
+        await serving.set_batching(MODEL, rows=limits.most_rows + 1, wait_ms=0, expected_generation=0, key="b")
+    with pytest.raises(PermanentError, match="wait_ms"):
+        await serving.set_batching(MODEL, rows=64, wait_ms=limits.longest_wait_ms + 1, expected_generation=0, key="b")
+    assert await serving.batching(MODEL) == limits
+
+
+async def test_what_batches_took_is_told_by_version(serving: Serving) -> None:
+    await serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="a")
+    assert all(each.version == "1" for each in await serving.batches(MODEL))
 
 
 async def test_a_gateway_that_is_down_is_a_temporary_error() -> None:

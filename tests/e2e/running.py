@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,18 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.experiments import Experiments
 from api.work.intake import Intake
+from api.work.metering import Billing
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from tests.twins.clock import SteppedClock
+from tests.twins.costs import TwinCosts
 from tests.twins.datasets import TwinHistories
 from tests.twins.features import TwinFeatures
 from tests.twins.jobs import TwinJobs
 from tests.twins.predictions import TwinPredictions
 from tests.twins.registry import TwinRegistry
 from tests.twins.serving import TwinServing
+from tools.costs.list_prices import LIST_PRICES
 from tools.predictions.port import Lag
 from tools.reports.port import Made, Side
 
@@ -141,6 +144,14 @@ async def sketch(reference: tuple[Path, Side], current: tuple[Path, Side], out: 
     return Made(bytes=out.stat().st_size, columns=1, left_out=())
 
 
+@dataclass
+class Read:
+    """Meters as somebody has read them."""
+
+    until: datetime | None
+    unpriced: tuple[str, ...] = ()
+
+
 async def no_lag() -> Lag:
     return Lag(segments=2, bytes=300, oldest=None)
 
@@ -162,6 +173,8 @@ def services_on(database: Database, clock: SteppedClock, policies: Policies | No
         serving=serving,
         predictions=predictions,
         jobs=TwinJobs(clock),
+        costs=TwinCosts(),
+        billing=Billing(LIST_PRICES, "list-like defaults", Read(clock.now())),
         quarantines=SqlQuarantines(database, clock),
         reports=Reports(predictions, Path(tempfile.gettempdir()) / f"oppen-reports-{os.urandom(6).hex()}", sketch),
         datasets=TwinHistories(),

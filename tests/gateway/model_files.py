@@ -50,6 +50,26 @@ def write_pt2(folder: Path, slope: float = 1.0, bias: float = 0.0, spec: Serving
     return folder
 
 
+class Narrow(Linear):
+    """Raises for more than 64 rows at once."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, 0.0)
+        self.places = torch.nn.Embedding.from_pretrained(torch.zeros(64, 1))
+
+    def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
+        return super().forward(numeric, categorical) + self.places(torch.arange(numeric.shape[0]))[:, 0]
+
+
+def write_narrow_pt2(folder: Path) -> Path:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    example = (torch.zeros(4, 2), torch.zeros(4, 1, dtype=torch.int64))
+    program = torch.export.export(Narrow().eval(), example, dynamic_shapes=({0: batch}, {0: batch}))
+    _write_spec(folder, SPEC)
+    torch.export.save(program, folder / "model.pt2")
+    return folder
+
+
 def write_fixed_pt2(folder: Path) -> Path:
     """Exported for four rows and no other number."""
     program = torch.export.export(Linear(1.0, 0.0).eval(), (torch.zeros(4, 2), torch.zeros(4, 1, dtype=torch.int64)))

@@ -18,6 +18,7 @@ from graphs.context import Ledger as LedgerPort
 from graphs.supervisor import RETRY, build
 from tests.graphs.interference import DisturbedQuarantines, DisturbedRegistry, DisturbedServing
 from tests.twins.clock import SteppedClock
+from tests.twins.costs import TwinCosts
 from tests.twins.jobs import TwinJobs
 from tests.twins.ledger import TwinLedger
 from tests.twins.notify import RememberingNotifier
@@ -81,6 +82,7 @@ class Platform:
         self.joined: list[Alert] = []
         """What has joined the run's incident, and no run has read."""
         self.serving = DisturbedServing()
+        self.costs = TwinCosts()
         self.quarantines = DisturbedQuarantines(self.clock)
         self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
@@ -103,6 +105,7 @@ class Platform:
             self.quarantines,
             self.jobs,
             self.moving,
+            self.costs,
         )
         return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, self._joined, ADDRESS)
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tools.clock import Clock, SystemClock
+from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.jobs.port import JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
+from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
+from tools.leftovers import KEPT, Discarded, Leftover
+
+OFFERED = (Pricing.STANDARD, Pricing.SPOT)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,18 @@ class _Job:
 
 
 class TwinJobs:
-    def __init__(self, clock: Clock | None = None, *, secrets: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        secrets: frozenset[str] = frozenset(),
+        offered: tuple[Pricing, ...] = OFFERED,
+    ) -> None:
+        self._offered = offered
+        self._bought: dict[str, Pricing] = {}
+        self._left: dict[tuple[str, str], Leftover] = {}
+        self._discarded: dict[tuple[str, str], datetime] = {}
+        self._choices: dict[tuple[str, str], Pricing] = {}
         self._clock = clock or SystemClock()
         self._jobs: dict[str, _Job] = {}
         self._plays: dict[tuple[str, ...], Play] = {}
@@ -89,6 +104,7 @@ class TwinJobs:
             raise PermanentError(str(error)) from error
         if missing := sorted(spec.secrets - self._secrets):
             raise PermanentError(f"secrets: {', '.join(missing)} is not among those that jobs may have here")
+        self._require_offered(spec.pricing)
         self._tidy()
         if name in self._jobs:
             if self._jobs[name].fingerprint != spec.fingerprint:
@@ -101,6 +117,9 @@ class TwinJobs:
             run_id=spec.run_id,
             phase=Phase.PENDING,
             submitted_at=self._clock.now(),
+            work=spec.work,
+            data=spec.data,
+            pricing=spec.pricing,
         )
         self._jobs[name] = _Job(spec, spec.fingerprint, state)
         self.go_on(name, self._plays.get(spec.command, Play()))
@@ -144,7 +163,48 @@ class TwinJobs:
         job = self._known(name)
         ended = job.state.ended_at or self._clock.now()
         wall = (ended - job.state.started_at).total_seconds() if job.state.started_at else 0.0
-        return Usage(wall_seconds=wall, gpu_seconds=wall * job.spec.resources.gpus)
+        return Usage(wall_seconds=wall, gpu_seconds=wall * job.spec.resources.gpus, reserved=job.spec.resources)
+
+    def leave(self, item: Leftover) -> None:
+        """Of a job that has ended."""
+        self._left[item.kind, item.name] = item
+
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:
+        await self.ping()
+        return tuple(each for place, each in self._left.items() if each.model == model and place not in self._discarded)
+
+    async def discard(self, item: Leftover) -> Discarded:
+        await self.ping()
+        if not self._known(item.name).state.final:
+            raise Conflict(f"{item.name} has not ended")
+        if self._left.get((item.kind, item.name)) != item:
+            raise Conflict(f"{item.name} is not the job that was listed")
+        at = self._discarded.setdefault((item.kind, item.name), self._clock.now())
+        return Discarded(size_bytes=item.size_bytes, undo_until=at + KEPT)
+
+    async def restore(self, item: Leftover) -> None:
+        await self.ping()
+        self._discarded.pop((item.kind, item.name), None)
+
+    async def buying(self, model: str) -> Buying:
+        await self.ping()
+        return Buying(pricing=self._bought.get(model, Pricing.STANDARD), offered=self._offered)
+
+    async def set_buying(self, model: str, pricing: Pricing, *, expected: Pricing, key: str) -> Buying:
+        await self.ping()
+        self._require_offered(pricing)
+        known = self._choices.get((model, key))
+        if known is not None and known is not pricing:
+            raise Conflict(f"key: {key!r} has already asked for {known}")
+        if known is None:
+            if (now := self._bought.get(model, Pricing.STANDARD)) is not expected:
+                raise Conflict(f"expected: trainings of {model} are bought as {now}, not {expected}")
+            self._choices[model, key] = self._bought[model] = pricing
+        return await self.buying(model)
+
+    def _require_offered(self, pricing: Pricing) -> None:
+        if pricing not in self._offered:
+            raise PermanentError(f"pricing: jobs are not bought as {pricing} here")
 
     async def cancel(self, name: str, *, reason: str) -> JobState:
         await self.ping()

@@ -12,6 +12,7 @@ from math import ceil, floor, isfinite
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -36,6 +37,7 @@ from tools.predictions.port import (
     Values,
     VersionWindow,
     Volume,
+    Work,
 )
 from tools.predictions.records import LabelRecord, PredictionRecord, Record, ShadowRecord, Usage, ValueRecord
 from tools.predictions.shapes import CATEGORIES, edges, levels
@@ -382,6 +384,20 @@ class TwinPredictions:
             for version, some in groupby(of_languages, lambda row: row.version)
         )
 
+    async def works(self, model: str, window: Window, step: timedelta) -> tuple[Work, ...]:
+        rows: list[PredictionRecord | ShadowRecord] = list(self._rows(model, window))
+        start, end = _micros(window.start), _micros(window.end)
+        rows += [row for row in self._shadows.get(model, []) if start <= row.at < end]
+        groups: defaultdict[tuple[datetime, bool, str], list[PredictionRecord | ShadowRecord]] = defaultdict(list)
+        for row in rows:
+            place = (row.at - start) // (step // _MICROSECOND)
+            groups[window.start + place * step, isinstance(row, ShadowRecord), row.version].append(row)
+        return tuple(_work(*key, groups[key]) for key in sorted(groups))
+
+    async def stored(self) -> dict[str, int]:
+        self._answer()
+        return {model: sum(len(msgspec.json.encode(row)) for row in rows) for model, rows in self._predictions.items()}
+
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         labelled = [
             (row, label)
@@ -565,3 +581,16 @@ def _quantile(ordered: list[float], level: float) -> float:
 
 def _micros(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
+
+
+def _work(start: datetime, shadow: bool, version: str, rows: Sequence[PredictionRecord | ShadowRecord]) -> Work:
+    used = [row.usage for row in rows if isinstance(row, PredictionRecord) and isinstance(row.usage, Usage)]
+    return Work(
+        start=start,
+        version=version,
+        shadow=shadow,
+        predictions=len(rows),
+        cpu_seconds=Decimal(sum(round((row.cpu_us or 0) * 10) for row in rows)) / 10_000_000,
+        prompt_tokens=sum(each.prompt_tokens or 0 for each in used),
+        completion_tokens=sum(each.completion_tokens or 0 for each in used),
+    )

@@ -1,7 +1,7 @@
 """A serving layer in memory, with the gateway's rules about generations and keys."""
 
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.serving.port import Capacity, Route, ServedVersion
+from tools.serving.port import Batches, Batching, Capacity, Route, ServedVersion
 
 LIMIT = 8
 
@@ -14,6 +14,9 @@ class TwinServing:
         self._scalings: dict[tuple[str, str], int] = {}
         self._unservable: set[tuple[str, str]] = set()
         self._down = False
+        self._batching: dict[str, Batching] = {}
+        self._batchings: dict[tuple[str, str], Batching] = {}
+        self.measured: dict[str, tuple[Batches, ...]] = {}
         self.utilisation = 0.0
 
     # What a test does to it from outside.
@@ -97,6 +100,30 @@ class TwinServing:
             self._scalings[model, key] = workers
             self._workers[model] = workers
         return await self.capacity(model)
+
+    async def batching(self, model: str) -> Batching:
+        await self.route(model)
+        return self._batching.get(model, Batching(generation=0, rows=64, wait_ms=0, most_rows=512, longest_wait_ms=100))
+
+    async def batches(self, model: str) -> tuple[Batches, ...]:
+        await self.route(model)
+        return self.measured.get(model, ())
+
+    async def set_batching(self, model: str, *, rows: int, wait_ms: float, expected_generation: int, key: str) -> Batching:
+        now = await self.batching(model)
+        if not 1 <= rows <= now.most_rows:
+            raise PermanentError(f"rows: {rows} is not between 1 and {now.most_rows}")
+        if not 0 <= wait_ms <= now.longest_wait_ms:
+            raise PermanentError(f"wait_ms: {wait_ms} is not between 0 and {now.longest_wait_ms}")
+        if known := self._batchings.get((model, key)):
+            if (known.rows, known.wait_ms) != (rows, wait_ms):
+                raise Conflict(f"key: {key!r} has already asked for something else")
+            return known
+        if expected_generation != now.generation:
+            raise Conflict(f"expected_generation: the batching of {model} is at generation {now.generation}")
+        made = now.model_copy(update={"generation": now.generation + 1, "rows": rows, "wait_ms": wait_ms})
+        self._batching[model] = self._batchings[model, key] = made
+        return made
 
     def _answer(self) -> None:
         if self._down:

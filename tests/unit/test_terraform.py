@@ -57,6 +57,12 @@ def test_the_record_of_scaling_is_made_and_granted_by_the_name_that_the_service_
     assert set(put_out["value"]) <= set(Scaling.model_fields)
 
 
+def test_the_record_of_capacity_is_granted_by_the_name_that_is_put_out() -> None:
+    (found,) = read(TERRAFORM / "modules/plan/rights.tf")["locals"]
+    named = [each for each in found["rights_on_jobs"] if each["resource_names"] == ["${local.capacity_record}"]]
+    assert [(each["resources"], each["verbs"]) for each in named] == [(["configmaps"], ["patch"])]
+
+
 def test_whatever_the_code_names_to_the_api_server_is_granted_and_nothing_else_is() -> None:
     """Kinds: verbs are compared call by call where the adapters run (tests/contract)."""
     named = {(kind.api.rpartition("/")[0], kind.plural) for kind in vars(kinds).values() if isinstance(kind, kinds.Kind)}
@@ -78,7 +84,7 @@ def test_both_modules_take_the_same() -> None:
         for path in (TERRAFORM / "variables.tf", TERRAFORM / "modules/plan/variables.tf")
     )
     assert {name: root[name] for name in plan} == plan
-    assert root.keys() - plan.keys() == {"secret", "checkpoints"}
+    assert root.keys() - plan.keys() == {"secret", "checkpoints", "spot_pool"}
 
 
 @needs_terraform

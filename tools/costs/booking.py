@@ -1,94 +1,176 @@
 """Usage is booked once. Runs where the engine is.
 
-First the lines, then the usage they belong to: killed in between, the same call finds the usage unbooked, and writes the same
-rows again, which are the same rows.
+First the lines, then the usage they belong to, in one insert: killed in between, the lines are of a booking that does not count
+(`journal`), and the same call, or another about the same usage, finds it unbooked.
 """
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
 
-from tools.clickhouse.connection import translated
-from tools.costs.port import Booked, Line, Usage
+import pyarrow as pa
+
+from tools.clickhouse.connection import NoTable, translated
+from tools.costs import journal
+from tools.costs.packing import Packed, Told, table, told_otherwise
+from tools.costs.port import QUANTITY_PLACES, Booked
+from tools.costs.port import Told as Booking
 from tools.costs.pricing import taken_back
-from tools.costs.schema import LINE, NAME, TABLES, Store, in_utc, line, row
-from tools.errors import Conflict
+from tools.costs.schema import COLUMNS, MOMENT, NAME, TABLES, Store, line, moment
+from tools.values import Window
+
+_KEYS_BYTES = 60_000
+"""Of one statement: a server takes values of up to 128 KiB in an address (`http_max_field_value_size`)."""
+
+_alone = threading.Lock()
+"""The engine answers several calls at once; what is booked and what is not is one's to decide at a time."""
 
 
-def book(store: Store, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked:
-    if not usages:
+def book(store: Store, packed: Packed) -> Booked:
+    if not packed.told:
         return Booked(lines=0, known=0, late=0)
-    with translated(NAME):
+    with _alone, translated(NAME):
         client = store.client()
-        for table in TABLES:
-            client.command(table)
-        before = _before(client, usages)
-        fresh, known, late = _sorted(usages, before)
-        by_usage: dict[tuple[str, int], list[Line]] = defaultdict(list)
-        for each in lines:
-            by_usage[each.key, each.revision].append(each)
-        rows = [row(each) for usage in fresh for each in by_usage[usage.key, usage.revision]]
-        if corrected := {usage.key: usage for usage in fresh if usage.key in before}:
-            rows += [row(each) for each in _taken_back(client, corrected, before)]
-        if rows:
-            _insert(client, "cost_lines", rows, LINE)
+        for statement in TABLES:
+            client.command(statement)
+        journal.clear(client)
+        before = _before(client, (told.key for told in packed.told))
+        fresh, known, late = _sorted(packed.told, before)
+        rows = _rows(client, packed, fresh, before)
         if fresh:
-            said = [(usage.key, usage.revision, _told(usage), usage.window.start) for usage in fresh]
-            _insert(client, "cost_usages", said, ("key", "revision", "told", "first"))
-    return Booked(lines=len(rows), known=known, late=late)
+            _write(client, rows, fresh)
+    return Booked(lines=rows.num_rows, known=known + packed.repeated, late=late)
 
 
-def _sorted(usages: Sequence[Usage], before: dict[str, tuple[int, str, Any]]) -> tuple[list[Usage], int, int]:
+def told(store: Store, keys: Sequence[str]) -> dict[str, Booking]:
+    query = f"""
+    SELECT key, revision, sum(toDecimal256(quantity, {QUANTITY_PLACES})) FROM cost_lines FINAL
+    WHERE key IN {{keys:Array(String)}} AND NOT taken_back AND start >= {{first:{MOMENT}}} AND start < {{end:{MOMENT}}}
+    AND booking NOT IN {{unfinished:Array(String)}} GROUP BY key, revision
+    """
+    found: dict[str, Booking] = {}
+    try:
+        with translated(NAME):
+            client = store.client()
+            before = _before(client, keys)
+            unfinished = journal.unfinished(client)
+            for some in _some(sorted(before)):
+                bound = {
+                    "keys": some,
+                    "first": moment(min(before[key].start for key in some)),
+                    "end": moment(max(before[key].end for key in some)),
+                    "unfinished": unfinished,
+                }
+                for key, revision, quantity in client.query(query, parameters=bound).result_rows:
+                    if revision == (own := before[key]).revision:
+                        window = Window(start=moment(own.start), end=moment(own.end))
+                        found[key] = Booking(revision=revision, quantity=quantity, window=window)
+    except NoTable:
+        return {}
+    return found
+
+
+def _write(client: Any, rows: pa.Table, fresh: Sequence[Told]) -> None:
+    booking = uuid4().hex
+    starts = rows["start"].cast(pa.int64()).to_pylist()
+    first, last = moment(min(starts)), moment(max(starts))
+    journal.begin(client, booking, first, last)
+    client.insert_arrow("cost_lines", rows.append_column("booking", _repeated(booking, len(rows))))
+    usages = {
+        "key": pa.array([told.key for told in fresh]),
+        "revision": pa.array([told.revision for told in fresh], pa.uint32()),
+        "told": pa.array([told.said for told in fresh]),
+        "start": pa.array([told.start for told in fresh], pa.timestamp("us", "UTC")),
+        "end": pa.array([told.end for told in fresh], pa.timestamp("us", "UTC")),
+        "booking": _repeated(booking, len(fresh)),
+    }
+    client.insert_arrow("cost_usages", pa.table(usages))
+    journal.finish(client, booking, first, last)
+
+
+def _sorted(all_told: Sequence[Told], before: dict[str, Told]) -> tuple[list[Told], int, int]:
     """(to be booked, how many are booked as they are, how many come too late)."""
-    newest: dict[str, Usage] = {}
+    newest: dict[str, Told] = {}
     known = late = 0
-    for usage in usages:
-        booked, other = before.get(usage.key), newest.get(usage.key)
-        if (booked is not None and usage.revision < booked[0]) or (other is not None and usage.revision < other.revision):
+    for told in all_told:
+        booked, other = before.get(told.key), newest.get(told.key)
+        if booked is not None and told.revision <= booked.revision:
+            late += told.revision < booked.revision
+            known += told.revision == booked.revision
+            if told.revision == booked.revision and told.said != booked.said:
+                raise told_otherwise(told.key, told.revision)
+        elif other is not None:
             late += 1
-        elif booked is not None and usage.revision == booked[0]:
-            _same(usage, booked[1])
-            known += 1
-        elif other is not None and usage.revision == other.revision:
-            _same(usage, _told(other))
-            known += 1
+            newest[told.key] = max(told, other, key=lambda each: each.revision)
         else:
-            late += other is not None
-            newest[usage.key] = usage
+            newest[told.key] = told
     return list(newest.values()), known, late
 
 
-def _same(usage: Usage, told: str) -> None:
-    if _told(usage) != told:
-        raise Conflict(f"{usage.key}: revision {usage.revision} is booked otherwise; what has changed is a later revision")
-
-
-def _before(client: Any, usages: Sequence[Usage]) -> dict[str, tuple[int, str, Any]]:
-    """By key: the latest revision that is booked, what it said, and when its usage began."""
+def _before(client: Any, asked: Iterable[str]) -> dict[str, Told]:
+    """By key: the latest revision that is booked."""
     query = """
-    SELECT key, max(revision), argMax(told, revision), argMax(first, revision) FROM cost_usages
+    SELECT key, max(revision), argMax(told, revision), argMax(toUnixTimestamp64Micro(start), revision),
+        argMax(toUnixTimestamp64Micro(end), revision) FROM cost_usages
     WHERE key IN {keys:Array(String)} GROUP BY key
     """
-    found = client.query(query, parameters={"keys": sorted({usage.key for usage in usages})}).result_rows
-    return {key: (revision, told, in_utc(first)) for key, revision, told, first in found}
+    found = {}
+    for keys in _some(sorted(set(asked))):
+        for key, revision, said, start, end in client.query(query, parameters={"keys": keys}).result_rows:
+            found[key] = Told(key, revision, said, start, end, first=0, beyond=0)
+    return found
 
 
-def _taken_back(client: Any, corrected: dict[str, Usage], before: dict[str, tuple[int, str, Any]]) -> list[Line]:
+def _rows(client: Any, packed: Packed, fresh: Sequence[Told], before: dict[str, Told]) -> pa.Table:
+    """The lines of the fresh, and those that take back what the revisions before them had booked."""
+    said = pa.ipc.open_stream(packed.lines).read_all()
+    if len(fresh) < len(packed.told):
+        said = said.take(pa.array([place for told in fresh for place in range(told.first, told.beyond)], pa.int64()))
+    corrected = {told.key: told for told in fresh if told.key in before}
+    return pa.concat_tables([said, *_taken_back(client, corrected, before)]).combine_chunks() if corrected else said
+
+
+def _taken_back(client: Any, corrected: dict[str, Told], before: dict[str, Told]) -> Iterator[pa.Table]:
     """The lines that the revisions before had booked for themselves, with the sign turned."""
     query = f"""
-    SELECT {", ".join(LINE)} FROM cost_lines FINAL
-    WHERE key IN {{keys:Array(String)}} AND NOT taken_back AND start >= {{first:DateTime64(6, 'UTC')}}
+    SELECT {", ".join(COLUMNS)} FROM cost_lines FINAL
+    WHERE key IN {{keys:Array(String)}} AND NOT taken_back AND start >= {{first:{MOMENT}}} AND start < {{end:{MOMENT}}}
+    AND booking NOT IN {{unfinished:Array(String)}}
     """
-    first = min(before[key][2] for key in corrected)
-    found = client.query(query, parameters={"keys": sorted(corrected), "first": first}).result_rows
-    booked = [line(tuple(each)) for each in found]
-    return [taken_back(each, corrected[each.key].revision) for each in booked if each.revision == before[each.key][0]]
+    unfinished = journal.unfinished(client)
+    # Who corrects one month must not read all that was ever booked.
+    by_time = sorted(corrected, key=lambda key: before[key].start)
+    for keys in _some(by_time):
+        bound = {
+            "keys": keys,
+            "first": moment(min(before[key].start for key in keys)),
+            "end": moment(max(before[key].end for key in keys)),
+            "unfinished": unfinished,
+        }
+        booked = [line(tuple(each)) for each in client.query(query, parameters=bound).result_rows]
+        yield table([taken_back(each, corrected[each.key].revision) for each in booked if _is_last(each, before)])
 
 
-def _insert(client: Any, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
-    client.insert(table, rows, column_names=list(columns))
+def _is_last(each: Any, before: dict[str, Told]) -> bool:
+    return bool(each.revision == before[each.key].revision)
 
 
-def _told(usage: Usage) -> str:
-    return hashlib.sha256(usage.model_dump_json().encode()).hexdigest()
+def _some(keys: Sequence[str]) -> Iterator[list[str]]:
+    """As many at a time as a statement takes."""
+    some: list[str] = []
+    size = 0
+    for key in keys:
+        length = len(quote(key, safe="", errors="surrogatepass")) + 9
+        if some and size + length > _KEYS_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(key)
+        size += length
+    if some:
+        yield some
+
+
+def _repeated(word: str, times: int) -> pa.Array:
+    return pa.repeat(pa.scalar(word), times)

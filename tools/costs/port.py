@@ -3,7 +3,7 @@
 Money is decimal, with its currency beside it; two currencies are never added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -20,6 +20,8 @@ MONEY_PLACES = 12
 
 MOST_CELLS = 100_000
 """More is no breakdown any more, but an export."""
+MOST_AT_ONCE = 100_000
+"""Usages of one booking: they count together or not at all, which takes one insert."""
 
 Quantity = Annotated[Decimal, Field(ge=0, max_digits=38, decimal_places=QUANTITY_PLACES)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -122,6 +124,14 @@ class Booked(Frozen):
     """Usages older than the revision that is booked: left alone."""
 
 
+class Told(Frozen):
+    """What is booked of a key."""
+
+    revision: int
+    quantity: Decimal
+    window: Window
+
+
 class Amount(Frozen):
     """One cell of a breakdown."""
 
@@ -158,7 +168,8 @@ class CostReader(Protocol):
         ...
 
     async def lines(self, window: Window, *, after: str = "", most: int = 1_000) -> tuple[tuple[str, Line], ...]:
-        """(its id, the line), in the order of ids within the window: page on with the last id."""
+        """(its id, the line), in the order of ids, which is that of time: page on with the last id. PermanentError for an
+        `after` that is none."""
         ...
 
     async def last(self) -> datetime | None:
@@ -170,6 +181,12 @@ class CostReader(Protocol):
 class CostLedger(CostReader, Protocol):
     async def book(self, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked:
         """Each key once by revision; a later revision takes back what the one before had booked. Repeating it changes nothing,
-        also after a crash in the middle. Conflict where a revision that is booked is told otherwise; then nothing of the call
-        is booked. `lines`: as priced, of these usages. One process writes at a time."""
+        also after a crash in the middle, of which nothing is ever counted. Conflict where a revision that is booked is told
+        otherwise, PermanentError where `lines` (as priced) do not add up to the usages or there are more than `MOST_AT_ONCE`;
+        then nothing of the call is booked. One process writes at a time."""
+        ...
+
+    async def told(self, keys: Sequence[str]) -> Mapping[str, Told]:
+        """The revision that is booked, of those keys that are: from it a meter goes on, whatever it was killed in. The next one
+        is `revision + 1`, and what of it was written before a crash is then written over."""
         ...

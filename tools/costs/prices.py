@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError, model_validator
 from tools.costs.port import Currency, Pricing, Word
 from tools.costs.units import Resource, multiple
 from tools.errors import PermanentError
+from tools.faults import faults
 from tools.values import Frozen, Instant, Window
 
 
@@ -94,17 +95,18 @@ class PriceBook(Frozen):
 
 def read_prices(path: Path) -> PriceBook:
     """Raises PermanentError, with the field, for a book that cannot be used."""
-    import yaml
+    from tools import plain_yaml
 
     try:
-        said = yaml.safe_load(path.read_text())
+        said = plain_yaml.read(path.read_text())
     except OSError as error:
         raise PermanentError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PermanentError(f"{path} is no YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise PermanentError(f"{path} is no text in UTF-8") from error
+    except plain_yaml.NotPlain as error:
+        raise PermanentError(f"{path}: {error}") from error
     try:
         return PriceBook.model_validate(said)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PermanentError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
+        told = "; ".join(f"{field}: {what}" for field, what in faults(error, unknown="there is no such field"))
+        raise PermanentError(f"{path}: {told}") from error

@@ -1,16 +1,23 @@
-"""What the ledger is asked. Runs where the engine is; the sums are made there, in decimals."""
+"""What the ledger is asked. Runs where the engine is; the sums are made there, in decimals that hold any of them."""
 
+import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from tools.clickhouse.connection import NoTable, translated
-from tools.costs.port import MOST_CELLS, Amount, Dimension, Line, Question, Step
-from tools.costs.schema import LINE, NAME, Store, in_utc, line
+from tools.costs import journal
+from tools.costs.port import MONEY_PLACES, MOST_CELLS, QUANTITY_PLACES, Dimension, Question, Step
+from tools.costs.schema import COLUMNS, MOMENT, NAME, Store, in_utc, microseconds, moment
 from tools.errors import PermanentError
 from tools.values import Window
 
 _STARTS = {Step.HOUR: "toStartOfHour(start)", Step.DAY: "toStartOfDay(start)", Step.MONTH: "toStartOfMonth(start)"}
-_WITHIN = "start >= {first:DateTime64(6, 'UTC')} AND start < {end:DateTime64(6, 'UTC')}"
+_WITHIN = f"start >= {{first:{MOMENT}}} AND start < {{end:{MOMENT}}}"
+_ID = re.compile(r"([0-9a-f]{16})([0-9a-f]{32})")
+
+Cells = tuple[tuple[Any, ...], ...]
+"""In columns: the steps (where there are any), currencies, one per dimension, costs, quantities (where they add up)."""
 
 
 def ping(store: Store) -> None:
@@ -18,56 +25,78 @@ def ping(store: Store) -> None:
         store.client().query("SELECT 1")
 
 
-def breakdown(store: Store, question: Question) -> tuple[Amount, ...]:
-    by = [each.value for each in question.by]
-    step = [] if question.step is None else [f"toDateTime64({_STARTS[question.step]}, 6, 'UTC') AS step"]
+def breakdown(store: Store, question: Question) -> Cells:
     # The names of columns are of our own enumeration; everything else is bound.
-    wheres = "".join(f" AND {each.value} IN {{of_{each.value}:Array(String)}}" for each in question.where)
-    quantity = "sum(quantity)" if Dimension.RESOURCE in question.by else "CAST(NULL, 'Nullable(Float64)')"
+    by = [each.value for each in question.by]
+    step = (
+        [] if question.step is None else [f"toUnixTimestamp64Micro(toDateTime64({_STARTS[question.step]}, 6, 'UTC')) AS step"]
+    )
     keys = [*(["step"] if step else []), "currency", *by]
-    query = f"""
-    SELECT {", ".join([*step, "currency", *by])}, sum(cost), {quantity} FROM cost_lines FINAL
-    WHERE {_WITHIN}{wheres} GROUP BY {", ".join(keys)} ORDER BY {", ".join(keys)}
-    LIMIT {{limit:UInt32}}
-    SETTINGS do_not_merge_across_partitions_select_final = 1
-    """
+    sums = [f"sum(toDecimal256(cost, {MONEY_PLACES}))"]
+    if Dimension.RESOURCE in question.by:
+        sums.append(f"sum(toDecimal256(quantity, {QUANTITY_PLACES}))")
+    wheres = "".join(f" AND {each.value} IN {{of_{each.value}:Array(String)}}" for each in question.where)
+
+    def query(counted: str) -> str:
+        return f"""
+        SELECT {", ".join([*step, "currency", *by, *sums])} FROM cost_lines FINAL
+        WHERE {_WITHIN}{wheres}{counted} GROUP BY {", ".join(keys)} ORDER BY {", ".join(keys)} LIMIT {{limit:UInt32}}
+        SETTINGS do_not_merge_across_partitions_select_final = 1
+        """
+
     bound = (
         _bound(question.window)
         | {"limit": MOST_CELLS + 1}
         | {f"of_{each.value}": list(values) for each, values in question.where.items()}
     )
-    cells = _rows(store, query, bound)
-    if len(cells) > MOST_CELLS:
+    cells = _answer(store, query, bound)
+    if cells and len(cells[0]) > MOST_CELLS:
         raise PermanentError(f"by: more than {MOST_CELLS:,} cells; ask for fewer dimensions, longer steps or a shorter window")
-    amounts = []
-    for found in cells:
-        start, rest = (in_utc(found[0]), found[1:]) if step else (None, found)
-        currency, *words, cost, quantity_sum = rest
-        at = dict(zip(question.by, words, strict=True))
-        amounts.append(Amount(start=start, at=at, cost=cost, currency=currency, quantity=quantity_sum))
-    return tuple(amounts)
+    return cells
 
 
-def lines(store: Store, window: Window, after: str, most: int) -> tuple[tuple[str, Line], ...]:
-    query = f"""
-    SELECT {", ".join(LINE)} FROM cost_lines FINAL WHERE {_WITHIN} AND id > {{after:String}}
-    ORDER BY id LIMIT {{most:UInt32}}
-    """
-    found = _rows(store, query, _bound(window) | {"after": after, "most": most})
-    return tuple((each[0], line(tuple(each))) for each in found)
+def lines(store: Store, window: Window, after: str, most: int) -> Cells:
+    """In the columns of `COLUMNS`."""
+    bound = _bound(window) | {"most": most}
+    beyond = ""
+    if after:
+        if (found := _ID.fullmatch(after)) is None:
+            raise PermanentError("after: it is no id of a line; take the last one of the page before")
+        started = moment(int(found[1], 16))
+        bound |= {"first": max(started, window.start), "started": started, "id": found[2]}
+        beyond = f" AND (start > {{started:{MOMENT}}} OR id > {{id:String}})"
+
+    def query(counted: str) -> str:
+        return f"""
+        SELECT {", ".join(COLUMNS)} FROM cost_lines FINAL WHERE {_WITHIN}{beyond}{counted}
+        ORDER BY start, id LIMIT {{most:UInt32}}
+        """
+
+    return _answer(store, query, bound)
+
+
+def line_place(id: str, start: datetime) -> str:
+    """The id by which a line is known outside: such ids are in the order of time."""
+    return f"{microseconds(start):016x}{id}"
 
 
 def last(store: Store) -> datetime | None:
-    found = _rows(store, "SELECT max(end), count() FROM cost_lines", {})
-    return in_utc(found[0][0]) if found and found[0][1] else None
+    found = _answer(store, lambda counted: f"SELECT max(end), count() FROM cost_lines WHERE 1{counted}", {})
+    return in_utc(found[0][0]) if found and found[1][0] else None
 
 
-def _rows(store: Store, query: str, bound: dict[str, Any]) -> list[Any]:
+def _answer(store: Store, query: Callable[[str], str], bound: dict[str, Any]) -> Cells:
+    """Of what counts: lines of bookings that a crash, or the present moment, has left unfinished do not."""
     try:
         with translated(NAME):
-            return list(store.client().query(query, parameters=bound).result_rows)
+            client = store.client()
+            unfinished = journal.unfinished(client)
+            if unfinished:
+                bound = bound | {"unfinished": unfinished}
+            counted = " AND booking NOT IN {unfinished:Array(String)}" if unfinished else ""
+            return tuple(tuple(each) for each in client.query(query(counted), parameters=bound).result_columns)
     except NoTable:
-        return []
+        return ()
 
 
 def _bound(window: Window) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""The ledger's tables, and how a line is written in a row.
+"""The ledger's tables, and what a line is in them.
 
-A row's place in the order (`start`, `id`) is what it is: written twice, it is one row, at once for whoever reads with FINAL.
+cost_lines     one row per line; its place in the order (`start`, `id`) is what it is: written twice, it is one row, at once
+               for whoever reads with FINAL
+cost_usages    key, revision -> what was told, and by which booking: a usage is booked when it is here
+cost_bookings  booking -> 'begun' and 'done'
 """
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from tools.costs.port import MONEY_PLACES, QUANTITY_PLACES, Component, Line, Owner, Pricing
@@ -13,42 +16,54 @@ from tools.values import Window
 
 NAME = "the cost ledger"
 _DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
-_COLUMNS = (
-    ("id", "String"),
-    ("key", "String"),
-    ("revision", "UInt32"),
-    ("place", "UInt32"),
-    ("taken_back", "Bool"),
-    ("start", "DateTime64(6, 'UTC')"),
-    ("end", "DateTime64(6, 'UTC')"),
-    ("component", "LowCardinality(String)"),
-    ("part", "LowCardinality(String)"),
-    ("model", "LowCardinality(String)"),
-    ("version", "LowCardinality(String)"),
-    ("team", "LowCardinality(String)"),
-    ("experiment", "LowCardinality(String)"),
-    ("workload", "String"),
-    ("resource", "LowCardinality(String)"),
-    ("sku", "LowCardinality(String)"),
-    ("pricing", "LowCardinality(String)"),
-    ("quantity", f"Decimal(38, {QUANTITY_PLACES})"),
-    ("unit", "LowCardinality(String)"),
-    ("unit_price", f"Decimal(38, {MONEY_PLACES})"),
-    ("cost", f"Decimal(38, {MONEY_PLACES})"),
-    ("currency", "LowCardinality(String)"),
-)
-LINE = tuple(name for name, _ in _COLUMNS)
+QUANTITY = f"Decimal(38, {QUANTITY_PLACES})"
+MONEY = f"Decimal(38, {MONEY_PLACES})"
+MOMENT = "DateTime64(6, 'UTC')"
+
+COLUMNS = {
+    "id": "String",
+    "key": "String",
+    "revision": "UInt32",
+    "place": "UInt32",
+    "taken_back": "Bool",
+    "start": MOMENT,
+    "end": MOMENT,
+    "component": "LowCardinality(String)",
+    "part": "LowCardinality(String)",
+    "model": "LowCardinality(String)",
+    "version": "LowCardinality(String)",
+    "team": "LowCardinality(String)",
+    "experiment": "LowCardinality(String)",
+    "workload": "String",
+    "resource": "LowCardinality(String)",
+    "sku": "LowCardinality(String)",
+    "pricing": "LowCardinality(String)",
+    "quantity": QUANTITY,
+    "unit": "LowCardinality(String)",
+    "unit_price": MONEY,
+    "cost": MONEY,
+    "currency": "LowCardinality(String)",
+}
+"""Of a line; its row has the `booking` behind them."""
 
 TABLES = (
     f"""
-    CREATE TABLE IF NOT EXISTS cost_lines ({", ".join(f"{name} {kind}" for name, kind in _COLUMNS)},
+    CREATE TABLE IF NOT EXISTS cost_lines ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())}, booking String,
         INDEX by_key key TYPE bloom_filter(0.001) GRANULARITY 4)
     ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(start) ORDER BY (start, id) SETTINGS {_DURABLE}
     """,
     f"""
-    CREATE TABLE IF NOT EXISTS cost_usages (key String, revision UInt32, told String, first DateTime64(6, 'UTC'))
+    CREATE TABLE IF NOT EXISTS cost_usages (key String, revision UInt32, told String, start {MOMENT}, end {MOMENT},
+        booking String)
     ENGINE = ReplacingMergeTree ORDER BY (key, revision) SETTINGS {_DURABLE}
+    """,
+    f"""
+    CREATE TABLE IF NOT EXISTS cost_bookings (booking String, state LowCardinality(String), at {MOMENT}, start {MOMENT},
+        end {MOMENT})
+    ENGINE = ReplacingMergeTree ORDER BY (booking, state) SETTINGS {_DURABLE}
     """,
 )
 
@@ -65,37 +80,9 @@ def line_id(line: Line) -> str:
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def row(line: Line) -> tuple[Any, ...]:
-    owner = line.owner
-    return (
-        line_id(line),
-        line.key,
-        line.revision,
-        line.place,
-        line.taken_back,
-        line.window.start,
-        line.window.end,
-        owner.component.value,
-        owner.part,
-        owner.model,
-        owner.version,
-        owner.team,
-        owner.experiment,
-        owner.workload,
-        line.resource.value,
-        line.sku,
-        line.pricing.value,
-        line.quantity,
-        line.unit,
-        line.unit_price,
-        line.cost,
-        line.currency,
-    )
-
-
 def line(found: tuple[Any, ...]) -> Line:
-    """Of a row with the columns `LINE`."""
-    said = dict(zip(LINE, found, strict=True))
+    """Of a row with the columns `COLUMNS`."""
+    said = dict(zip(COLUMNS, found, strict=True))
     owner = {name: said.pop(name) for name in ("part", "model", "version", "team", "experiment", "workload")}
     return Line(
         key=said["key"],
@@ -118,3 +105,12 @@ def line(found: tuple[Any, ...]) -> Line:
 def in_utc(moment: datetime) -> datetime:
     """The client says times of UTC without their zone."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def microseconds(moment: datetime) -> int:
+    """Since the epoch, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(since_epoch: int) -> datetime:
+    return _EPOCH + since_epoch * _MICROSECOND

@@ -19,14 +19,17 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.jobs import manifests, progress, verdicts
+from tools.jobs.buying import ClusterBuying, require_offered
 from tools.jobs.manifests import CANCELLED, CONTAINER, FINGERPRINT, MANAGED, MANAGER, MODEL, Settings
-from tools.jobs.port import JobSpec, JobState, Phase, Progress, Usage, job_name
+from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Usage, job_name
 from tools.kubernetes.cluster import Cluster, Object
 from tools.kubernetes.errors import AlreadyExists, NotFound
 from tools.kubernetes.kinds import CONFIG_MAP, EVENT, JOB, POD, Kind
 from tools.kubernetes.watching import changes
+from tools.leftovers import Discarded, Leftover
 
 _JOB_OF_POD = "batch.kubernetes.io/job-name"
 _PROGRESS_LINES = 50
@@ -48,6 +51,7 @@ class KubernetesJobs:
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._buying = ClusterBuying(cluster, settings)
 
     async def ping(self) -> None:
         await self._cluster.list(JOB, labels=f"{MANAGED}={MANAGER}", limit=1, most=1)
@@ -59,6 +63,8 @@ class KubernetesJobs:
             raise PermanentError(str(error)) from error
         if spec.secrets and self._settings.secret is None:
             raise PermanentError(f"secrets: no Secret is set up for jobs, so {', '.join(sorted(spec.secrets))} cannot be had")
+        if not self._settings.spot_node_selector:
+            require_offered(spec.pricing, (Pricing.STANDARD,))
         try:
             job = await self._cluster.create(JOB, manifests.job(name, key, spec, self._settings))
         except AlreadyExists:
@@ -128,6 +134,22 @@ class KubernetesJobs:
 
     async def usage(self, name: str) -> Usage:
         return verdicts.usage(await self._job(name), await self._pods(name), datetime.now(UTC))
+
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:  # noqa: ARG002
+        """None: logs go with their pods, and what lies on a claim the API server does not know."""
+        return ()
+
+    async def discard(self, item: Leftover) -> Discarded:
+        raise PermanentError(f"{item.name}: {item.kind} of jobs in a cluster are left to their volume's owner")
+
+    async def restore(self, item: Leftover) -> None:
+        raise PermanentError(f"{item.name}: nothing of a job in a cluster is put aside")
+
+    async def buying(self, model: str) -> Buying:
+        return await self._buying.now(model)
+
+    async def set_buying(self, model: str, pricing: Pricing, *, expected: Pricing, key: str) -> Buying:
+        return await self._buying.change(model, pricing, expected=expected, key=key)
 
     async def cancel(self, name: str, *, reason: str) -> JobState:
         for attempt in range(_TRIES):

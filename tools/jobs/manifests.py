@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from tools.costs.port import Pricing
 from tools.jobs.port import JobSpec
 from tools.values import Frozen
 
@@ -16,13 +17,18 @@ MANAGER = "oppen"
 MODEL, TEAM, RUN = "oppen/model", "oppen/team", "oppen/run"
 """Labels for cost and lineage; the annotations of the same names have them in full."""
 FINGERPRINT, KEY, CANCELLED, GPUS = "oppen/spec-sha256", "oppen/key", "oppen/cancelled", "oppen/gpus"
+WORK, DATA = "oppen/work", "oppen/data"
 """Annotations."""
+PRICING = "oppen/pricing"
+"""A label for cost and an annotation; spot only, so that others are as they were."""
 CONTAINER = "job"
 CONFIG_FOLDER, CHECKPOINTS_FOLDER, WORK_FOLDER = "/oppen/config", "/oppen/checkpoints", "/oppen/work"
 USAGE_FILE = "/dev/termination-log"
 """What a job leaves there is in its pod's status afterwards."""
 GPU = "nvidia.com/gpu"
 _LABEL_CHARACTERS = 63
+_DISRUPTIONS = {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]}
+"""A node that is taken away costs no attempt: on spot nodes that is the usual case. The deadline still ends it."""
 _EPHEMERAL = "10Gi"
 """Of scratch space: a job that fills the node's disk would have others evicted."""
 
@@ -41,6 +47,14 @@ class Settings(Frozen):
     gpu_priority_class: str | None = None
     gpu_node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels of the GPU pool."""
+    spot_node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels of nodes that may be taken away, as the cloud sets them, such as `cloud.google.com/gke-spot: "true"`. Empty: the
+    cluster has none."""
+    spot_taints: tuple[str, ...] = ()
+    """Keys of the taints that keep others off these nodes."""
+    capacity_record: str | None = Field(default=None, pattern=r"^[a-z0-9][-a-z0-9.]{0,252}$")
+    """The ConfigMap in the jobs' namespace that says whose trainings are bought as spot; it has to be there. None: nobody's
+    can be moved."""
     user: int = 10001
     """Not root; the image's own."""
     longest_keep: timedelta = timedelta(days=365)
@@ -55,6 +69,8 @@ def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any
         TEAM: label(spec.team),
         RUN: label(spec.run_id),
     }
+    if spec.pricing is Pricing.SPOT:
+        labels[PRICING] = spec.pricing
     full = {MODEL: spec.model, TEAM: spec.team, RUN: spec.run_id, GPUS: str(spec.resources.gpus)}
     return {
         "apiVersion": "batch/v1",
@@ -62,9 +78,10 @@ def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any
         "metadata": {
             "name": name,
             "labels": labels,
-            "annotations": {**full, KEY: key, FINGERPRINT: spec.fingerprint},
+            "annotations": {**full, KEY: key, FINGERPRINT: spec.fingerprint, WORK: spec.work, **_data(spec)},
         },
         "spec": {
+            **({"podFailurePolicy": _DISRUPTIONS} if spec.pricing is Pricing.SPOT else {}),
             "backoffLimit": spec.retries,
             "activeDeadlineSeconds": _seconds(spec.deadline),
             "ttlSecondsAfterFinished": _seconds(min(spec.keep, settings.longest_keep)),
@@ -73,6 +90,10 @@ def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any
             "template": {"metadata": {"labels": labels, "annotations": full}, "spec": _pod(name, spec, settings)},
         },
     }
+
+
+def _data(spec: JobSpec) -> dict[str, str]:
+    return {DATA: spec.data.model_dump_json()} if spec.data is not None else {}
 
 
 def config_map(name: str, uid: str, spec: JobSpec) -> dict[str, Any]:
@@ -130,10 +151,15 @@ def _pod(name: str, spec: JobSpec, settings: Settings) -> dict[str, Any]:
     priority = settings.gpu_priority_class if wanted.gpus else settings.priority_class
     if priority:
         pod["priorityClassName"] = priority
-    if wanted.gpus:
-        pod["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
-        if settings.gpu_node_selector:
-            pod["nodeSelector"] = dict(settings.gpu_node_selector)
+    tolerated = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}] if wanted.gpus else []
+    nodes = dict(settings.gpu_node_selector) if wanted.gpus else {}
+    if spec.pricing is Pricing.SPOT:
+        tolerated += [{"key": taint, "operator": "Exists"} for taint in settings.spot_taints]
+        nodes |= settings.spot_node_selector
+    if tolerated:
+        pod["tolerations"] = tolerated
+    if nodes:
+        pod["nodeSelector"] = nodes
     return pod
 
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tools.jobs.manifests import CANCELLED, GPUS, MODEL, RUN, TEAM
-from tools.jobs.port import JobState, Phase, Reason, Usage
+from pydantic import ValidationError
+
+from tools.costs.port import Pricing
+from tools.jobs.manifests import CANCELLED, DATA, GPUS, MODEL, PRICING, RUN, TEAM, WORK
+from tools.jobs.port import JobState, Phase, Reason, Resources, Usage
+from tools.values import Window
 
 Object = dict[str, Any]
 
@@ -23,6 +27,7 @@ _IMAGE = {
 """The kubelet's words for an image that does not come."""
 _FORGOTTEN = {"NodeLost", "ContainerStatusUnknown", "NodeAffinity", "Terminated", "NodeShutdown", "Shutdown"}
 """Nobody knows how it ended: its node went away."""
+_TAKEN_AWAY = (Reason.EVICTED, Reason.LOST)
 _DETAIL = 1000
 
 
@@ -57,7 +62,19 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
         submitted_at=_time(metadata["creationTimestamp"]),
         started_at=min(starts, default=None),
         ended_at=ended,
+        work=annotations.get(WORK, ""),
+        data=_window(annotations.get(DATA)),
+        pricing=Pricing.SPOT if (metadata.get("labels") or {}).get(PRICING) == Pricing.SPOT else Pricing.STANDARD,
+        interruptions=sum(_over(pod) and not _succeeded(pod) and _ending(pod).reason in _TAKEN_AWAY for pod in ordered),
     )
+
+
+def _window(text: str | None) -> Window | None:
+    """As it was annotated; None where it was not, or by somebody else."""
+    try:
+        return Window.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def usage(job: Object, pods: Sequence[Object], now: datetime) -> Usage:
@@ -75,7 +92,20 @@ def usage(job: Object, pods: Sequence[Object], now: datetime) -> Usage:
         gpu_seconds=sum(spans) * gpus,
         cpu_seconds=sum(cpu) if cpu and len(cpu) == len(left) else None,
         peak_memory_bytes=int(max(memory)) if memory else None,
+        reserved=_reserved(job, gpus),
     )
+
+
+def _reserved(job: Object, gpus: int) -> Resources | None:
+    """As `manifests` wrote it: thousandths of cores, and bytes. A policy of the cluster may have written it anew."""
+    try:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        asked = container["resources"]["requests"]
+        cpu = float(str(asked["cpu"]).removesuffix("m"))
+        cores = cpu / 1000 if str(asked["cpu"]).endswith("m") else cpu
+        return Resources(cpu=cores, memory_bytes=int(asked["memory"]), gpus=gpus)
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def final(job: Object) -> bool:

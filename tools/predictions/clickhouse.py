@@ -1,7 +1,7 @@
 """The prediction store on ClickHouse: the engine, kept away from the event loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -24,6 +24,7 @@ from tools.predictions.port import (
     TokenUsage,
     VersionWindow,
     Volume,
+    Work,
 )
 from tools.tables.port import Distributions
 from tools.values import LeftOut, Window
@@ -189,6 +190,12 @@ class ClickHouseStore:
 
     async def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
         return await self._engine.call(Engine.usage, model, window)
+
+    async def works(self, model: str, window: Window, step: timedelta) -> tuple[Work, ...]:
+        return await self._engine.call(Engine.works, model, window, step)
+
+    async def stored(self) -> Mapping[str, int]:
+        return await self._engine.call(Engine.stored)
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         return await self._engine.call(Engine.slices, model, version, window)

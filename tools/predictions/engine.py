@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import exposures, loading, outcomes, sampling, segments, tallies, usage
+from tools.predictions import exposures, loading, outcomes, sampling, segments, tallies, usage, work
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
@@ -26,6 +26,7 @@ from tools.predictions.port import (
     TokenUsage,
     VersionWindow,
     Volume,
+    Work,
 )
 from tools.predictions.profiles import profiles
 from tools.predictions.statements import Query
@@ -150,6 +151,12 @@ class Engine:
 
     def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
         return usage.usages(self._query(model, (window,))) if self._knows(model) else ()
+
+    def works(self, model: str, window: Window, step: timedelta) -> tuple[Work, ...]:
+        return work.works(self._query(model, (window,)), step) if self._knows(model) else ()
+
+    def stored(self) -> dict[str, int]:
+        return work.stored(self._connection.client(), self.models())
 
     def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:
         categorical = self._categorical(model)

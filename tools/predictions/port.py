@@ -1,6 +1,6 @@
 """What the platform asks of the prediction store. Every answer is a small aggregate: rows never leave the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -246,6 +246,20 @@ class Sampled(Frozen):
     """That were written."""
 
 
+class Work(Frozen):
+    """What the answers of one version took in one step, or of its shadow."""
+
+    start: Instant
+    version: str
+    shadow: bool = False
+    predictions: int
+    """Failed ones too."""
+    cpu_seconds: Decimal
+    """Of the gateway's processor; what a runtime computes elsewhere is not in it."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class Lag(Frozen):
     """What has been written by the gateway but is not in the store yet, and what had to be given up."""
 
@@ -394,6 +408,14 @@ class PredictionReader(Protocol):
 
     async def usage(self, model: str, window: Window) -> tuple[TokenUsage, ...]:
         """By version, of a language model; empty for any other."""
+        ...
+
+    async def works(self, model: str, window: Window, step: timedelta) -> tuple[Work, ...]:
+        """By step, shadows last, and version; what answered nothing in a step is left out. Sums are exact."""
+        ...
+
+    async def stored(self) -> Mapping[str, int]:
+        """By model: the bytes on disk of all that is logged of it."""
         ...
 
     async def slices(self, model: str, version: str, window: Window) -> tuple[Slice, ...]:

@@ -76,6 +76,12 @@ def values_table(model: str) -> str:
     return f"values_{_name(model)}"
 
 
+def tables_of(model: str) -> tuple[str, ...]:
+    """All that it has or may have."""
+    kinds = predictions_table, labels_table, usage_table, shadows_table, values_table
+    return tuple(kind(model) for kind in kinds)
+
+
 def create(model: str) -> tuple[str, str]:
     """Every insert is on disk before it is answered: the segment it came from is deleted next."""
     predictions = f"""

@@ -48,6 +48,10 @@ class Query:
         model that is no language model."""
         return f"(SELECT {', '.join(columns)} FROM {usage_table(self.model)} WHERE {self._within})"
 
+    def within(self, table: str) -> str:
+        """The rows of one of our tables within the windows."""
+        return f"(SELECT * FROM {table} WHERE {self._within})"
+
     def labelled(self, columns: Sequence[str]) -> str:
         """Answered predictions with the newest label that has come for each, as a table with these columns, `w`, `label` and
         `labelled_at`."""

@@ -11,10 +11,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from tools import plain_yaml
 from tools.errors import PermanentError
+from tools.faults import said
 from tools.quality.expressions import Expression
 from tools.quality.expressions import parse as parse_expression
 from tools.values import Duration, Frozen, Share
@@ -199,19 +200,6 @@ class TableSchema(Frozen):
         return self
 
 
-class _Alias(Exception):
-    pass
-
-
-class _Plain(yaml.SafeLoader):
-    """Some lines of aliases of aliases are gigabytes when they are looked at, and no schema needs them."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise _Alias
-        return super().compose_node(parent, index)
-
-
 def load(path: Path) -> TableSchema:
     """Raises PermanentError, naming the field."""
     try:
@@ -225,17 +213,18 @@ def load(path: Path) -> TableSchema:
 def parse(text: str, name: str = "schema") -> TableSchema:
     """Raises PermanentError, naming the field."""
     try:
-        content = yaml.load(text, _Plain)  # noqa: S506, it is a SafeLoader
-    except _Alias:
-        raise PermanentError(f"{name}: aliases of YAML (*name) are not taken: write it out") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise PermanentError(f"{name}: this is no YAML: {str(error).splitlines()[0][:300]}") from error
+        content = plain_yaml.read(text)
+    except plain_yaml.NotPlain as error:
+        raise PermanentError(f"{name}: {error}") from error
     if not isinstance(content, dict):
         raise PermanentError(f"{name}: this is no schema: it begins with `table:` and `columns:`")
     try:
         return TableSchema.model_validate(content)
     except ValidationError as error:
-        told = [f"{_path(each['loc'], content)}{_said(each['type'], each['msg'])}" for each in error.errors()]
+        told = [
+            f"{_path(each['loc'], content)}{said(each['type'], each['msg'], 'there is no such field')}"
+            for each in error.errors()
+        ]
         raise PermanentError(f"{name}: {'; '.join(told[:10])}") from error
 
 
@@ -252,10 +241,6 @@ def _path(location: tuple[int | str, ...], content: dict[str, Any]) -> str:
         if isinstance(step, int) and isinstance(place, dict) and isinstance(place.get("name"), str):
             text += f" ({place['name'][:60]})"
     return f"{text.removeprefix('.')}: " if text else ""
-
-
-def _said(kind: str, message: str) -> str:
-    return "there is no such field" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def _read(field: str, read: Any, value: object, kind: str) -> object:

@@ -14,9 +14,12 @@ from pydantic import ValidationError
 from tools.errors import PermanentError
 from tools.registry.artifacts import ORIGIN
 from tools.registry.evaluations import Evaluation
+from tools.registry.quantizations import Quantization
 from tools.values import Frozen
 
 _PURPOSE = b"oppen evaluation 1\n"
+_QUANTIZATION = b"oppen quantization 1\n"
+"""One key, two purposes: neither passes for the other."""
 _BLOCK = 1 << 20
 
 
@@ -59,6 +62,46 @@ def verified(text: bytes | str, key: str, *, model: str, version: str, champion:
     return evaluation
 
 
+class _SignedQuantization(Frozen):
+    quantization: str
+    signature: str
+
+
+def sign_quantization(quantization: Quantization, key: str) -> str:
+    """As it lies in the registry."""
+    text = quantization.model_dump_json()
+    return _SignedQuantization(quantization=text, signature=_hmac(text, key, _QUANTIZATION)).model_dump_json()
+
+
+def verified_quantization(text: bytes | str, key: str, *, model: str, version: str) -> Quantization:
+    """What was signed, of whatever files. Raises PermanentError, which says what it is instead."""
+    what = f"the quantisation of {model} {version}"
+    try:
+        signed = _SignedQuantization.model_validate_json(text)
+    except ValidationError as error:
+        raise PermanentError(f"{what} cannot be read: {error.error_count()} errors") from error
+    if not key or not hmac.compare_digest(signed.signature.encode(), _hmac(signed.quantization, key, _QUANTIZATION).encode()):
+        raise PermanentError(f"{what} was left by no job of the platform: its signature is not ours")
+    try:
+        found = Quantization.model_validate_json(signed.quantization)
+    except ValidationError as error:
+        raise PermanentError(f"{what} is of another build and cannot be read: {error.error_count()} errors") from error
+    if (found.model, found.version) != (model, version):
+        raise PermanentError(f"{what} is really that of {found.model} {found.version}")
+    return found
+
+
+def bind_quantization(found: Quantization, *, original: str, produced: str | None) -> None:
+    """The digests of the files as they are now; `produced`: of the INT8 version, None where there is none. Raises
+    PermanentError when either's are others: what was measured is not what would be served."""
+    for version, measured, now in (
+        (found.version, found.original_artefact, original),
+        (found.produced, found.artefact, produced),
+    ):
+        if now is not None and not hmac.compare_digest(measured, now):
+            raise PermanentError(f"the files of {found.model} {version} have been changed since {found.job} measured them")
+
+
 def bind(evaluation: Evaluation, *, artefact: str, champion_artefact: str) -> None:
     """The digests of both versions' files as they are now. Raises PermanentError when either's are others: what beat another
     champion has not beaten this one."""
@@ -93,5 +136,5 @@ def _of(path: Path) -> str:
     return found.hexdigest()
 
 
-def _hmac(text: str, key: str) -> str:
-    return hmac.new(key.encode(), _PURPOSE + text.encode(), hashlib.sha256).hexdigest()
+def _hmac(text: str, key: str, purpose: bytes = _PURPOSE) -> str:
+    return hmac.new(key.encode(), purpose + text.encode(), hashlib.sha256).hexdigest()

@@ -10,7 +10,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.serving.port import Capacity, Route, ServedVersion
+from tools.serving.port import Batches, Batching, Capacity, Route, ServedVersion
 from tools.values import Frozen
 
 _TIMEOUT = httpx.Timeout(5.0)
@@ -30,11 +30,17 @@ class _AllServed(Frozen):
     models: tuple[_Served, ...]
 
 
+class _Measured(Frozen):
+    versions: tuple[Batches, ...]
+
+
 T = TypeVar("T")
 
 _SERVED = TypeAdapter(_AllServed)
 _ROUTE = TypeAdapter(Route)
 _CAPACITY = TypeAdapter(Capacity)
+_BATCHING = TypeAdapter(Batching)
+_MEASURED = TypeAdapter(_Measured)
 
 
 @asynccontextmanager
@@ -94,6 +100,17 @@ class GatewayServing:
         """Raises PermanentError for more workers than the gateway's limit."""
         change = {"workers": workers, "expected_workers": expected_workers, "key": key}
         return _read(_CAPACITY, await self._call("PUT", _path("scale", model), change))
+
+    async def batching(self, model: str) -> Batching:
+        return _read(_BATCHING, await self._call("GET", _path("batching", model)))
+
+    async def batches(self, model: str) -> tuple[Batches, ...]:
+        """Raises PermanentError when the model is not served."""
+        return _read(_MEASURED, await self._call("GET", _path("batches", model))).versions
+
+    async def set_batching(self, model: str, *, rows: int, wait_ms: float, expected_generation: int, key: str) -> Batching:
+        change = {"rows": rows, "wait_ms": wait_ms, "expected_generation": expected_generation, "key": key}
+        return _read(_BATCHING, await self._call("PUT", _path("batching", model), change))
 
     async def _served(self) -> _AllServed:
         return _read(_SERVED, await self._call("GET", "/admin/models"))

@@ -1,4 +1,5 @@
-"""What the platform asks of the serving layer: which versions get which share of the traffic, and with how many workers."""
+"""What the platform asks of the serving layer: which versions get which share of the traffic, with how many workers, and in
+how large batches."""
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -42,6 +43,33 @@ class Capacity(Frozen):
     utilisation: float
 
 
+class Batching(Frozen):
+    """How many rows of a model are computed together at most, and how long a batch that is not full waits for more."""
+
+    generation: int
+    """Grows by one with every change; 0: as the serving layer was started."""
+    rows: int
+    wait_ms: float
+    most_rows: int
+    longest_wait_ms: float
+    """What may be asked for."""
+
+
+class Batches(Frozen):
+    """What the batches of one version took lately, of those whose processor time is known: sums over them."""
+
+    version: str
+    seconds: float
+    """For which it was measured: an hour, or since it was loaded."""
+    count: int
+    requests: int
+    rows: int
+    rows_squared: int
+    cpu_s: float
+    cpu_squared: float
+    rows_cpu: float
+
+
 @runtime_checkable
 class ServingReader(Protocol):
     async def ping(self) -> None: ...
@@ -55,6 +83,14 @@ class ServingReader(Protocol):
     async def served(self, model: str) -> tuple[ServedVersion, ...]: ...
 
     async def capacity(self, model: str) -> Capacity: ...
+
+    async def batching(self, model: str) -> Batching:
+        """Raises PermanentError when the model is not served, or is a language model: that is computed elsewhere."""
+        ...
+
+    async def batches(self, model: str) -> tuple[Batches, ...]:
+        """By version, of those that answer; without those of which no processor time is known."""
+        ...
 
 
 @runtime_checkable
@@ -80,4 +116,9 @@ class Serving(ServingReader, Protocol):
     async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
         """Repeating a `key` changes nothing and returns the capacity of now; Conflict when somebody else has changed the
         number of workers."""
+        ...
+
+    async def set_batching(self, model: str, *, rows: int, wait_ms: float, expected_generation: int, key: str) -> Batching:
+        """From the next batch on. Repeating a `key` changes nothing and returns what it made; Conflict when the generation has
+        moved on by somebody else; PermanentError beyond what may be asked for."""
         ...

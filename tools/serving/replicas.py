@@ -15,7 +15,7 @@ from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.kubernetes.cluster import Cluster
 from tools.kubernetes.config_maps import ConfigMaps, Configuration
 from tools.kubernetes.deployments import Deployments
-from tools.serving.port import Capacity, Route, ServedVersion, Serving
+from tools.serving.port import Batches, Batching, Capacity, Route, ServedVersion, Serving
 from tools.values import Frozen
 
 _REMEMBERED = 50
@@ -82,6 +82,18 @@ class ReplicaServing:
         used = await self._inner.capacity(model)
         replicas = await self._deployments.replicas(self._deployment(model))
         return Capacity(workers=replicas.wanted, limit=self._settings.most, utilisation=used.utilisation)
+
+    async def batching(self, model: str) -> Batching:
+        return await self._inner.batching(model)
+
+    async def batches(self, model: str) -> tuple[Batches, ...]:
+        return await self._inner.batches(model)
+
+    async def set_batching(self, model: str, *, rows: int, wait_ms: float, expected_generation: int, key: str) -> Batching:
+        """At the gateway that the routes are of: a replica that is reached otherwise keeps its own."""
+        return await self._inner.set_batching(
+            model, rows=rows, wait_ms=wait_ms, expected_generation=expected_generation, key=key
+        )
 
     async def scale(self, model: str, workers: int, *, expected_workers: int, key: str) -> Capacity:
         name = self._deployment(model)

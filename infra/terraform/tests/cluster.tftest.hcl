@@ -29,6 +29,15 @@ run "the_record_of_scaling_is_there_and_may_be_changed" {
   }
 }
 
+run "the_record_of_capacity_is_with_the_jobs_and_may_be_changed" {
+  command = plan
+
+  assert {
+    condition     = kubernetes_config_map_v1.capacity.metadata[0].namespace == "oppen-jobs" && anytrue([for rule in kubernetes_role_v1.service["jobs"].rule : contains(coalesce(rule.resource_names, []), kubernetes_config_map_v1.capacity.metadata[0].name) && contains(rule.verbs, "patch")])
+    error_message = "how trainings are bought can be changed"
+  }
+}
+
 run "closed_unless_opened" {
   command = plan
 

@@ -28,12 +28,31 @@ def refused(raw: dict[str, Any]) -> dict[str, str]:
     return dict(caught.value.errors)
 
 
+def test_what_is_of_the_wrong_kind_is_told_what_to_write() -> None:
+    raw = {"rollouts": {"extend": [4], "cpu_hour": "much"}, "models": {"a": {"training": {"command": "train me"}}}}
+    told = refused(raw)
+    assert "90s" in told["rollouts.extend"]
+    assert told["rollouts.cpu_hour"] == "has to be a number"
+    assert "[a, b]" in told["models.a.training.command"]
+
+
 def test_the_example_is_the_defaults() -> None:
     text = (ROOT / "infra" / "policies" / "default.yaml").read_text()
     example = yaml.safe_load(text)
     assert parse_policies(example) == Policies()
     assert set(example) == set(Policies.model_fields)
-    for name in ("intake", "investigation", "approval", "verification", "slo", "rollouts", "evaluations", "experiments"):
+    documented = (
+        "intake",
+        "investigation",
+        "approval",
+        "verification",
+        "slo",
+        "rollouts",
+        "evaluations",
+        "experiments",
+        "cost",
+    )
+    for name in documented:
         assert set(example[name]) == set(type(getattr(Policies(), name)).model_fields), name
 
 

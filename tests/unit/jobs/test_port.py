@@ -75,6 +75,13 @@ def test_every_field_is_in_the_fingerprint(other: dict[str, Any]) -> None:
     assert spec(**other).fingerprint != spec().fingerprint
 
 
+def test_how_it_is_bought_is_no_part_of_what_it_is() -> None:
+    """Or a repetition after the model was moved would be another job."""
+    assert spec(pricing="spot").fingerprint == spec().fingerprint
+    with pytest.raises(ValidationError, match="pricing"):
+        spec(pricing="committed")
+
+
 @pytest.mark.parametrize(
     ("parts", "said"),
     [

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tools.costs.port import Pricing
 from tools.jobs import verdicts
 from tools.jobs.port import Phase, Reason
 
@@ -155,3 +156,18 @@ def test_what_a_job_writes_down_is_data(said: str) -> None:
 
 def test_usage_without_pods_is_from_the_job() -> None:
     assert verdicts.usage(job(failed("DeadlineExceeded")), [], NOW).wall_seconds == 65.0
+
+
+def test_what_was_taken_away_is_counted_apart_from_what_failed_by_itself() -> None:
+    pods = [
+        pod("Failed", "oppen-a-aaaaa", conditions=DISRUPTED, **terminated(143)),
+        pod("Failed", "oppen-a-bbbbb", reason="NodeLost"),
+        pod("Failed", "oppen-a-ccccc", **terminated(1)),
+        pod("Running", "oppen-a-ddddd", **container(running={"startedAt": T1})),
+    ]
+    state = verdicts.state(job(), pods)
+    assert state.interruptions == 2
+    assert state.pricing is Pricing.STANDARD
+    spot = job()
+    spot["metadata"]["labels"] = {"oppen/pricing": "spot"}
+    assert verdicts.state(spot, pods).pricing is Pricing.SPOT

@@ -81,6 +81,10 @@ output "scaling_record" {
   value = local.scaling_record
 }
 
+output "capacity_record" {
+  value = local.capacity_record
+}
+
 output "callers" {
   value = distinct(concat([var.jobs_namespace], var.network.callers))
 }

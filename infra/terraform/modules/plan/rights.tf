@@ -2,6 +2,8 @@
 locals {
   # Where the keys of changes of scale are (tools/serving/replicas.py).
   scaling_record = "oppen-scaling"
+  # How each model's trainings are bought (tools/jobs/buying.py).
+  capacity_record = "oppen-capacity"
 
   rights_on_jobs = [
     { api_groups = ["batch"], resources = ["jobs"], resource_names = null, verbs = ["create", "get", "list", "watch", "patch"] },
@@ -9,6 +11,7 @@ locals {
     { api_groups = [""], resources = ["pods/log"], resource_names = null, verbs = ["get"] },
     { api_groups = [""], resources = ["events"], resource_names = null, verbs = ["list"] },
     { api_groups = [""], resources = ["configmaps"], resource_names = null, verbs = ["create", "get"] },
+    { api_groups = [""], resources = ["configmaps"], resource_names = [local.capacity_record], verbs = ["patch"] },
   ]
 
   rights_on_serving = [

@@ -1,0 +1,30 @@
+"""From what an action against an inefficiency has to be told to the action, and what each inefficiency is called as a cause."""
+
+from typing import assert_never
+
+from agents.actions import Action, ConsolidateTraining, Quantize, Scale
+from agents.cost.inefficiency import Consolidation, Expiry, Kind, Move, Quantization, Rebatching, Remedy, Shrinking
+from agents.evidence import Cause
+
+CAUSES: dict[Kind, Cause] = {
+    "quantize": Cause.HEAVY_MODEL,
+    "consolidate_training": Cause.DUPLICATE_TRAINING,
+    "scale_down": Cause.IDLE_CAPACITY,
+    "set_batching": Cause.SMALL_BATCHES,
+    "move_to_spot": Cause.FULL_PRICE,
+    "expire_artifacts": Cause.STALE_ARTIFACTS,
+}
+
+
+def action_of(remedy: Remedy) -> Action:
+    match remedy:
+        case Quantization(model=model, version=version):
+            return Quantize(model=model, version=version)
+        case Consolidation(model=model, kept=kept, cancelled=cancelled):
+            return ConsolidateTraining(model=model, kept=kept, cancelled=cancelled)
+        case Shrinking(model=model, from_workers=current, workers=workers):
+            return Scale(model=model, from_workers=current, workers=workers)
+        case Rebatching() | Move() | Expiry():
+            raise NotImplementedError
+        case unknown:
+            assert_never(unknown)

@@ -1,0 +1,232 @@
+"""From what is used to the bill: each reading of the meters books what is new, once, whatever comes in between."""
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from agents.policies import ModelPolicy, Policies, Training
+from api.store.database import Database
+from api.work.metering import Metering
+from api.work.meters import Meters, Places, Sources
+from tests.twins.clock import START, SteppedClock
+from tests.twins.costs import TwinCosts
+from tests.twins.jobs import Play, TwinJobs
+from tests.twins.predictions import TwinPredictions
+from tests.twins.registry import TwinRegistry
+from tests.twins.serving import TwinServing
+from tools.costs.list_prices import LIST_PRICES
+from tools.costs.port import Dimension, Question
+from tools.costs.prices import PriceBook
+from tools.errors import TemporaryError
+from tools.jobs.port import MIB, JobSpec, Phase, Resources
+from tools.predictions.records import PredictionRecord
+from tools.values import Window
+
+MODEL = "flights"
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+GIB_HOUR = Decimal("0.004237")
+CORE_HOUR = Decimal("0.031611")
+POLICIES = Policies(models={MODEL: ModelPolicy(training=Training(team="search"))})
+
+
+class World:
+    """Twins, and the meters that read them; `restart` is another process on the same ledger."""
+
+    def __init__(self, database: Database, *, book: PriceBook = LIST_PRICES, **sources: object) -> None:
+        self.clock = SteppedClock()
+        self.jobs, self.predictions, self.serving = TwinJobs(self.clock), TwinPredictions(), TwinServing()
+        self.costs = TwinCosts()
+        self._database = database
+        self._book = book
+        self._sources = Sources(
+            jobs=self.jobs,
+            predictions=self.predictions,
+            serving=self.serving,
+            registry=TwinRegistry(self.clock),
+            **sources,  # type: ignore[arg-type]
+        )
+        self.restart()
+
+    def restart(self) -> None:
+        meters = Meters(self.costs, self._book, self._sources, lambda: POLICIES)
+        self.metering = Metering(self._database, self.costs, self._book, meters, self.jobs, self.clock)
+
+    async def serve(self) -> None:
+        await self.serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="k")
+
+    def predict(self, seconds: float, *, version: str = "1", ago: timedelta = MINUTE) -> None:
+        at = round((self.clock.now() - ago).timestamp() * 1_000_000)
+        record = PredictionRecord(
+            id=str(at), model=MODEL, version=version, at=at, entity="e", latency_us=1, features={"x": 1.0}, cpu_us=seconds * 1e6
+        )
+        self.predictions.add([record])
+
+    async def cost(self, **where: str) -> dict[str, Decimal]:
+        """By part."""
+        question = Question(
+            window=Window(start=START - timedelta(days=30), end=START + timedelta(days=30)),
+            by=(Dimension.PART,),
+            where={Dimension(name): (value,) for name, value in where.items()},
+        )
+        return {amount.at[Dimension.PART]: amount.cost for amount in await self.costs.breakdown(question)}
+
+
+def spec(**changes: object) -> JobSpec:
+    given: dict[str, object] = {
+        "model": MODEL,
+        "team": "search",
+        "run_id": "run-1",
+        "command": ("train",),
+        "resources": Resources(cpu=2, memory_bytes=1024 * MIB),
+        "deadline": HOUR,
+    }
+    return JobSpec.model_validate(given | changes)
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+async def test_a_job_is_on_the_bill_while_it_runs_and_in_full_when_it_is_over(world: World) -> None:
+    job = await world.jobs.submit("training", spec())
+    world.clock.pass_(30 * MINUTE)
+    await world.metering.once()
+    assert await world.cost(workload=job.name) == {"CPU hours": CORE_HOUR, "memory": GIB_HOUR / 2}
+    world.clock.pass_(30 * MINUTE)
+    world.jobs.go_on(job.name, Play(Phase.SUCCEEDED))
+    await world.metering.once()
+    world.clock.pass_(3 * HOUR)
+    assert await world.metering.once() == 0
+    assert await world.cost(team="search") == {"CPU hours": 2 * CORE_HOUR, "memory": GIB_HOUR}
+
+
+async def test_what_a_job_has_cost_is_not_waited_for(world: World) -> None:
+    await world.metering.once()
+    job = await world.jobs.submit("training", spec())
+    world.clock.pass_(10 * timedelta(seconds=1))
+    world.jobs.go_on(job.name, Play(Phase.FAILED))
+    assert await world.metering.once() > 0
+    assert await world.cost(workload=job.name) != {}
+    assert await world.metering.once() == 0
+
+
+async def test_another_process_books_nothing_twice(world: World) -> None:
+    await world.serve()
+    job = await world.jobs.submit("training", spec())
+    await world.metering.once()
+    world.clock.pass_(20 * MINUTE)
+    world.predict(60)
+    world.jobs.go_on(job.name, Play(Phase.SUCCEEDED))
+    await world.metering.once()
+    before = await world.cost()
+    world.restart()
+    assert await world.metering.once() == 0
+    assert await world.cost() == before
+    # It goes on where the other one stopped: nothing is lost in between either.
+    world.clock.pass_(2 * HOUR)
+    world.restart()
+    await world.metering.once()
+    assert (await world.cost())["CPU serving"] == CORE_HOUR * (140 * MINUTE // MINUTE) / 60
+
+
+async def test_idle_and_used_time_are_what_is_held(world: World) -> None:
+    await world.serve()
+    await world.metering.once()
+    world.clock.pass_(HOUR)
+    world.predict(900)
+    await world.metering.once()
+    assert await world.cost(version="1") == {"CPU serving": CORE_HOUR / 4}
+    assert await world.cost(version="") == {"CPU serving": CORE_HOUR * 3 / 4}
+    assert await world.cost(team="search") == {"CPU serving": CORE_HOUR}
+
+
+async def test_late_records_correct_their_hour(world: World) -> None:
+    await world.serve()
+    await world.metering.once()
+    world.clock.pass_(3 * HOUR)
+    await world.metering.once()
+    world.predict(1800, ago=150 * MINUTE)
+    world.clock.pass_(11 * MINUTE)
+    await world.metering.once()
+    assert await world.cost(version="1") == {"CPU serving": CORE_HOUR / 2}
+    first_hour = Question(window=Window(start=START, end=START + HOUR))
+    (whole,) = await world.costs.breakdown(first_hour)
+    assert whole.cost == CORE_HOUR
+
+
+async def test_a_gateway_that_is_away_holds_nothing(world: World) -> None:
+    await world.serve()
+    await world.metering.once()
+    world.clock.pass_(30 * MINUTE)
+    await world.metering.once()
+    world.serving.go_down()
+    world.clock.pass_(HOUR)
+    await world.metering.once()
+    world.clock.pass_(HOUR)
+    world.serving.come_back()
+    await world.metering.once()
+    world.clock.pass_(30 * MINUTE)
+    await world.metering.once()
+    assert (await world.cost())["CPU serving"] == CORE_HOUR
+
+
+async def test_a_source_that_is_away_keeps_no_other_from_the_bill(world: World) -> None:
+    await world.jobs.submit("training", spec())
+    world.clock.pass_(MINUTE)
+    world.predictions.go_down()
+    with pytest.raises(TemporaryError, match="serving: the prediction store is down"):
+        await world.metering.once()
+    assert "CPU hours" in await world.cost()
+    assert world.metering.until is None
+    world.predictions.come_back()
+    await world.metering.once()
+    assert world.metering.until == world.clock.now()
+
+
+async def test_nothing_is_forgotten_that_a_ledger_out_of_reach_did_not_take(world: World) -> None:
+    job = await world.jobs.submit("training", spec())
+    world.clock.pass_(HOUR)
+    world.jobs.go_on(job.name, Play(Phase.SUCCEEDED))
+    world.costs.go_down()
+    with pytest.raises(TemporaryError):
+        await world.metering.once()
+    world.costs.come_back()
+    await world.metering.once()
+    assert await world.cost() == {"CPU hours": 2 * CORE_HOUR, "memory": GIB_HOUR}
+
+
+async def test_what_is_there_by_the_hour_costs_by_the_hour(database: Database) -> None:
+    world = World(database, load_balancers=2, monitored=True)
+    await world.metering.once()
+    world.clock.pass_(90 * MINUTE)
+    await world.metering.once()
+    assert await world.cost() == {"load balancer": 3 * Decimal("0.025"), "Prometheus and Grafana": Decimal("0.0971") * 3 / 2}
+
+
+async def test_what_is_stored_costs_by_the_month(database: Database, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    (lake / "batch.parquet").write_bytes(b"x" * 2**20)
+    world = World(database, places=Places(lake=lake))
+    world.predict(0)
+    await world.metering.once()
+    for _ in range(73):
+        world.clock.pass_(HOUR)
+        await world.metering.once()
+    found = await world.cost()
+    assert found["storage"].quantize(Decimal("1e-9")) == (Decimal("0.04") / 10 / 1024).quantize(Decimal("1e-9"))
+    assert found["inference logging"] > 0
+    assert await world.cost(model=MODEL) == {"inference logging": found["inference logging"]}
+
+
+async def test_what_the_book_has_no_price_of_is_named_and_the_rest_is_booked(database: Database) -> None:
+    book = LIST_PRICES.model_copy(update={"prices": tuple(each for each in LIST_PRICES.prices if each.resource != "memory")})
+    world = World(database, book=PriceBook.model_validate(book.model_dump(by_alias=True)))
+    await world.jobs.submit("training", spec())
+    world.clock.pass_(HOUR)
+    await world.metering.once()
+    assert world.metering.unpriced == ("memory",)
+    assert set(await world.cost()) == {"CPU hours"}
