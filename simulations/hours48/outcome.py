@@ -57,7 +57,7 @@ def judged(record: Record, told: Told) -> tuple[Checks, dict[str, Any]]:
 
 def _refused(record: Record, checks: Checks) -> None:
     """Nothing is changed, and it is said that something would have to be: a stand-off, and not peace."""
-    asked = [each for each in record.decisions if each["decision"] == "reject"]
+    asked = [each for each in record.decisions if each["decision"] == "rejected"]
     checks.at_least("refused", len(asked), 1, "questions")
     checks.at_most("trainings", len(trainings(record)), 0, "jobs")
     checks.at_most("rollouts", len(record.rollouts), 0, "rollouts")

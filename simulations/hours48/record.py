@@ -29,7 +29,7 @@ class Record:
     aliases: dict[str, str] = field(default_factory=dict)
     """At the end."""
     costs: list[dict[str, Any]] = field(default_factory=list)
-    """By hour: `hour`, `cost`, and by component; empty where nothing is metered."""
+    """By hour: `hour`, `cost` and, of it, `training`; empty where nothing is metered."""
     optimizations: list[dict[str, Any]] = field(default_factory=list)
     audit: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0

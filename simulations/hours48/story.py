@@ -9,6 +9,7 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ from simulations.checks import Checks
 from simulations.hours48.clients import Clients
 from simulations.hours48.outcome import Told, judged
 from simulations.hours48.pace import Pace
+from simulations.hours48.prices import price_book
 from simulations.hours48.record import Record
 from simulations.hours48.report import write
 from simulations.hours48.warehouse import Warehouse
+from simulations.hours48.timeline import is_training
 from simulations.hours48.world import HOURS, SHIFT_HOUR, World
 from simulations.processes import Failed
 from simulations.stage import Stage
 from simulations.story import BOUND_S, Options, Story, approving, ended, perform
 from tools.clock import SharedClock
+from tools.costs.meters.idle import WORKLOAD as IDLE
 from tools.registry.port import Alias
 
 MODEL = "shop"
@@ -37,6 +41,8 @@ NARROW = 32
 _HOUR = timedelta(hours=1)
 _QUIET, _WATCHED = 3600 / 0.7, 3600 / 3.0
 """Simulated seconds per real second, at most: where nothing is open, and where something is."""
+_FOLLOWED = 20.0
+"""So many times slower is what a person is to follow: a quarter of an hour, and their own time to decide."""
 _STRIDE, _STEP = timedelta(minutes=30), timedelta(minutes=5)
 """How far the clock may go before it is looked whether all have come along."""
 _A_JOB, _A_JOB_S = timedelta(minutes=20), 6.0
@@ -123,6 +129,9 @@ class Hours(Story):
         gateway = self._programs.start(
             "gateway", ["gateway", "--model", MODEL], self._installation.gateway_environment, options.home / "gateway.log"
         )
+        prices = options.home.absolute() / "prices.yaml"
+        prices.write_text(await asyncio.to_thread(price_book, options.width))
+        self._installation.environment |= {"OPPEN_PRICES": str(prices), "OPPEN_LOAD_BALANCERS": "1"}
         self._operator, self._approver = await self.open_platform()
         await asyncio.to_thread(training.wait_done, BOUND_S)
         first = str(json.loads(training.results.read_text().splitlines()[-1])["version"])
@@ -139,6 +148,7 @@ class Hours(Story):
         self._moving_since: dict[str, datetime] = {}
         self._decisions: list[dict[str, Any]] = []
         self._due: dict[str, datetime] = {}
+        self._noted_down: set[str] = set()
         self._drift: list[dict[str, Any]] = []
         self._metrics = httpx.AsyncClient(base_url=self._installation.gateway_url, timeout=15)
         self._resources.push_async_callback(self._metrics.aclose)
@@ -166,6 +176,8 @@ class Hours(Story):
             return
         horizon = min([now + (_STEP if careful else _STRIDE), *limits, await self._looked(careful)])
         rate = _WATCHED if careful else _QUIET
+        if not self._options.approve:
+            rate /= _FOLLOWED
         if job is not None:
             rate = min(rate, (job - now) / timedelta(seconds=_A_JOB_S))
             horizon = min(horizon, job)
@@ -200,11 +212,18 @@ class Hours(Story):
                 if run["status"] == "running" or (run["status"] in ("queued", "waiting") and due):
                     seen = self._moving_since.setdefault(f"{run['id']}/{run['event']}/{run['due_at']}", now)
                     limits.append(seen + _A_MOVE)
-        for approval in (await operator.get("/v1/approvals?status=pending"))["items"]:
+        pending = (await operator.get("/v1/approvals?status=pending"))["items"]
+        await self._noted({approval["id"] for approval in pending}, now)
+        for approval in pending:
             if approval["id"] not in self._due:
                 self._due[approval["id"]] = self._when(approval, now)
                 self._stage.say(f"hour {self._hour(now):.2f}: asked: {approval['proposal']['title']}")
-            if now >= self._due[approval["id"]]:
+                if not self._options.approve:
+                    await self.show(approval, self._approver)
+                    self._stage.say("the clock stands still until you decide")
+            if not self._options.approve:
+                limits.append(now)
+            elif now >= self._due[approval["id"]]:
                 await self._decide(approval, now)
             else:
                 limits.append(self._due[approval["id"]] + timedelta(minutes=1))
@@ -212,7 +231,7 @@ class Hours(Story):
 
     def _when(self, approval: dict[str, Any], now: datetime) -> datetime:
         """The operator looks at trainings at once, and releases what serves at full hours, when everybody is at their desk."""
-        if approval["proposal"]["action"]["kind"] == "retrain":
+        if approval["proposal"]["action"]["kind"] in ("retrain", "quantize"):
             return now
         return _floor(now, _HOUR) + _HOUR
 
@@ -220,18 +239,25 @@ class Hours(Story):
         answer: dict[str, Any] = approving(approval)
         if self._hours.refuse:
             answer |= {"decision": "reject", "reason": "nothing is changed this week"}
-        decided = await self._approver.post(f"/v1/approvals/{approval['id']}/decision", answer, key=f"decide/{approval['id']}")
-        self._stage.say(f"hour {self._hour(now):.1f}: {decided['approval']['status']} by {self._who}")
-        self._decisions.append(
-            {
-                "hour": round(self._hour(now), 2),
-                "action": approval["proposal"]["action"]["kind"],
-                "title": approval["proposal"]["title"],
-                "decision": answer["decision"],
-            }
-        )
+        await self._approver.post(f"/v1/approvals/{approval['id']}/decision", answer, key=f"decide/{approval['id']}")
+        await self._noted(set(self._due) - {approval["id"]}, now)
 
-    _who = "demo-approver"
+    async def _noted(self, pending: set[str], now: datetime) -> None:
+        """What was asked and is decided, by whomever, is written down once."""
+        for known in self._due.keys() - pending - self._noted_down:
+            approval = await self._operator.get(f"/v1/approvals/{known}")
+            if approval["status"] == "pending":
+                continue
+            self._noted_down.add(known)
+            self._stage.say(f"hour {self._hour(now):.2f}: {approval['status']}: {approval['proposal']['title']}")
+            self._decisions.append(
+                {
+                    "hour": round(self._hour(now), 2),
+                    "action": approval["proposal"]["action"]["kind"],
+                    "title": approval["proposal"]["title"],
+                    "decision": approval["status"],
+                }
+            )
 
     async def _look(self, hour: int) -> None:
         """Once an hour, as somebody with a dashboard would."""
@@ -273,12 +299,33 @@ class Hours(Story):
             rollouts=(await operator.get("/v1/rollouts"))["items"],
             decisions=self._decisions,
             drift=self._drift,
+            costs=await self._costs(),
+            optimizations=(await operator.get("/v1/optimizations"))["items"],
             monitors=(await operator.get(f"/v1/monitors?model={MODEL}"))["items"],
             aliases=(await operator.get(f"/v1/models/{MODEL}"))["aliases"],
             audit=await operator.get("/v1/audit/verify"),
             seconds=self._stage.seconds,
             load=os.getloadavg()[0],
         )
+
+    async def _costs(self) -> list[dict[str, Any]]:
+        """By hour, from the ledger, but for idle workers: see `prices`."""
+        end = self._start + HOURS * _HOUR
+        query = f"start={_iso(self._start)}&end={_iso(end)}&by=workload&step=hour&share=none"
+        bills = (await self._operator.get(f"/v1/costs?{query}"))["bills"]
+        found = []
+        for step in bills[0]["steps"] if bills else ():
+            parts = {each["name"]: Decimal(each["exact"]) for each in step["parts"]}
+            jobs = (value for name, value in parts.items() if is_training(name))
+            found.append(
+                {
+                    "hour": int(self._hour(datetime.fromisoformat(step["start"]))),
+                    "cost": str(sum((value for name, value in parts.items() if name != IDLE), Decimal(0))),
+                    "training": str(sum(jobs, Decimal(0))),
+                    "parts": {name: str(value) for name, value in parts.items()},
+                }
+            )
+        return found
 
     def _hour(self, now: datetime) -> float:
         return (now - self._start) / _HOUR

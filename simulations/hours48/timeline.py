@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from agents.examination import is_evaluation
+from agents.quantization_job import is_quantization
 from simulations.hours48.record import Record
+from simulations.hours48.world import SHIFT_HOUR
 
 MODEL, BEFORE, AFTER = "shop", "5", "6"
 Verdict = Literal["met", "missed", "absent"]
@@ -76,7 +79,12 @@ def retrained(record: Record) -> float | None:
 
 
 def trainings(record: Record) -> list[dict[str, Any]]:
-    return [each for each in record.jobs if not each["name"].startswith(("evaluation-", "quantization-"))]
+    return [each for each in record.jobs if is_training(each["name"])]
+
+
+def is_training(name: str) -> bool:
+    """Of a job, by its name: what evaluates or quantises has a name of its own kind."""
+    return name.startswith("oppen-") and not is_evaluation(name) and not is_quantization(name)
 
 
 def evaluated(record: Record) -> float | None:
@@ -89,16 +97,13 @@ def evaluated(record: Record) -> float | None:
     return None
 
 
-def weight(record: Record, share: float) -> float | None:
-    """When the rollout of version 6 came to this share."""
-    first = next((each["id"] for each in reversed(record.rollouts) if each["version"] == AFTER), None)
-    if first is None:
-        return None
-    incident = next(each["incident_id"] for each in record.rollouts if each["id"] == first)
+def weight(record: Record, share: float, version: str = AFTER) -> float | None:
+    """When the rollout of a version came to this share."""
+    incident = next((each["incident_id"] for each in record.rollouts if each["version"] == version), None)
     return _first(
         record.hour(each["at"])
         for each in record.events
-        if each["name"] == "rollout.stage" and each["data"]["weight"] == share and each.get("incident_id", incident) == incident
+        if each["name"] == "rollout.stage" and each["data"]["weight"] == share and each["incident_id"] == incident
     )
 
 
@@ -109,19 +114,17 @@ def daily(record: Record, hours: Sequence[int]) -> float | None:
 
 
 def training_cost(record: Record) -> float | None:
-    found = [Decimal(each["components"].get("training", "0")) for each in record.costs if each["hour"] in range(6, 10)]
+    """Of the trainings themselves; what evaluated them is paid as well, and is no part of it."""
+    found = [Decimal(each["training"]) for each in record.costs if each["hour"] in range(SHIFT_HOUR, SHIFT_HOUR + 4)]
     return float(sum(found, Decimal(0))) if found else None
 
 
 def applied(record: Record) -> float | None:
-    """When the INT8 version got all of the traffic."""
-    return _first(
-        record.hour(each["at"])
-        for each in record.events
-        if each["name"] == "rollout.stage"
-        and each["data"]["weight"] == 1.0
-        and str(each["data"].get("version")) not in (AFTER,)
+    """When what was made of version 6 in INT8 got all of the traffic."""
+    found = (
+        weight(record, 1.0, each["version"]) for each in record.optimizations if each["kind"] == "quantize" and each["version"]
     )
+    return _first(moment for moment in found if moment is not None)
 
 
 ROWS: tuple[Row, ...] = (
