@@ -41,20 +41,22 @@ def drawn(chart: Chart) -> str:
         y = _y(value, chart)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for hour in range(0, HOURS + 1, 6):
-        parts.append(f'<text x="{_x(hour):.1f}" y="{_HEIGHT - 10}" text-anchor="middle">{hour} h</text>')
+    parts += [
+        f'<text x="{_x(hour):.1f}" y="{_HEIGHT - 10}" text-anchor="middle">{hour} h</text>' for hour in range(0, HOURS + 1, 6)
+    ]
     for hour, what in chart.marks:
         x = _x(hour)
         parts.append(
-            f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"><title>{escape(what)}</title></line>'
+            f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}">'
+            f"<title>{escape(what)}</title></line>"
         )
     for place, curve in enumerate(chart.curves):
         colour = _COLOURS[place % len(_COLOURS)]
         points = " ".join(f"{_x(hour):.1f},{_y(value, chart):.1f}" for hour, value in curve.points)
         parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
-        y = _TOP + 14 + 18 * place
-        parts.append(f'<rect x="{_WIDTH - _RIGHT + 14}" y="{y - 9}" width="12" height="4" fill="{colour}"/>')
-        parts.append(f'<text x="{_WIDTH - _RIGHT + 32}" y="{y - 3}">{escape(curve.name)}</text>')
+        line = _TOP + 14 + 18 * place
+        parts.append(f'<rect x="{_WIDTH - _RIGHT + 14}" y="{line - 9}" width="12" height="4" fill="{colour}"/>')
+        parts.append(f'<text x="{_WIDTH - _RIGHT + 32}" y="{line - 3}">{escape(curve.name)}</text>')
     parts.append("</svg>")
     note = f"<p>{escape(chart.note)}</p>" if chart.note else ""
     return f"<figure><figcaption>{escape(chart.title)} ({escape(chart.unit)})</figcaption>{''.join(parts)}{note}</figure>"

@@ -1,4 +1,4 @@
-"""The clients of the shop's model: once a minute they ask about whoever came in it, and hand in what came true when it is known.
+"""The clients of the shop's model: once a minute they ask about whoever came, and hand in what came true once it is known.
 
 They keep book of the answers with their own eyes, to hold the platform's figures against.
 """

@@ -64,9 +64,9 @@ def page(record: Record, checks: Checks) -> str:
         _listed(
             [f"hour {record.hour(each['opened_at']):.1f}: {each['title']} ({each['status']})" for each in record.incidents]
         ),
-        "<p><small>Only time and the world are simulated: the customers, what becomes of them, when it is known, prices, and an "
-        "operator who decides over REST. What each figure is measured by is in docs/simulation.md; report.json has all that was "
-        "recorded.</small></p></body></html>",
+        "<p><small>Only time and the world are simulated: customers, what becomes of them, when it is known, prices, and an "
+        "operator who decides over REST. What each figure is measured by is in docs/simulation.md; report.json has all that "
+        "was recorded.</small></p></body></html>",
     ]
     return "\n".join(parts)
 

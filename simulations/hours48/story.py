@@ -22,8 +22,8 @@ from simulations.hours48.pace import Pace
 from simulations.hours48.prices import price_book
 from simulations.hours48.record import Record
 from simulations.hours48.report import write
-from simulations.hours48.warehouse import Warehouse
 from simulations.hours48.timeline import is_training
+from simulations.hours48.warehouse import Warehouse
 from simulations.hours48.world import HOURS, SHIFT_HOUR, World
 from simulations.processes import Failed
 from simulations.stage import Stage
@@ -187,7 +187,8 @@ class Hours(Story):
         """How far the clock may go for the platform's monitors to look at each of their windows, or at all."""
         lag = _LAG_CAREFUL if careful else _LAG
         found = (await self._operator.get(f"/v1/monitors?model={MODEL}"))["items"]
-        return min((datetime.fromisoformat(each["tick"]) + _EVERY + lag for each in found), default=self._start + _EVERY)
+        ticks = [datetime.fromisoformat(each["tick"]) for each in found if each["monitor"] in ("drift", "data_quality")]
+        return min((tick + _EVERY + lag for tick in ticks), default=self._start + _EVERY)
 
     async def _stored(self, careful: bool) -> bool:
         """Whether what was asked is in the store, but for what comes in just now."""

@@ -1,4 +1,5 @@
-"""The training of the scenario's team, as a job finds and leaves it (docs/training.md): `python -m simulations.hours48.training`.
+"""The training of the scenario's team, as a job finds and leaves it (docs/training.md). It is
+`python -m simulations.hours48.training`.
 
 It keeps to the contract and knows no more: the window from its order, rows from the team's warehouse, and a version in
 MLflow with the job's tag. `--first` makes what was there before the clock starts: four small versions, and the champion.
@@ -78,7 +79,7 @@ def fit(table: pa.Table, width: int, *, seed: int, epochs: int = _EPOCHS) -> Sco
             logit = scorer(inputs[chosen])
             loss = nn.functional.binary_cross_entropy_with_logits(logit, truth[chosen], weight=weights[chosen])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         progress(0.1 + 0.6 * (epoch + 1) / epochs, f"epoch {epoch + 1} of {epochs}")

@@ -73,7 +73,7 @@ class World:
         count = len(at)
         z = rng.normal(size=(count, len(FEATURES)))
         features = _MIDDLE + _SPREAD * z
-        uniform, delay = rng.random(count), rng.uniform(*(_micros(each) for each in LABEL_DELAY), count)
+        uniform, delay = rng.random(count), rng.uniform(_micros(LABEL_DELAY[0]), _micros(LABEL_DELAY[1]), count)
         customer = rng.integers(0, 40_000, count)
         if self.drift:
             features[at >= _micros(timedelta(hours=SHIFT_HOUR)), 0] *= RISE
