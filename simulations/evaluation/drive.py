@@ -16,6 +16,8 @@ from simulations.worlds.world import STEP, World
 _HOUR = timedelta(hours=1)
 _TRAINING = ("train",)
 """Of a world, where no program is run: what it makes is the world's to say."""
+_DRIFT = {"reference": "14d", "seasons": 1}
+"""Half of what the defaults compare with, so that a world's history is drawn and stored in seconds."""
 _CALM = timedelta(hours=2)
 """So long after its last incident was closed, and the last thing that befalls it, a scenario is over."""
 
@@ -96,7 +98,7 @@ class _Drive:
             await platform.take_in(world.written())
             for body in bodies:
                 await platform.deliver(body)
-            if hourly:
+            if hourly and world.scenario.monitors:
                 await platform.look()
             await self._move()
             due = await platform.due()
@@ -155,7 +157,10 @@ def _policies(world: World) -> Policies:
         # What a training makes is not judged here: that is another story.
         "evaluation": {"command": None},
     }
-    return parse_policies({"metrics": metrics, **world.scenario.policies, "models": {world.model: own}})
+    base: dict[str, Any] = {"metrics": metrics, "drift": _DRIFT}
+    if not world.scenario.monitors:
+        base["monitors"] = {"enabled": []}
+    return parse_policies({**base, **world.scenario.policies, "models": {world.model: own}})
 
 
 async def _incidents(platform: Platform) -> tuple[dict[str, Any], ...]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 import msgspec
-from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
@@ -165,6 +164,9 @@ class Platform:
         self._queue = Queue()
         self._token = secrets.token_urlsafe(24)
         self._keys: dict[str, str] = {}
+
+        # Not before `graphs`, which says how strictly it reads what it has written.
+        from langgraph.checkpoint.memory import InMemorySaver
 
         def policy() -> Policies:
             return policies

@@ -64,10 +64,10 @@ class Said(Frozen):
 
 
 class Traffic(Frozen):
-    per_hour: Annotated[int, Field(ge=10, le=2_000)] = 120
+    per_hour: Annotated[int, Field(ge=10, le=2_000)] = 240
     """On an average hour; nights have less, noons more, weekends three quarters."""
-    history: Duration = timedelta(days=29)
-    """How much of it the store has when the scenario begins."""
+    history: Duration = timedelta(days=15)
+    """How much of it the store has when the scenario begins: what drift is compared with, and a day."""
     labelled: Share = 0.8
     label_delay: Duration = timedelta(minutes=40)
     """On average; each takes its own time."""
@@ -129,7 +129,9 @@ class Scenario(Frozen):
     rollouts: tuple[Rollout, ...] = ()
     faults: tuple[Fault, ...] = ()
     rules: bool = True
-    """Whether the usual alert rules (errors, latency, accuracy) watch the model; without them the platform's own monitors do."""
+    """Whether the usual alert rules (errors, latency, accuracy) watch the model."""
+    monitors: bool = True
+    """Whether the platform's own monitors do."""
     alerts: tuple[Said, ...] = ()
     policies: dict[str, Any] = Field(default_factory=dict)
     """Over the defaults."""
