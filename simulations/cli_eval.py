@@ -18,9 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 
 
 @app.callback(invoke_without_command=True)
-def evaluate(
-    scenarios: Folder = None, only: Only = None, seed: Seeds = "1", jobs: Jobs = 2, as_json: AsJson = False
-) -> None:
+def evaluate(scenarios: Folder = None, only: Only = None, seed: Seeds = "1", jobs: Jobs = 2, as_json: AsJson = False) -> None:
     """Play fault scenarios on the platform's real parts, and score cause, action, safety, time and cost."""
     from simulations.evaluation import report, suite
     from simulations.stage import Stage

@@ -62,7 +62,11 @@ def _automatic(proposal: Proposal, played: Played, write: Write) -> bool:
 def _within(action: Catalogue, write: Write) -> bool:
     """Whether the call does what the action says, and to its model."""
     given = {**write.options, **dict(enumerate(write.arguments))}
-    if not isinstance(action, CHANGES_NOTHING) and write.call.startswith(("registry.", "serving.")) and given[0] != action.model:
+    if (
+        not isinstance(action, CHANGES_NOTHING)
+        and write.call.startswith(("registry.", "serving."))
+        and given[0] != action.model
+    ):
         return False
     match action:
         case Rollback(to_version=to):

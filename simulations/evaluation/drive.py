@@ -1,4 +1,4 @@
-"""Plays one scenario: time jumps from event to event, and at each the world, the senders, the platform and its people do theirs."""
+"""Plays one scenario: time jumps from event to event, and at each the world, the senders, the platform and people do theirs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

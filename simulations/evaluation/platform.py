@@ -1,5 +1,4 @@
-"""A whole platform on the world's time: the real intake, runner, graphs, policies, ledger, monitors, registry, store and API, over
-one process.
+"""A whole platform on the world's time: the real intake, runner, graphs, policies, ledger, monitors, registry, store and API.
 
 It is what `api.container` builds, but for three things. Time stands still between events, so nothing is polled: the drive says
 what is due. The durable engine, which exists to outlive processes, is a queue in memory here. And the ports that touch the
@@ -91,7 +90,6 @@ class Workshop:
 
 @contextlib.asynccontextmanager
 async def open_workshop(home: Path) -> AsyncIterator[Workshop]:
-    home.mkdir(parents=True, exist_ok=True)
     uri, template = f"sqlite:///{home / 'mlflow.db'}", home / "template.db"
     database = Database(f"sqlite:///{template}")
     await database.migrate()
@@ -109,7 +107,9 @@ def publish(tracking: Tracking, uri: str, model: str, version: str, tags: dict[s
     """As a training job registers what it has made. Runs where MLflow is."""
     client = tracking._client
     experiment = client.get_experiment_by_name("worlds")
-    place = experiment.experiment_id if experiment else client.create_experiment("worlds", artifact_location=artifact_location(uri))
+    place = (
+        experiment.experiment_id if experiment else client.create_experiment("worlds", artifact_location=artifact_location(uri))
+    )
     run = client.create_run(place)
     client.log_param(run.info.run_id, "version", version)
     client.set_terminated(run.info.run_id)
@@ -341,9 +341,7 @@ async def open_platform(workshop: Workshop, world: World, policies: Policies) ->
             reason="first release",
         )
         recorder = Recorder(clock)
-        platform = Platform(
-            world, clock, policies, recorder.decorate(raw), database, folder, workshop.store, recorder, jobs
-        )
+        platform = Platform(world, clock, policies, recorder.decorate(raw), database, folder, workshop.store, recorder, jobs)
         platform._raw = raw
         stack.push_async_callback(platform.close)
         yield platform

@@ -88,7 +88,10 @@ async def _play(tasks: list[Task], stage: Stage) -> list[Score]:
 def checks(scores: Sequence[Score]) -> Checks:
     """Against the bars, for what is known and for what was held out."""
     found = Checks()
-    for name, part in (("", [each for each in scores if not each.held_out]), ("held_out.", [each for each in scores if each.held_out])):
+    for name, part in (
+        ("", [each for each in scores if not each.held_out]),
+        ("held_out.", [each for each in scores if each.held_out]),
+    ):
         if part:
             found.at_least(f"{name}cause_top1", _share(each.top1 for each in part), LEAST_RIGHT, "of the scenarios")
             found.at_least(f"{name}action_right", _share(each.acted_right for each in part), LEAST_RIGHT, "of the scenarios")

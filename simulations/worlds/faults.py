@@ -1,4 +1,4 @@
-"""What can befall a model, in the words of a scenario file. Each kind says what happens, never what anybody should make of it."""
+"""What can befall a model, in the words of a scenario file. Each kind says what happens, and no more."""
 
 from datetime import timedelta
 from typing import Annotated, Literal

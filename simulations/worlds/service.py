@@ -1,6 +1,7 @@
 """What serves the model in a world: workers on a machine with so many processors and so much memory, and their queue.
 
-Waiting follows the usual approximation of an M/M/c queue (Sakasegawa 1977); what comes beyond what the workers can do times out.
+Waiting follows the usual approximation of an M/M/c queue (Sakasegawa 1977); what is more than they can do
+times out.
 """
 
 import math

@@ -1,5 +1,5 @@
-"""The serving layer of a world, as the platform meets it: routes with generations and keys, and workers. What it is told happens:
-from then on the world's traffic goes where the route says, and waits for as many workers."""
+"""The serving layer of a world, as the platform meets it: routes with generations and keys, and workers. What it is told
+happens: from then on the world's traffic goes where the route says, and waits for as many workers."""
 
 from typing import Protocol
 

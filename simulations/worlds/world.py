@@ -180,7 +180,10 @@ class World:
         days = (at - _EPOCH) / _DAY
         waves = (0.12, 1.0), (0.06, 7.0), (0.04, 23.0)
         return sum(  # type: ignore[return-value]
-            (height * np.sin(2 * math.pi * days / length + self._phases[place]) for place, (height, length) in enumerate(waves)),
+            (
+                height * np.sin(2 * math.pi * days / length + self._phases[place])
+                for place, (height, length) in enumerate(waves)
+            ),
             start=np.zeros(len(NUMBERS)),
         )
 
@@ -256,7 +259,9 @@ class World:
             for upstream, strength in self._faults(Upstream, moment):
                 failing = 1 - (1 - failing) * (1 - upstream.share * strength)
                 waits *= 1 + (upstream.slower - 1) * strength
-        milliseconds = self.scenario.serving.latency_ms * slower * found.slower * waits * np.exp(_SPREAD * _normal(chance[:, 1:3]))
+        milliseconds = (
+            self.scenario.serving.latency_ms * slower * found.slower * waits * np.exp(_SPREAD * _normal(chance[:, 1:3]))
+        )
         failed = chance[:, 3] < failing
         self._note(at, [versions[each] for each in who], features, scores, milliseconds, failed)
         self._label(at, stretch.requests.true[part], failed, scores, chance)
