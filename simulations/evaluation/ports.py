@@ -157,7 +157,7 @@ class WorldJobs:
 
     async def logs(self, name: str, *, tail: int | None = None, follow: bool = False) -> AsyncGenerator[str]:  # noqa: ARG002
         self._known(name)
-        for line in ():
+        for line in tuple[str]():
             yield line
 
     async def usage(self, name: str) -> Usage:

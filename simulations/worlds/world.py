@@ -179,7 +179,7 @@ class World:
         """Where the middle of each number lies at this hour: days, weeks and seasons have their own."""
         days = (at - _EPOCH) / _DAY
         waves = (0.12, 1.0), (0.06, 7.0), (0.04, 23.0)
-        return sum(  # type: ignore[return-value]
+        return sum(
             (
                 height * np.sin(2 * math.pi * days / length + self._phases[place])
                 for place, (height, length) in enumerate(waves)

@@ -29,6 +29,9 @@ class Labels:
     unrelated: Shift | None
     outputs: Shift | None
     """How far the predicted classes have moved, over all versions."""
+    checked: bool = True
+    """Whether enough labels have come for what was asked since the alerts began: what broke then does not show in those of
+    hours."""
 
     @property
     def broken(self) -> tuple[Shift, ...]:
@@ -38,7 +41,14 @@ class Labels:
 def labels(observations: Observations, rules: Investigation) -> Labels:
     now, before = observations.now, observations.before
     outputs = distribution(_outputs(now), _outputs(before), "outputs", observations, rules)
-    return Labels(_late(observations, rules), _one_class(observations, rules), _unrelated(observations, rules), outputs)
+    lately = observations.lately
+    return Labels(
+        late=_late(observations, rules),
+        one_class=_one_class(observations, rules),
+        unrelated=_unrelated(observations, rules),
+        outputs=outputs,
+        checked=lately is None or labelled(lately.versions) >= rules.min_labels,
+    )
 
 
 def _late(observations: Observations, rules: Investigation) -> Shift | None:
