@@ -99,6 +99,14 @@ class Investigation(Frozen):
     """A leading hypothesis below it is not supported: the finding says `unresolved`."""
     min_separation: Share = 0.15
     """Two leading hypotheses closer than this are not told apart: the finding says `unresolved`."""
+    lead: Duration = timedelta(minutes=15)
+    """How long before an alert its trouble began: rules fire when it has lasted. From there on errors and latency are looked at
+    by themselves; in a window of hours a quarter of an hour of failing drowns."""
+    patience: Duration = timedelta(hours=2)
+    """While its alerts are younger than this, what is unresolved is looked at again as more comes in: right after a release
+    there are too few answers of the new version, and labels come later still. People are told meanwhile. 0s: never."""
+    look_again: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=20)
+    """How often, until then."""
 
 
 class Drift(Frozen):
