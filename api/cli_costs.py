@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from agents.cost.sharing import Rule
+from api import cli_cost_signals
 from api.cli_remote import URL, Key, Url, call, download
 from api.moments import moment
 from api.terminal import JsonFlag, WrongUse, emit, show
 from tools.costs.port import Dimension, Step
 
 costs = typer.Typer(invoke_without_command=True, help="What it all costs, by whom and by what.")
+cli_cost_signals.register(costs)
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _WIDTH = 40

@@ -85,8 +85,8 @@ class Context:
     """Alerts that have joined the incident of a run (by id) and that no run of it has read."""
     address: str
     """Where people reach the service, without a slash at the end."""
-    book: PriceBook | None = None
-    """What trainings are told to reckon their own cost by, where policy does not say; None: then they do not."""
+    prices: PriceBook | None = None
+    """What things cost; None: nobody says, and then neither trainings nor what would be saved can be reckoned."""
 
     def incident_link(self, incident_id: str) -> str:
         return f"{self.address}/v1/incidents/{incident_id}"

@@ -72,7 +72,8 @@ class Meters:
         except PermanentError:
             return ()
         # On a clock that runs at another pace than the machine's: when it was asked for.
-        return jobs.usages(job, used, job.started_at if self._sources.real_time else job.submitted_at)
+        begun = job.started_at if self._sources.real_time else job.submitted_at
+        return jobs.usages(job, used, begun, job.pricing)
 
     async def of_serving(self, now: datetime, *, first: bool) -> Sequence[Usage]:
         """`first`: what is held goes on where the process before this one left it."""

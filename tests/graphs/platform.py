@@ -75,6 +75,7 @@ class Platform:
     run_id: str = "run-1"
     mover: Traffic | None = None
     """None: the serving layer's own."""
+    prices: PriceBook | None = None
 
     def __post_init__(self) -> None:
         self.registry = DisturbedRegistry(self.clock)
@@ -84,7 +85,6 @@ class Platform:
         """What has joined the run's incident, and no run has read."""
         self.serving = DisturbedServing()
         self.costs = TwinCosts()
-        self.book: PriceBook | None = None
         self.quarantines = DisturbedQuarantines(self.clock)
         self.ledger = self.ledger_on(self.clock)
         self.graph = build(InMemorySaver(), retry=FAST_RETRY)
@@ -109,8 +109,8 @@ class Platform:
             self.moving,
             self.costs,
         )
-        order, joined = self._order, self._joined
-        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, order, joined, ADDRESS, self.book)
+        asked = self._order, self._joined
+        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, *asked, ADDRESS, prices=self.prices)
 
     async def _order(self, run_id: str) -> Order | None:
         return self.orders.get(run_id)
@@ -124,7 +124,14 @@ class Platform:
     # The world.
 
     def traffic(
-        self, version: str, time: timedelta, *, accuracy: float = 0.9, latency_ms: float = 40.0, wind: float = 0.0
+        self,
+        version: str,
+        time: timedelta,
+        *,
+        accuracy: float = 0.9,
+        latency_ms: float = 40.0,
+        wind: float = 0.0,
+        cpu_s: float | None = None,
     ) -> None:
         """Let `time` pass, with requests that `version` answers."""
         start = self.clock.now()
@@ -143,6 +150,7 @@ class Platform:
                 at=micros,
                 entity=f"flight-{number}",
                 latency_us=int(latency_ms * 1000),
+                cpu_us=cpu_s * 1e6 if cpu_s is not None else None,
                 features={
                     "distance": float((number * 37) % 101),
                     "wind": float((number * 53) % 97) + wind,

@@ -83,7 +83,7 @@ async def test_a_training_is_told_the_prices_of_the_book_unless_policy_has_its_o
     with_own = Policies(models={MODEL: ModelPolicy(training=Training(command=COMMAND, prices=own))})
     for policies, cpu_hour in ((POLICIES, "0.031611000"), (with_own, "1")):
         case = await drifted("concept_drift")
-        case.platform.policies, case.platform.book = policies, LIST_PRICES
+        case.platform.policies, case.platform.prices = policies, LIST_PRICES
         await case.run()
         await case.platform.decide()
         ((_, spec),) = case.platform.jobs.submissions

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from agents.cost.anomalies import judge, plain
 from agents.cost.rules import Unusual
 from agents.cost.series import Finely, Series, beside, filled, series_of
-from agents.statistics import student_quantile, student_tail
 from benchmarks.cost_accounts import daily, hourly
 from benchmarks.cost_anomalies import score
 from tools.costs.port import Amount, Step
@@ -238,8 +237,3 @@ def test_where_most_hours_are_empty_they_cost_nothing() -> None:
     assert filled(seldom).costs == (None, 5.0, 0.0, 0.0, 5.0)
     told = Series(step=Step.HOUR, start=MONDAY, costs=(5.0,) * 20 + (None,) + (5.0,) * 20)
     assert filled(told) == told
-
-
-@given(tail=st.floats(1e-9, 0.49), degrees=st.floats(1, 50))
-def test_a_quantile_has_its_tail(tail: float, degrees: float) -> None:
-    assert student_tail(student_quantile(tail, degrees), degrees) / 2 == pytest.approx(tail, rel=1e-5)
