@@ -146,17 +146,26 @@ async def _serving(model: str, version: str | None, currency: str, window: Windo
 
 
 async def serving_hours(
-    model: str, window: Window, currency: str, readers: Readers, *, version: str | None = None, as_all: bool = False
+    model: str,
+    window: Window,
+    currency: str,
+    readers: Readers,
+    *,
+    version: str | None = None,
+    as_all: bool = False,
+    held: bool = True,
 ) -> tuple[Hour, ...]:
     """Full hours that are booked, of the version or of all of the model: what serving has cost, and for how many predictions.
-    `as_all`: only those in which the version has answered half of them or more, and what all of them would have cost by it."""
+    `held`: with what is held and no version has used, where all of the model is asked for. `as_all`: only those in which the
+    version has answered half of them or more, and what all of them would have cost by it."""
     whole = await booked(window, readers.costs)
     if whole is None:
         return ()
     where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,), Dimension.COMPONENT: (Component.SERVING.value,)}
     if version is not None:
         where[Dimension.VERSION] = (version,)
-    costs = await hourly(Question(window=whole, step=Step.HOUR, where=where), currency, readers.costs)
+    question = Question(window=whole, step=Step.HOUR, by=(Dimension.VERSION,), where=where)
+    costs = await hourly(question, currency, readers.costs, held=held)
     counts = await _counts(model, whole, readers.predictions)
     found = []
     for start, cost in sorted(costs.items()):
@@ -200,10 +209,11 @@ async def booked(window: Window, costs: CostReader) -> Window | None:
     return Window(start=start, end=end) if end > start else None
 
 
-async def hourly(question: Question, currency: str, costs: CostReader) -> dict[datetime, Decimal]:
+async def hourly(question: Question, currency: str, costs: CostReader, *, held: bool) -> dict[datetime, Decimal]:
+    """`held`: also what belongs to no version."""
     found: dict[datetime, Decimal] = defaultdict(Decimal)
     for each in await costs.breakdown(question):
-        if each.currency == currency and each.start is not None:
+        if each.currency == currency and each.start is not None and (held or each.at[Dimension.VERSION]):
             found[each.start.astimezone(UTC)] += each.cost
     return found
 

@@ -60,12 +60,17 @@ async def look(optimization: Optimization, quality: Verification, context: Conte
         # The room is free when what was put aside is emptied, and nobody waits for that.
         return verification_of_expiry(quality, now), optimization
     due = look_at(optimization.applied_at, rules, now)
-    gained = await Sources().ask("costs", _saved(optimization, due, context), None) if due is not None else None
+    gained = bill = None
+    if due is not None:
+        gained = await Sources().ask("costs", _saved(optimization, due, context), None)
+        bill = await Sources().ask("costs", _billed(optimization, due, context), None)
     lenient = isinstance(remedy, Move)
-    verification = confirm(quality, due, gained, optimization.applied_at, rules, now, lenient=lenient)
+    verification = confirm(quality, due, gained, optimization.applied_at, rules, now, bill=bill, lenient=lenient)
     if verification.status is not Status.WAITING:
         optimization = await _with_its_cost(optimization, context.tools.readers.costs, now)
-    return verification, optimization.model_copy(update={"saved": gained or optimization.saved})
+    return verification, optimization.model_copy(
+        update={"saved": gained or optimization.saved, "bill": bill or optimization.bill}
+    )
 
 
 async def _saved(optimization: Optimization, due: Look, context: Context) -> Saved | None:
@@ -93,8 +98,8 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
                 as_all=True,
             )
         case Rebatching(model=model):
-            before = await serving_hours(model, past, currency, readers)
-            after = await serving_hours(model, since, currency, readers)
+            before = await serving_hours(model, past, currency, readers, held=False)
+            after = await serving_hours(model, since, currency, readers, held=False)
         case Shrinking(model=model):
             before = _by_the_hour(await serving_hours(model, past, currency, readers))
             after = _by_the_hour(await serving_hours(model, since, currency, readers))
@@ -110,6 +115,19 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
     return saved(
         before, after, currency=currency, unit=unit, hours_a_day=a_day, least=rules.least_hours, level=rules.level / len(LOOKS)
     )
+
+
+async def _billed(optimization: Optimization, due: Look, context: Context) -> Saved | None:
+    """The same of all that serving the model costs, with what is held idle. None where that is what is saved anyway."""
+    remedy, readers = optimization.inefficiency.remedy, context.tools.readers
+    if not isinstance(remedy, Quantization | Rebatching) or optimization.began_at is None or optimization.applied_at is None:
+        return None
+    rules, currency = context.policies.optimizations_of(remedy.model), optimization.inefficiency.expected.currency
+    past = Window(start=optimization.began_at - _BEFORE, end=optimization.began_at)
+    before = await serving_hours(remedy.model, past, currency, readers)
+    after = await serving_hours(remedy.model, Window(start=optimization.applied_at, end=due.until), currency, readers)
+    level = rules.level / len(LOOKS)
+    return saved(before, after, currency=currency, unit="1,000 predictions", least=rules.least_hours, level=level)
 
 
 def _by_the_hour(hours: tuple[Hour, ...]) -> tuple[Hour, ...]:

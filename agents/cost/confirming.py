@@ -43,9 +43,11 @@ def confirm(
     rules: Optimizations,
     now: datetime,
     *,
+    bill: Saved | None = None,
     lenient: bool = False,
 ) -> Verification:
-    """`quality`: whether what was promised is kept, by the usual verification. `lenient`: what shows in the ledger only when it
+    """`quality`: whether what was promised is kept, by the usual verification. `bill`: `found` with what is held idle.
+    `lenient`: what shows in the ledger only when it
     happens to be used stays where nothing is shown, and nothing is claimed; what costs more is taken back all the same."""
     measures = (*quality.measures, *_measures(found))
     if quality.status is Status.FAILED:
@@ -78,7 +80,14 @@ def confirm(
         case Claim.HOLDS if quality.status is Status.WAITING:
             return said(Status.WAITING, f"{quality.reason} It saves {found}.")
         case Claim.HOLDS:
-            return said(Status.HOLDS, f"It saves {found}. {quality.reason}")
+            return said(Status.HOLDS, f"It saves {found}.{_of_the_bill(bill)} {quality.reason}")
+
+
+def _of_the_bill(bill: Saved | None) -> str:
+    """What is freed is no money yet where it is held, and paid for, all the same."""
+    if bill is None or bill.claim is Claim.HOLDS:
+        return ""
+    return f" With what is held idle, serving saves {bill}: what is freed is saved when fewer workers are held."
 
 
 def verification_of_expiry(quality: Verification, now: datetime) -> Verification:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from agents.actions import Action, NoAction
 from agents.cost.case import CostCase
+from agents.cost.changes import Change
 from agents.cost.inefficiencies.duplicates import duplicate_trainings
 from agents.cost.inefficiencies.heavy import heavy_model
 from agents.cost.inefficiency import Inefficiency, Kind, Saving
@@ -23,6 +24,8 @@ _LEADING = 0.9
 """What is dearest leads; the others follow in proportion to what they would save."""
 _DOMINATES = 0.5
 """Of a change: what explains more of it than this is its cause."""
+_NOTICEABLE = Decimal("0.05")
+"""Of what a day cost before: a smaller rise is the difference between two days."""
 _HALF = Decimal("0.5")
 _COMPONENT: dict[Kind, str] = {
     "quantize": "serving",
@@ -66,9 +69,13 @@ def inefficiencies(case: CostCase, policies: Policies, now: datetime) -> tuple[I
 def _risen(case: CostCase) -> str | None:
     """The component that most of a rise comes from; None where nothing has risen."""
     change = case.change
-    if change is None or change.after <= change.before or not change.contributors:
+    if change is None or not _rises(change) or not change.contributors:
         return None
     return change.contributors[0].at.get(Dimension.COMPONENT)
+
+
+def _rises(change: Change) -> bool:
+    return change.after - change.before > _NOTICEABLE * change.before
 
 
 def _middle(saving: Saving) -> Decimal:
@@ -130,15 +137,17 @@ def _nothing(case: CostCase) -> str:
 
 
 def _dearer(case: CostCase) -> str | None:
-    """Said where most of a rise is the price's: usage is as before, and no action makes that cheaper."""
+    """Said where most of a rise that was told of is the price's: usage is as before, and no action makes that cheaper."""
     change, currency = case.change, case.currency
+    if case.request is not None:
+        return None
     if change is None and (rise := case.rise) is not None:
         if rise.by_price <= _HALF * rise.rise or rise.rise <= 0:
             return None
         part = min(float(rise.by_price / rise.rise), 1.0)
         what = f"{share(part)} of the rise by {money(rise.rise, rise.currency)} in {span(rise.window.length)}"
         return f"{what} is a change of prices, not of usage."
-    if change is None or currency is None or change.after <= change.before:
+    if change is None or currency is None or not _rises(change):
         return None
     part = float(change.by_price / (change.after - change.before))
     if part <= _DOMINATES:
