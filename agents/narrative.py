@@ -218,6 +218,14 @@ def closing(proposal: Proposal, outcome: str, reason: str, verification: Verific
     )
 
 
+def early(incident_id: str, finding: Finding, again: datetime) -> Message:
+    """What people are told while it is too early to tell: that somebody is at it, and when it is looked at again."""
+    subject = finding.model or incident_id
+    looked = f"It is looked at again at {moment(again)}, as more comes in."
+    body = f"It is too early to tell why. {escaped(finding.summary)}\n\n{looked}"
+    return Message(title=plain(f"{subject}: being looked into", 300), body=body, severity="warning")
+
+
 def broken(incident_id: str, subject: str, error: str) -> Message:
     """The notification that an investigation broke: nobody looks at the incident now but people."""
     body = f"The investigation of {quoted(subject)} ({incident_id}) failed, and nothing looks at it any more: {escaped(error)}"

@@ -86,7 +86,7 @@ class Context:
     address: str
     """Where people reach the service, without a slash at the end."""
     prices: PriceBook | None = None
-    """What things cost; None: nobody says, and what would be saved by holding or keeping less cannot be told."""
+    """What things cost; None: nobody says, and then neither trainings nor what would be saved can be reckoned."""
 
     def incident_link(self, incident_id: str) -> str:
         return f"{self.address}/v1/incidents/{incident_id}"

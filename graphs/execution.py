@@ -42,6 +42,7 @@ from graphs.world import read_state
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
+from tools.jobs.prices import prices_at
 from tools.notify.port import Message
 from tools.rollouts.port import Standing
 
@@ -327,6 +328,8 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
             raise Outrun(outrun_by)
         held_out = context.policies.evaluation_of(action.model).held_out
         bought = (await context.tools.jobs.buying(action.model)).pricing if rules.resumes else Pricing.STANDARD
+        if rules.prices is None and context.prices is not None:
+            rules = rules.model_copy(update={"prices": prices_at(context.prices, context.clock.now(), bought)})
         await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out, bought))
     except Outrun:
         raise

@@ -53,6 +53,9 @@ class QuantizationRules(Frozen):
     for AUC and for the calibration error, there only where it is exceeded beyond chance."""
     max_error_rise: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """The same where a model answers with numbers, of the mean absolute error, relative to the original's."""
+    max_disagreement: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Share of mirrored requests to which INT8 may answer another class, where too few of them have labels: what flips is near
+    the threshold, and flips as often to what is right as to what is wrong."""
     max_p99_factor: Annotated[float, Field(ge=1)] = 1.05
     """Of the p99 at each batch size: what two measurements of one and the same model differ by on a machine with other work."""
     min_p99_rise_ms: Annotated[float, Field(ge=0)] = 0.05

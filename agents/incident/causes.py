@@ -79,7 +79,8 @@ def data_drift(facts: Facts) -> Hypothesis:
     if accuracy is not None and lost:
         if direct:
             circumstances.append(_argued(accuracy, "a version that nobody touched got worse", STRONG_CIRCUMSTANCE))
-        elif facts.inputs.still and not facts.labels.broken:
+        elif facts.inputs.still and not facts.labels.broken and facts.labels.checked:
+            # By exclusion: as long as nobody can tell whether the labels are right, they are not excluded.
             said = "a version that nobody touched got worse on inputs that stand still: what it learnt may no longer hold"
             direct.append(_argued(accuracy, said, UNEXPLAINED_LOSS))
     if facts.labels.outputs is not None and facts.labels.outputs.real and direct:
