@@ -79,10 +79,16 @@ async def judged(costs: CostReader, rules: CostSignals, end: datetime) -> list[J
     """The wholes first, then the parts that policy names."""
     window = read_window(end, rules)
     whole = await wholes(costs, window)
-    spendings = list(whole)
+    found = await _judged(whole, rules)
+    if all(each.judgement.rule is None for each in found):
+        return found  # A part has no longer history than the whole.
     for dimension in rules.by:
-        spendings += await parts(costs, window, dimension, whole, rules.most_series)
-    # It is all computing, and the event loop has others to serve.
+        found += await _judged(await parts(costs, window, dimension, whole, rules.most_series), rules)
+    return found
+
+
+async def _judged(spendings: Sequence[Spending], rules: CostSignals) -> list[Judged]:
+    """It is all computing, and the event loop has others to serve."""
     return await asyncio.to_thread(
         lambda: [Judged(spending=each, judgement=judge(each.series, rules.unusual)) for each in spendings]
     )
@@ -120,10 +126,7 @@ async def surge(
             Spending(dimension=dimension, name=name, currency=each.currency, series=beside(each.series, of[each.currency]))
             for each in spendings
         ]
-    found = await asyncio.to_thread(
-        lambda: [Judged(spending=each, judgement=judge(each.series, rules.unusual)) for each in spendings]
-    )
-    most = max((each for each in found if each.open is not None), key=_excess, default=None)
+    most = max((each for each in await _judged(spendings, rules) if each.open is not None), key=_excess, default=None)
     if most is None or most.open is None:
         return None
     return most, await origin_of(most.spending, most.open, costs, jobs)

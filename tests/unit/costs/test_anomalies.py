@@ -142,6 +142,15 @@ def test_a_new_account_is_judged_by_the_plain_rule_and_says_why() -> None:
     assert [each.actual for each in found.anomalies] == [13.0]
 
 
+def test_by_the_hour_a_new_account_is_judged_by_whole_days_so_that_no_afternoon_is_unusual() -> None:
+    quiet = judge(by_hour(rhythm(15)), RULES)
+    assert (quiet.rule, quiet.anomalies) == ("plain", ())
+    costs = raised(rhythm(17), 15 * 24, 16 * 24, 2.0)[: 16 * 24 + 5]
+    found = judge(by_hour(costs), RULES)
+    assert [each.start for each in found.anomalies] == [MONDAY + timedelta(days=15)]
+    assert found.open_at(found.end) is not None
+
+
 def test_an_account_of_a_few_days_is_not_judged_at_all() -> None:
     found = judge(by_day([10.0] * 5 + [90.0]), RULES)
     assert (found.rule, found.anomalies) == (None, ())
