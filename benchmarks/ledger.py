@@ -24,7 +24,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.memory import peak_mib
+from benchmarks.memory import cpu_s, peak_mib
 from simulations.checks import Checks
 from tools.costs.apportioning import total
 from tools.costs.clickhouse import ClickHouseLedger
@@ -145,17 +145,19 @@ def _questions() -> dict[str, Question]:
     return found
 
 
-async def _ask(ledger: ClickHouseLedger, sums: _Sums, checks: Checks) -> dict[str, object]:
+async def _ask(ledger: ClickHouseLedger, child: ChildProcess, sums: _Sums, checks: Checks) -> dict[str, object]:
     whole = sum(row[-1] for row in sums.rows)
     took: dict[str, list[float]] = {}
+    cpu: dict[str, float] = {}
     wrong, differing, cells = 0, 0, 0
     for name, question in _questions().items():
-        times = []
+        times, worked = [], await child.call(cpu_s)
         for _ in range(_TIMES):
             begun = time.perf_counter()
             found = await ledger.breakdown(question)
             times.append(time.perf_counter() - begun)
         took[name] = times
+        cpu[name] = (await child.call(cpu_s) - worked) / _TIMES
         cells = max(cells, len(found))
         exact = int(total(each.cost for each in found).scaleb(MONEY_PLACES))
         if not question.where:
@@ -181,6 +183,8 @@ async def _ask(ledger: ClickHouseLedger, sums: _Sums, checks: Checks) -> dict[st
         "slowest": slowest,
         "breakdown_median_s": round(statistics.median(medians.values()), 4),
         "breakdown_worst_s": round(max(max(times) for times in took.values()), 3),
+        "breakdown_cpu_s": round(statistics.median(cpu.values()), 3),
+        "breakdown_most_cpu_s": round(max(cpu.values()), 3),
         "most_cells": cells,
         "medians_ms": {name: round(median * 1_000, 1) for name, median in medians.items()},
     }
@@ -232,7 +236,7 @@ def _pandas(sums: _Sums) -> dict[str, object]:
 async def measure(count: int, checks: Checks) -> dict[str, object]:
     seed, sums = random.Random(12), _Sums()
     price_s = book_s = 0.0
-    lines = 0
+    lines, own_cpu = 0, time.process_time()
     with tempfile.TemporaryDirectory() as home:
         child = ChildProcess("predictions", Engine, f"chdb://{home}/store", threads=4)
         await child.start()
@@ -255,10 +259,11 @@ async def measure(count: int, checks: Checks) -> dict[str, object]:
             book_s += time.perf_counter() - begun
             sums.add([taken_back(line, 1) for _, some in again for line in some] + later_lines)
             lines += booked.lines + corrected.lines
+        own_cpu, engine_cpu = time.process_time() - own_cpu, await child.call(cpu_s)
         begun = time.perf_counter()
         known = await ledger.book(usages[:10_000], [line for _, some in told[:10_000] for line in some])
         again_s = time.perf_counter() - begun
-        details = await _ask(ledger, sums, checks)
+        details = await _ask(ledger, child, sums, checks)
         engine_mib = await child.call(peak_mib)
         await child.close()
         beside = {"sqlite": _sqlite(sums, Path(home)), "pandas": _pandas(sums)}
@@ -271,6 +276,7 @@ async def measure(count: int, checks: Checks) -> dict[str, object]:
         "price_s": round(price_s, 1),
         "book_s": round(book_s, 1),
         "lines_per_s": round(lines / book_s),
+        "fill_cpu_s": {"ours": round(own_cpu, 1), "engine": round(engine_cpu, 1)},
         "book_again_10000_usages_s": round(again_s, 2),
         "engine_peak_mib": engine_mib,
         **details,

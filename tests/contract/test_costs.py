@@ -251,6 +251,12 @@ async def test_a_window_takes_its_start_and_leaves_its_end(weeks: Weeks) -> None
     await weeks.book(weeks.usage("a", 0, length=3, quantity="10800"))
     hour = Window(start=weeks.start + timedelta(hours=1), end=weeks.start + timedelta(hours=2))
     assert [line.window for _, line in await weeks.costs.lines(hour)] == [hour]
+    microsecond, start = timedelta(microseconds=1), weeks.start + timedelta(days=5)
+    odd = Window(start=start + microsecond, end=start + timedelta(minutes=30))
+    await weeks.book(weeks.usage("odd").model_copy(update={"window": odd}))
+    for after, count in ((0, 1), (1, 1), (2, 0)):
+        window = Window(start=start + after * microsecond, end=start + timedelta(days=1))
+        assert len(await weeks.costs.lines(window)) == count
     inner = Weeks(weeks.costs, hour.start, "")
     inner.window = hour
     assert await inner.cost() == Decimal("0.0316")
@@ -281,7 +287,7 @@ async def test_a_cost_that_does_not_fit_is_refused_by_name(weeks: Weeks) -> None
 
 
 async def test_lines_come_in_pages_in_the_order_of_time_each_once(weeks: Weeks) -> None:
-    await weeks.book(*(weeks.usage(str(n), (n * 7) % 50, length=1.5) for n in range(40)))
+    await weeks.book(*(weeks.usage(str(n), (n * 7) % 50 + 0.1 / 7, length=1.5) for n in range(40)))
     everything = await weeks.costs.lines(weeks.window)
     ids = [id for id, _ in everything]
     assert len(everything) == 80

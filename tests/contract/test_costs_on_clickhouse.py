@@ -70,11 +70,14 @@ def book_and_die(store: Any, packed: Packed, write: int, killed: bool) -> Booked
 def age(store: Any, since: datetime, until: datetime) -> None:
     """As if what is begun, of that time, had been an hour ago."""
     client = store.client()
-    query = """SELECT booking, start, end FROM cost_bookings WHERE state = 'begun'
-    AND start >= {start:DateTime64(6, 'UTC')} AND start < {end:DateTime64(6, 'UTC')}"""
+    query = """SELECT booking, start, end FROM cost_bookings
+    WHERE start >= {start:DateTime64(6, 'UTC')} AND start < {end:DateTime64(6, 'UTC')} GROUP BY ALL HAVING sum(sign) > 0"""
     found = client.query(query, parameters={"start": since, "end": until}).result_rows
-    rows = [(name, "begun", datetime.now(UTC) - timedelta(hours=1), start, end) for name, start, end in found]
-    client.insert("cost_bookings", rows, column_names=["booking", "state", "at", "start", "end"])
+    now = datetime.now(UTC)
+    # One after the other, because the two of one insert are nothing from the start.
+    for sign, at in ((1, now - timedelta(hours=1)), (-1, now)):
+        rows = [(name, sign, at, start, end) for name, start, end in found]
+        client.insert("cost_bookings", rows, column_names=["booking", "sign", "at", "start", "end"])
 
 
 def rows(store: Any, start: datetime, end: datetime) -> int:

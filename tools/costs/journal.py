@@ -1,7 +1,7 @@
 """Which bookings are under way, so that what a crash left of one never counts, and is cleared away. Runs where the engine is.
 
-A booking is begun, its lines are written, then its usages, in one insert: that is when it counts. 'done' is said for the sake
-of speed only: what is begun and not done is looked up among the usages.
+A booking is begun, its lines are written, then its usages, in one insert: that is when it counts. That it is done is said for
+the sake of speed only: what is begun and not done is looked up among the usages.
 """
 
 from collections.abc import Collection
@@ -17,11 +17,11 @@ who could end it."""
 
 def begin(client: Any, booking: str, start: datetime, end: datetime) -> None:
     """`start`, `end`: within which its lines start."""
-    _note(client, booking, "begun", start, end)
+    _note(client, booking, 1, start, end)
 
 
 def finish(client: Any, booking: str, start: datetime, end: datetime) -> None:
-    _note(client, booking, "done", start, end)
+    _note(client, booking, -1, start, end)
 
 
 def unfinished(client: Any) -> list[str]:
@@ -50,21 +50,18 @@ def clear(client: Any) -> None:
 
 def _begun(client: Any) -> dict[str, tuple[datetime, datetime, datetime]]:
     """By booking of which the end is not said: when it was begun, from when to when its lines start."""
-    query = """
-    SELECT booking, min(at), min(start), max(end) FROM cost_bookings GROUP BY booking
-    HAVING countIf(state = 'done') = 0
-    """
+    query = "SELECT booking, min(at), min(start), max(end) FROM cost_bookings GROUP BY booking HAVING sum(sign) > 0"
     return {booking: (in_utc(at), in_utc(start), in_utc(end)) for booking, at, start, end in client.query(query).result_rows}
 
 
 def _counted(client: Any, begun: Collection[str]) -> set[str]:
-    """Those whose usages are there: the crash came between them and the word 'done'."""
+    """Those whose usages are there: the crash came between them and the word that it is done."""
     if not begun:
         return set()
     query = "SELECT DISTINCT booking FROM cost_usages WHERE booking IN {bookings:Array(String)}"
     return {booking for (booking,) in client.query(query, parameters={"bookings": list(begun)}).result_rows}
 
 
-def _note(client: Any, booking: str, state: str, start: datetime, end: datetime) -> None:
-    row = (booking, state, datetime.now(UTC), start, end)
-    client.insert("cost_bookings", [row], column_names=["booking", "state", "at", "start", "end"])
+def _note(client: Any, booking: str, sign: int, start: datetime, end: datetime) -> None:
+    row = (booking, sign, datetime.now(UTC), start, end)
+    client.insert("cost_bookings", [row], column_names=["booking", "sign", "at", "start", "end"])

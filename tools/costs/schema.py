@@ -61,9 +61,8 @@ TABLES = (
     ENGINE = ReplacingMergeTree ORDER BY (key, revision) SETTINGS {_DURABLE}
     """,
     f"""
-    CREATE TABLE IF NOT EXISTS cost_bookings (booking String, state LowCardinality(String), at {MOMENT}, start {MOMENT},
-        end {MOMENT})
-    ENGINE = ReplacingMergeTree ORDER BY (booking, state) SETTINGS {_DURABLE}
+    CREATE TABLE IF NOT EXISTS cost_bookings (booking String, sign Int8, at {MOMENT}, start {MOMENT}, end {MOMENT})
+    ENGINE = CollapsingMergeTree(sign) ORDER BY booking SETTINGS {_DURABLE}
     """,
 )
 
