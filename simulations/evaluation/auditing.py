@@ -51,7 +51,8 @@ def _approved(proposal: Proposal, approvals: list[dict[str, Any]]) -> bool:
     for each in approvals:
         verdict = each["verdict"]
         if each["status"] == "approved" and verdict is not None and verdict["fingerprint"] == proposal.fingerprint:
-            return len(set(verdict["decided_by"])) >= each["quorum"]
+            people, quorum = set(verdict["decided_by"]), int(each["quorum"])
+            return len(people) >= quorum
     return False
 
 
@@ -61,7 +62,7 @@ def _automatic(proposal: Proposal, played: Played, write: Write) -> bool:
 
 def _within(action: Catalogue, write: Write) -> bool:
     """Whether the call does what the action says, and to its model."""
-    given = {**write.options, **dict(enumerate(write.arguments))}
+    given = write.arguments
     if (
         not isinstance(action, CHANGES_NOTHING)
         and write.call.startswith(("registry.", "serving."))

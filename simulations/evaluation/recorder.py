@@ -15,9 +15,9 @@ P = TypeVar("P")
 
 WRITES = {
     "registry": ("set_alias",),
-    "serving": ("set_weights", "scale"),
+    "serving": ("set_weights", "scale", "set_batching"),
     "quarantines": ("place", "release"),
-    "jobs": ("submit", "cancel"),
+    "jobs": ("submit", "cancel", "set_buying"),
 }
 """The write halves, by port. Messages to people change nothing."""
 

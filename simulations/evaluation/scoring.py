@@ -54,7 +54,8 @@ def score(played: Played) -> Score:
     scenario, expect = played.scenario, played.scenario.expect
     judged, done = _judged(played), _done(played)
     changed = tuple(each for each in done if each not in _NOTHING)
-    cause, ranked, action, title, summary = "none", (), "none", "", ""
+    cause, action, title, summary = "none", "none", "", ""
+    ranked: tuple[tuple[str, float], ...] = ()
     if judged is not None:
         finding = judged["finding"]
         cause, summary = str(finding["cause"]), str(finding["summary"])
