@@ -9,14 +9,20 @@ from agents.actions import (
     CHANGES_NOTHING,
     AbortRollout,
     Catalogue,
+    ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -85,6 +91,9 @@ def _within(action: Catalogue, write: Write) -> bool:
         case StartRollout() | AbortRollout() | Promote() | StartExperiment() | StopExperiment():
             return write.call in ("serving.set_weights", "registry.set_alias")
         case Notify() | NoAction():
+            return False
+        case Quantize() | ConsolidateTraining() | SetBatching() | MoveToSpot() | ExpireArtifacts() | RestoreArtifacts():
+            # No scenario is about costs: none of them belongs here, whoever allowed it.
             return False
         case unknown:
             assert_never(unknown)

@@ -183,7 +183,9 @@ class Platform:
 
         def context(timeline: Timeline) -> Context:
             read = joined.unread
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, ADDRESS)
+            return Context(
+                toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, ADDRESS, LIST_PRICES
+            )
 
         intake = Intake(database, policy, clock)
         self._runner = Runner(build(InMemorySaver()), Progress(database, approvals, clock), context, clock)

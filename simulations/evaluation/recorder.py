@@ -14,7 +14,7 @@ from tools.clock import Clock
 P = TypeVar("P")
 
 WRITES = {
-    "registry": ("set_alias",),
+    "registry": ("set_alias", "discard", "restore"),
     "serving": ("set_weights", "scale", "set_batching"),
     "quarantines": ("place", "release"),
     "jobs": ("submit", "cancel", "set_buying"),
