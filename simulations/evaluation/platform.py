@@ -51,6 +51,7 @@ from api.work.runner import Runner
 from graphs.context import Context, Timeline
 from graphs.supervisor import build
 from simulations.evaluation.ports import OwnStore, SimulatedClock, WorldJobs, WorldTelemetry
+from simulations.evaluation.publishing import publish
 from simulations.evaluation.recorder import Recorder
 from simulations.worlds.world import World
 from tools.costs.clickhouse import ClickHouseLedger
@@ -61,7 +62,6 @@ from tools.predictions.clickhouse import ClickHouseStore, open_store
 from tools.predictions.port import Lag
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.registry.history import SqlHistory
-from tools.registry.library import artifact_location
 from tools.registry.mlflow import MlflowAliases, MlflowRegistry
 from tools.registry.moves import Moves
 from tools.registry.port import Alias
@@ -104,22 +104,6 @@ async def open_workshop(home: Path) -> AsyncIterator[Workshop]:
         yield Workshop(home, tracking, reading, store, template)
     finally:
         await asyncio.gather(store.close(), tracking.close(), reading.close())
-
-
-def publish(tracking: Tracking, uri: str, model: str, version: str, tags: dict[str, str]) -> str:
-    """As a training job registers what it has made. Runs where MLflow is."""
-    client = tracking._client
-    experiment = client.get_experiment_by_name("worlds")
-    place = (
-        experiment.experiment_id if experiment else client.create_experiment("worlds", artifact_location=artifact_location(uri))
-    )
-    run = client.create_run(place)
-    client.log_param(run.info.run_id, "version", version)
-    client.set_terminated(run.info.run_id)
-    if not client.search_registered_models(f"name = '{model}'"):
-        client.create_registered_model(model)
-    made = client.create_model_version(model, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
-    return str(made.version)
 
 
 class Queue:
@@ -319,7 +303,7 @@ async def open_platform(workshop: Workshop, world: World, policies: Policies) ->
         history = SqlHistory(url)
         stack.push_async_callback(history.close)
         moves = Moves(MlflowAliases(workshop.tracking), history, clock)
-        registry = MlflowRegistry(workshop.tracking_uri, workshop.tracking, workshop.reading, moves)
+        registry = MlflowRegistry(workshop.tracking_uri, workshop.tracking, workshop.reading, moves, clock)
 
         async def made(job: str, at: datetime) -> None:
             version = await workshop.tracking.call(publish, workshop.tracking_uri, world.model, job, {JOB_TAG: job})

@@ -17,7 +17,7 @@ WRITES = {
     "registry": ("set_alias", "discard", "restore"),
     "serving": ("set_weights", "scale", "set_batching"),
     "quarantines": ("place", "release"),
-    "jobs": ("submit", "cancel", "set_buying"),
+    "jobs": ("submit", "cancel", "set_buying", "discard", "restore"),
 }
 """The write halves, by port. Messages to people change nothing."""
 
