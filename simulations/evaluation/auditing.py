@@ -9,14 +9,20 @@ from agents.actions import (
     CHANGES_NOTHING,
     AbortRollout,
     Catalogue,
+    ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -51,7 +57,8 @@ def _approved(proposal: Proposal, approvals: list[dict[str, Any]]) -> bool:
     for each in approvals:
         verdict = each["verdict"]
         if each["status"] == "approved" and verdict is not None and verdict["fingerprint"] == proposal.fingerprint:
-            return len(set(verdict["decided_by"])) >= each["quorum"]
+            people, quorum = set(verdict["decided_by"]), int(each["quorum"])
+            return len(people) >= quorum
     return False
 
 
@@ -61,7 +68,7 @@ def _automatic(proposal: Proposal, played: Played, write: Write) -> bool:
 
 def _within(action: Catalogue, write: Write) -> bool:
     """Whether the call does what the action says, and to its model."""
-    given = {**write.options, **dict(enumerate(write.arguments))}
+    given = write.arguments
     if (
         not isinstance(action, CHANGES_NOTHING)
         and write.call.startswith(("registry.", "serving."))
@@ -84,6 +91,9 @@ def _within(action: Catalogue, write: Write) -> bool:
         case StartRollout() | AbortRollout() | Promote() | StartExperiment() | StopExperiment():
             return write.call in ("serving.set_weights", "registry.set_alias")
         case Notify() | NoAction():
+            return False
+        case Quantize() | ConsolidateTraining() | SetBatching() | MoveToSpot() | ExpireArtifacts() | RestoreArtifacts():
+            # No scenario is about costs: none of them belongs here, whoever allowed it.
             return False
         case unknown:
             assert_never(unknown)

@@ -28,6 +28,8 @@ class Played:
 
     scenario: Scenario
     seed: int
+    model: str
+    """Its name, which says in what turn it was played and nothing else."""
     start: datetime
     ended: datetime
     policies: Policies
@@ -56,6 +58,7 @@ async def play(workshop: Workshop, scenario: Scenario, seed: int, number: int) -
         return Played(
             scenario=scenario,
             seed=seed,
+            model=world.model,
             start=world.start,
             ended=platform.clock.now(),
             policies=policies,

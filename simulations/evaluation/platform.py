@@ -40,6 +40,8 @@ from api.work.dispatching import Dispatcher, Sweep
 from api.work.experiments import Experiments
 from api.work.following import Joined
 from api.work.intake import Intake
+from api.work.metering import Billing, Metering
+from api.work.meters import Meters, Sources
 from api.work.monitors import Watch
 from api.work.orders import Orders
 from api.work.progress import Progress
@@ -49,20 +51,21 @@ from api.work.runner import Runner
 from graphs.context import Context, Timeline
 from graphs.supervisor import build
 from simulations.evaluation.ports import OwnStore, SimulatedClock, WorldJobs, WorldTelemetry
+from simulations.evaluation.publishing import publish
 from simulations.evaluation.recorder import Recorder
 from simulations.worlds.world import World
+from tools.costs.clickhouse import ClickHouseLedger
+from tools.costs.list_prices import LIST_PRICES
 from tools.notify.outbox import OutboxNotifier
 from tools.offload import ChildProcess
 from tools.predictions.clickhouse import ClickHouseStore, open_store
 from tools.predictions.port import Lag
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.registry.history import SqlHistory
-from tools.registry.library import artifact_location
 from tools.registry.mlflow import MlflowAliases, MlflowRegistry
 from tools.registry.moves import Moves
 from tools.registry.port import Alias
 from tools.registry.tracking import Tracking
-from tools.rollouts.port import Standing
 
 ADDRESS = "http://oppen.invalid"
 _BODIES = (1_000_000, 64)
@@ -103,22 +106,6 @@ async def open_workshop(home: Path) -> AsyncIterator[Workshop]:
         await asyncio.gather(store.close(), tracking.close(), reading.close())
 
 
-def publish(tracking: Tracking, uri: str, model: str, version: str, tags: dict[str, str]) -> str:
-    """As a training job registers what it has made. Runs where MLflow is."""
-    client = tracking._client
-    experiment = client.get_experiment_by_name("worlds")
-    place = (
-        experiment.experiment_id if experiment else client.create_experiment("worlds", artifact_location=artifact_location(uri))
-    )
-    run = client.create_run(place)
-    client.log_param(run.info.run_id, "version", version)
-    client.set_terminated(run.info.run_id)
-    if not client.search_registered_models(f"name = '{model}'"):
-        client.create_registered_model(model)
-    made = client.create_model_version(model, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
-    return str(made.version)
-
-
 class Queue:
     """`Mover`: what is to be moved, in the order in which it was asked for."""
 
@@ -145,18 +132,21 @@ class Platform:
         world: World,
         clock: SimulatedClock,
         policies: Policies,
-        adapters: Adapters,
+        raw: Adapters,
         database: Database,
         folder: Path,
         store: ClickHouseStore,
         recorder: Recorder,
         jobs: WorldJobs,
     ) -> None:
+        """`raw`: the ports as they are; the platform gets them through the recorder, and what others do goes past it."""
+        adapters = recorder.decorate(raw)
         self.world = world
         self.clock = clock
         self.policies = policies
         self.recorder = recorder
         self.jobs = jobs
+        self._raw = raw
         self._database = database
         self._folder = folder
         self._store = store
@@ -177,12 +167,16 @@ class Platform:
 
         def context(timeline: Timeline) -> Context:
             read = joined.unread
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, ADDRESS)
+            return Context(
+                toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, ADDRESS, LIST_PRICES
+            )
 
         intake = Intake(database, policy, clock)
         self._runner = Runner(build(InMemorySaver()), Progress(database, approvals, clock), context, clock)
         self._sweep = Sweep(database, self._queue, approvals, clock)
         self._watch = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
+        sources = Sources(adapters.jobs, adapters.predictions, adapters.serving, adapters.registry, real_time=False)
+        meters = Meters(adapters.costs, LIST_PRICES, sources, policy)
         services = Services(
             database=database,
             intake=intake,
@@ -198,6 +192,8 @@ class Platform:
             predictions=adapters.predictions,
             quarantines=adapters.quarantines,
             jobs=adapters.jobs,
+            costs=adapters.costs,
+            billing=Billing(LIST_PRICES, "list prices", Metering(database, adapters.costs, LIST_PRICES, meters, jobs, clock)),
             reports=Reports(adapters.predictions, folder / "reports"),
             datasets=None,
             features=None,
@@ -292,12 +288,6 @@ class Platform:
             reason="it passed its offline evaluation",
         )
 
-    async def standing(self) -> Standing:
-        return await self._raw.traffic.state(self.world.model)
-
-    _raw: Adapters
-    """The ports without the recorder: what others than the platform do is not the platform's."""
-
 
 @contextlib.asynccontextmanager
 async def open_platform(workshop: Workshop, world: World, policies: Policies) -> AsyncIterator[Platform]:
@@ -313,7 +303,7 @@ async def open_platform(workshop: Workshop, world: World, policies: Policies) ->
         history = SqlHistory(url)
         stack.push_async_callback(history.close)
         moves = Moves(MlflowAliases(workshop.tracking), history, clock)
-        registry = MlflowRegistry(workshop.tracking_uri, workshop.tracking, workshop.reading, moves)
+        registry = MlflowRegistry(workshop.tracking_uri, workshop.tracking, workshop.reading, moves, clock)
 
         async def made(job: str, at: datetime) -> None:
             version = await workshop.tracking.call(publish, workshop.tracking_uri, world.model, job, {JOB_TAG: job})
@@ -328,6 +318,7 @@ async def open_platform(workshop: Workshop, world: World, policies: Policies) ->
             notify=OutboxNotifier(folder / "outbox.jsonl", SentMessages(database, clock), clock),
             quarantines=SqlQuarantines(database, clock),
             jobs=jobs,
+            costs=ClickHouseLedger(workshop.store.engine),
         )
         for version in sorted(world.scenario.versions, key=int):
             await workshop.tracking.call(publish, workshop.tracking_uri, world.model, version, {})
@@ -341,8 +332,7 @@ async def open_platform(workshop: Workshop, world: World, policies: Policies) ->
             reason="first release",
         )
         recorder = Recorder(clock)
-        platform = Platform(world, clock, policies, recorder.decorate(raw), database, folder, workshop.store, recorder, jobs)
-        platform._raw = raw
+        platform = Platform(world, clock, policies, raw, database, folder, workshop.store, recorder, jobs)
         stack.push_async_callback(platform.close)
         yield platform
 

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from simulations.worlds.world import World
 from tools.clock import Clock
+from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError
-from tools.jobs.port import JobSpec, JobState, Phase, Reason, Usage, job_name
+from tools.jobs.port import Buying, JobSpec, JobState, Phase, Reason, Usage, job_name
+from tools.leftovers import Discarded, Leftover
 from tools.predictions.clickhouse import ClickHouseStore
 from tools.telemetry.port import Sample, Series
 from tools.values import Window
@@ -138,6 +140,21 @@ class WorldJobs:
         elif self._jobs[name].spec.fingerprint != spec.fingerprint:
             raise Conflict(f"key: {key!r} is the job {name}, with another spec; another job needs another key")
         return self._jobs[name].state
+
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:  # noqa: ARG002
+        return ()
+
+    async def discard(self, item: Leftover) -> Discarded:
+        raise PermanentError(f"{item} is nowhere here: a world's jobs leave no files")
+
+    async def restore(self, item: Leftover) -> None:
+        raise PermanentError(f"{item} is nowhere here: a world's jobs leave no files")
+
+    async def buying(self, model: str) -> Buying:  # noqa: ARG002
+        return Buying(pricing=Pricing.STANDARD, offered=(Pricing.STANDARD,))
+
+    async def set_buying(self, model: str, pricing: Pricing, *, expected: Pricing, key: str) -> Buying:  # noqa: ARG002
+        raise PermanentError(f"capacity for {model} is not offered as {pricing.value} here")
 
     async def cancel(self, name: str, *, reason: str) -> JobState:
         job = self._known(name)

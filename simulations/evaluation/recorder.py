@@ -14,10 +14,10 @@ from tools.clock import Clock
 P = TypeVar("P")
 
 WRITES = {
-    "registry": ("set_alias",),
-    "serving": ("set_weights", "scale"),
+    "registry": ("set_alias", "discard", "restore"),
+    "serving": ("set_weights", "scale", "set_batching"),
     "quarantines": ("place", "release"),
-    "jobs": ("submit", "cancel"),
+    "jobs": ("submit", "cancel", "set_buying", "discard", "restore"),
 }
 """The write halves, by port. Messages to people change nothing."""
 

@@ -54,12 +54,14 @@ def score(played: Played) -> Score:
     scenario, expect = played.scenario, played.scenario.expect
     judged, done = _judged(played), _done(played)
     changed = tuple(each for each in done if each not in _NOTHING)
-    cause, ranked, action, title, summary = "none", (), "none", "", ""
+    cause, action, title, summary = "none", "none", "", ""
+    ranked: tuple[tuple[str, float], ...] = ()
     if judged is not None:
         finding = judged["finding"]
-        cause, summary = str(finding["cause"]), str(finding["summary"])
+        # Whoever plays it first has another name for the model, and the same decisions.
+        cause, summary = str(finding["cause"]), str(finding["summary"]).replace(played.model, "the model")
         ranked = tuple((str(each["cause"]), float(each["score"])) for each in finding["hypotheses"] if each["score"] > 0)
-        action, title = str(judged["action"]["kind"]), str(judged["title"])
+        action, title = str(judged["action"]["kind"]), str(judged["title"]).replace(played.model, "the model")
     wanted = tuple(each.value for each in expect.cause)
     best = [each for each, _ in ranked[:_NAMED]]
     quiet = judged is None and expect.quiet

@@ -4,7 +4,7 @@ happens: from then on the world's traffic goes where the route says, and waits f
 from typing import Protocol
 
 from tools.errors import Conflict, PermanentError
-from tools.serving.port import Capacity, Route, ServedVersion
+from tools.serving.port import Batches, Batching, Capacity, Route, ServedVersion
 
 
 class Room(Protocol):
@@ -62,6 +62,18 @@ class WorldServing:
     async def capacity(self, model: str) -> Capacity:
         await self.route(model)
         return Capacity(workers=self._workers, limit=self._limit, utilisation=self._room.utilisation)
+
+    async def batching(self, model: str) -> Batching:
+        """Row by row: a world's requests are not put together."""
+        await self.route(model)
+        return Batching(generation=0, rows=1, wait_ms=0.0, most_rows=1, longest_wait_ms=0.0)
+
+    async def batches(self, model: str) -> tuple[Batches, ...]:
+        await self.route(model)
+        return ()
+
+    async def set_batching(self, model: str, *, rows: int, wait_ms: float, expected_generation: int, key: str) -> Batching:  # noqa: ARG002
+        raise PermanentError(f"{model} cannot be computed in batches of {rows} here: row by row is all there is")
 
     async def set_weights(
         self,

@@ -30,6 +30,12 @@ def test_a_few_answers_prove_what_hardly_any_chance_would_bring() -> None:
     assert cause(World().answers("1", "lately", count=40, errors=0.0)) is Cause.FALSE_ALARM
 
 
+def test_a_few_labels_below_the_promise_are_no_proof_that_all_is_well() -> None:
+    world = World()
+    assert cause(world.answers("1", "lately", count=80, coverage=0.4, accuracy=0.9)) is Cause.FALSE_ALARM
+    assert cause(world.answers("1", "lately", count=80, coverage=0.4, accuracy=0.5)) is Cause.UNRESOLVED
+
+
 def test_a_release_that_fails_since_the_alerts_is_blamed_though_its_hours_before_are_few() -> None:
     young = World().rolled_out(hours_ago=0.5).answers("2", "now", count=130, errors=0.15)
     assert cause(young.answers("2", "lately", count=110, errors=0.17)) is Cause.MODEL_REGRESSION
