@@ -2,8 +2,8 @@
 
 The reference network with two hidden layers of each width, really trained on one task with a known truth. The platform's own
 code makes the INT8 form and measures it beside the original (torch, `pt2`) and beside the same weights in FP32 on ONNX Runtime,
-as its job does; then the agent's rule decides. Another process measures all of it anew, with torch's own dynamic INT8 beside
-it: what was proposed has to pay by that as well. Times are of the processor, in one thread, a few calls in turn.
+as its job does, with torch's own dynamic INT8 in the turns as well; then the agent's rule decides. Another process times all of
+it anew: what was proposed has to pay by that as well. Times are of the processor, in one thread, a few calls in turn.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -41,11 +42,9 @@ def side(what: str, folder: str, widths: tuple[int, ...]) -> list[dict[str, Any]
     return found
 
 
-def row(made: dict[str, Any], again: dict[str, Any], rules: QuantizationRules) -> dict[str, Any]:
-    found = Quantization.model_validate(made["quantization"])
-    worth = weigh(found, rules, PRICES)
-    repeated = found.model_copy(update={"batches": tuple(map(Batch.model_validate, again["batches"]))})
-    second = weigh(repeated, rules, PRICES)
+def row(made: dict[str, Any], first: dict[str, Any], again: dict[str, Any], rules: QuantizationRules) -> dict[str, Any]:
+    found, repeated = (_quantization(made, each) for each in (first, again))
+    worth, second = (weigh(each, rules, PRICES) for each in (found, repeated))
     accuracy = next(each for each in found.facts.compared if each.name == "accuracy")
     peer = {int(size): Timing.model_validate(timing) for size, timing in again["peer"].items()}
     return {
@@ -73,6 +72,15 @@ def row(made: dict[str, Any], again: dict[str, Any], rules: QuantizationRules) -
         "load": found.load_average,
         "seconds": made["seconds"],
     }
+
+
+def _quantization(made: dict[str, Any], timed: dict[str, Any]) -> Quantization:
+    """As a job would sign it."""
+    now = datetime.now(UTC).isoformat()
+    given = {"model": "task", "version": "1", "held_out": None, "recent": None, "measured_at": now, "asked_at": now}
+    artefacts = dict(zip(("artefact", "original_artefact"), made["artefacts"], strict=True))
+    measured = {"batches": timed["batches"], "load_average": timed["load_average"], **made["formed"]}
+    return Quantization.model_validate({**given, **artefacts, **measured, "job": "benchmark"})
 
 
 def _batch(batch: Batch, peer: Timing) -> dict[str, Any]:
@@ -137,8 +145,8 @@ def main() -> int:
     widths, rules, started = tuple(given.widths), QuantizationRules(batches=SIZES), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         made = side("make", folder, widths)
-        again = side("again", folder, widths)
-    rows = [row(first, second, rules) for first, second in zip(made, again, strict=True)]
+        first, again = side("again", folder, widths), side("again", folder, widths)
+    rows = [row(*each, rules) for each in zip(made, first, again, strict=True)]
     # Of both passes: on two quiet cores it is the time on the clock, on busy ones that says how busy they were.
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     checks = judge(rows, widths, rules, used.ru_utime + used.ru_stime)

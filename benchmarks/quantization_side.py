@@ -1,10 +1,10 @@
-"""The two passes of `benchmarks.quantization`, each in a process of its own:
+"""The passes of `benchmarks.quantization`, each in a process of its own:
 
     python -m benchmarks.quantization_side (make | again) FOLDER SECONDS WIDTH...
 
-`make` trains a network in each width, lets the platform's own code make its INT8 form and measure it, and writes what came of
-it to FOLDER. `again` loads the files that lie there, as a gateway would, and times them anew; with torch's own dynamic INT8
-beside them, which the platform does not serve. Prints one JSON object. SECONDS is what one width may be timed for.
+`make` trains a network in each width, lets the platform's own code make its INT8 form and ask both, and writes what came of
+it to FOLDER. `again` loads the files that lie there, as a gateway would, and times them; with torch's own dynamic INT8 beside
+them, which the platform does not serve. Prints one JSON object. SECONDS is what one width may be timed for.
 """
 
 import json
@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,12 @@ import numpy as np
 
 from benchmarks.quantization_models import SPEC, Task, exported, network, task, trained
 from pipelines.evaluating import Contender, Labelled, contender
-from pipelines.quantizing import Asked, Measured, quantized
+from pipelines.quantizing import Asked, formed
 from pipelines.timing import in_turn
 from tools.inference.engines import Engine
 from tools.inference.tables import answer, encode
 from tools.registry.port import ModelFiles
-from tools.registry.quantizations import Batch, Form, Quantization, Timing
+from tools.registry.quantizations import Batch, Form, Timing
 from tools.registry.signing import digest
 
 SIZES = (1, 8, 32)
@@ -59,7 +58,7 @@ class _Place:
         return self.folder / "weights.pth"
 
 
-def make(width: int, folder: Path, budget_s: float, rows: Task) -> dict[str, Any]:
+def make(width: int, folder: Path, _budget_s: float, rows: Task) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
@@ -72,18 +71,16 @@ def make(width: int, folder: Path, budget_s: float, rows: Task) -> dict[str, Any
     torch.save(module.state_dict(), place.weights)
     training_s = time.perf_counter() - started
     held_out = rows.part(len(rows.labels) - _CALIBRATION - _HELD_OUT, len(rows.labels))
-    asked = Asked(
-        calibration_rows=_CALIBRATION, rounds=ROUNDS, calls=_calls(place, held_out, budget_s), batches=SIZES, seed=_SEED
-    )
-    made, measured = quantized(place.original, {"held_out": held_out}, place.folder, asked)
+    asked = Asked(calibration_rows=_CALIBRATION, seed=_SEED)
+    forms, found = formed(place.original, {"held_out": held_out}, place.folder, asked)
     best = rows.best[len(rows.labels) - len(held_out.labels) :]
     return {
         "width": width,
         "training_s": round(training_s, 1),
         "seconds": round(time.perf_counter() - started, 1),
-        "calls": asked.calls,
         "best_possible_accuracy": float(np.mean(np.array(SPEC.classes)[best.astype(int)] == held_out.labels)),
-        "quantization": _signed_off(measured, place, made).model_dump(mode="json"),
+        "formed": found.model_dump(mode="json"),
+        "artefacts": [digest(each.folder) for each in (forms.quantized, forms.original)],
     }
 
 
@@ -102,6 +99,7 @@ def again(width: int, folder: Path, budget_s: float, rows: Task) -> dict[str, An
     peer = answer(contenders[PEER].engine, SPEC, encode(held_out.table, SPEC))
     return {
         "width": width,
+        "load_average": os.getloadavg()[0],
         "batches": [
             Batch(rows=size, **{form: each[form] for form in _FORMS}).model_dump(mode="json") for size, each in found.items()
         ],
@@ -109,24 +107,6 @@ def again(width: int, folder: Path, budget_s: float, rows: Task) -> dict[str, An
         "peer_bytes": contenders[PEER].bytes,
         "peer_accuracy": float(np.mean(peer.predictions == held_out.labels)),
     }
-
-
-def _signed_off(measured: Measured, place: _Place, made: ModelFiles) -> Quantization:
-    """As a job would sign it."""
-    now = datetime.now(UTC)
-    return Quantization(
-        model="task",
-        version="1",
-        held_out=None,
-        recent=None,
-        seed=_SEED,
-        measured_at=now,
-        asked_at=now,
-        job="benchmark",
-        artefact=digest(made.folder),
-        original_artefact=digest(place.original.folder),
-        **{name: getattr(measured, name) for name in Measured.model_fields},
-    )
 
 
 def _calls(place: _Place, rows: Labelled, budget_s: float) -> int:

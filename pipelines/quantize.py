@@ -20,7 +20,7 @@ from pipelines.metering import Meter
 from pipelines.quantization_card import FILE as CARD
 from pipelines.quantization_card import quantization_card
 from pipelines.quantize_apart import quantized_apart
-from pipelines.quantizing import Asked, Measured
+from pipelines.quantizing import Asked, Formed
 from tools.errors import PermanentError
 from tools.inference.engines import read_spec
 from tools.jobs.port import Resources
@@ -169,7 +169,7 @@ def _measured(order: Order, tracking: Tracking, original: ModelVersion, progress
         )
         progress(0.1, "; ".join(rows.told))
         parts = {str(part): path for part, path in rows.parts.items()}
-        made, measured = quantized_apart(files, parts, LABEL, order.asked, folder, memory_bytes=order.memory_bytes)
+        made, formed, timed = quantized_apart(files, parts, LABEL, order.asked, folder, memory_bytes=order.memory_bytes)
         found = Quantization(
             model=order.model,
             version=order.version,
@@ -181,7 +181,9 @@ def _measured(order: Order, tracking: Tracking, original: ModelVersion, progress
             job=order.job,
             artefact=digest(made.folder),
             original_artefact=artefact,
-            **{name: getattr(measured, name) for name in Measured.model_fields},
+            batches=timed.batches,
+            load_average=timed.load_average,
+            **{name: getattr(formed, name) for name in Formed.model_fields},
         )
         progress(0.92, "leaving what was made and measured")
         return _leave(order, tracking, original, found, made, "; ".join(rows.told), meter)

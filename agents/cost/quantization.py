@@ -45,7 +45,7 @@ class Saving(Frozen):
     value: float
     low: float
     high: float
-    """Interval at 1 less twice the policy's significance, over the rounds of the measurement."""
+    """Interval at 1 less twice the policy's significance over the rounds of the measurement, and policy's repeatability."""
 
 
 class Priced(Frozen):
@@ -88,7 +88,7 @@ def weigh(found: Quantization, rules: QuantizationRules, prices: Prices | None =
     if batch is None:
         sizes = [each.rows for each in found.batches]
         raise ValueError(f"quantization.rows: {rules.rows} is no batch size that was measured, {sizes} are")
-    saving, own = (saving_of(batch, form, rules.significance) for form in ("original", "converted"))
+    saving, own = (saving_of(batch, form, rules.significance, rules.repeatability) for form in ("original", "converted"))
     weighed = [
         *_answers(found, rules),
         *(_p99(each, rules) for each in found.batches),
@@ -110,11 +110,13 @@ def weigh(found: Quantization, rules: QuantizationRules, prices: Prices | None =
     )
 
 
-def saving_of(batch: Batch, beside: Form, significance: float) -> Saving:
-    """From the ratios of the rounds, in each of which the forms took turns: Student's interval of the mean logarithm."""
+def saving_of(batch: Batch, beside: Form, significance: float, repeatability: float = 0.0) -> Saving:
+    """From the ratios of the rounds, in each of which the forms took turns: Student's interval of the mean logarithm, and
+    beyond it what two processes differ by."""
     logs = [math.log(ours / theirs) for ours, theirs in zip(batch.quantized.p50s_ms, batch.of(beside).p50s_ms, strict=True)]
     middle = fmean(logs)
     half = student_quantile(significance, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
+    half += math.log1p(repeatability)
     low, value, high = (1 - math.exp(each) for each in (middle + half, middle, middle - half))
     return Saving(beside=beside, rows=batch.rows, value=value, low=low, high=high)
 

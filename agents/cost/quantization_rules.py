@@ -44,6 +44,9 @@ class QuantizationRules(Frozen):
     """What the gateway makes of traffic: one by one, and what gathers while a batch is computed."""
     rows: Annotated[int, Field(ge=1, le=_MOST_ROWS)] = 1
     """The batch size at which a saving is reckoned, one of `batches`. A gateway that is not full computes rows one by one."""
+    repeatability: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """By so much the ratio of two forms may differ from one process to the next, whatever its rounds say: where code and
+    weights come to lie in memory. Intervals are so much wider; what was measured of small networks lay within 4 %."""
     significance: Level = 0.05
     """One-sided: so often a claim is wrong in either direction. Intervals are at 1 less twice as much."""
     min_rows: int = Field(default=200, ge=2)

@@ -38,7 +38,7 @@ from tools.registry.port import ModelFiles, ModelVersion, TrainingRun
 from tools.registry.quantizations import Quantization
 from tools.registry.signing import digest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("quantize")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("quantize")]
 
 SECRET = "what only the platform's own jobs get"
 PRICES = Prices(currency="EUR", cpu_hour=Decimal("0.036"))

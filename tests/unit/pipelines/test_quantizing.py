@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.evaluating import Labelled, contender
 from pipelines.onnx_forms import convert, quantize
-from pipelines.quantizing import Asked, quantized
+from pipelines.quantizing import Asked, formed
 from pipelines.timing import in_turn
 from tests.gateway.model_files import FEATURES, write_onnx, write_pickle
 from tests.unit.pipelines.contenders import Model
@@ -51,7 +51,7 @@ def test_an_onnx_file_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_too_few_rows_to_calibrate_by_are_named(tmp_path: Path) -> None:
     original = files(write_onnx(tmp_path / "1"), "onnx")
     with pytest.raises(PermanentError, match="3 rows are too few to calibrate by"):
-        quantized(original, {"held_out": rows(3)}, tmp_path, Asked())
+        formed(original, {"held_out": rows(3)}, tmp_path, Asked())
 
 
 def test_each_is_timed_as_often_as_the_other() -> None:
