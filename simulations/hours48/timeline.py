@@ -168,7 +168,7 @@ ROWS: tuple[Row, ...] = (
         6,
         "the retraining costs about $5",
         5.0,
-        2.0,
+        2.5,
         "$",
         "a job is paid by the second, and a busy machine takes more of them",
         training_cost,
