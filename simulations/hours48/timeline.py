@@ -202,7 +202,7 @@ ROWS: tuple[Row, ...] = (
 
 def judge(record: Record, rows: Sequence[Row] = ROWS) -> list[Judged]:
     found = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.hour):
         value = row.found(record)
         near = value is not None and abs(value - row.wanted) <= row.tolerance
         verdict: Verdict = "absent" if value is None else "met" if near else "missed"
