@@ -200,8 +200,8 @@ class Hours(Story):
         return max(waiting, default=0.0) <= (0 if careful else _FEW)
 
     async def _answered(self, now: datetime) -> tuple[bool, list[datetime], datetime | None]:
-        """What is asked is answered at its time. Whether anything is on its way; what the clock may not pass; and by when a job that
-        is under way has to have ended."""
+        """What is asked is answered at its time. Whether anything is on its way; what the clock may not pass; and by when a job
+        that runs has to have ended."""
         operator, limits, job_ends = self._operator, list[datetime](), None
         open_ = (await operator.get("/v1/incidents?open=true"))["items"]
         for job in (await operator.get("/v1/jobs"))["items"]:
