@@ -40,7 +40,7 @@ NARROW = 32
 """Where INT8 pays nothing: such a layer takes as long to prepare as to compute."""
 _HOUR = timedelta(hours=1)
 _QUIET, _WATCHED = 3600 / 0.7, 3600 / 3.0
-"""Simulated seconds per real second, at most: where nothing is open, and where something is."""
+"""Simulated seconds per real second, at most: where nothing is on its way, and where something is."""
 _FOLLOWED = 20.0
 """So many times slower is what a person is to follow: a quarter of an hour, and their own time to decide."""
 _STRIDE, _STEP = timedelta(minutes=30), timedelta(minutes=5)
@@ -200,8 +200,8 @@ class Hours(Story):
         return max(waiting, default=0.0) <= (0 if careful else _FEW)
 
     async def _answered(self, now: datetime) -> tuple[bool, list[datetime], datetime | None]:
-        """What is asked is answered at its time. Whether anything is open; what the clock may not pass; and by when a job that
-        is under way has to have ended."""
+        """What is asked is answered at its time. Whether anything is on its way; what the clock may not pass; and by when a job
+        that runs has to have ended."""
         operator, limits, job_ends = self._operator, list[datetime](), None
         open_ = (await operator.get("/v1/incidents?open=true"))["items"]
         for job in (await operator.get("/v1/jobs"))["items"]:
@@ -228,7 +228,8 @@ class Hours(Story):
                 await self._decide(approval, now)
             else:
                 limits.append(self._due[approval["id"]] + timedelta(minutes=1))
-        return bool(open_), limits, job_ends
+        rolling = (await operator.get("/v1/rollouts?open=true"))["items"]
+        return bool(rolling or limits or job_ends), limits, job_ends
 
     def _when(self, approval: dict[str, Any], now: datetime) -> datetime:
         """The operator looks at trainings at once, and releases what serves at full hours, when everybody is at their desk."""

@@ -168,7 +168,7 @@ ROWS: tuple[Row, ...] = (
         6,
         "the retraining costs about $5",
         5.0,
-        2.0,
+        2.5,
         "$",
         "a job is paid by the second, and a busy machine takes more of them",
         training_cost,
@@ -202,7 +202,7 @@ ROWS: tuple[Row, ...] = (
 
 def judge(record: Record, rows: Sequence[Row] = ROWS) -> list[Judged]:
     found = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.hour):
         value = row.found(record)
         near = value is not None and abs(value - row.wanted) <= row.tolerance
         verdict: Verdict = "absent" if value is None else "met" if near else "missed"
