@@ -46,8 +46,31 @@ class Cause(StrEnum):
     CANDIDATE_BETTER = "candidate_better"
     CANDIDATE_WORSE = "candidate_worse"
     CANDIDATE_UNPROVEN = "candidate_unproven"
+    CANDIDATE_CHEAPER = "candidate_cheaper"
+    """As good as the champion, within what policy allows, and cheaper to serve."""
+    HEAVY_MODEL = "heavy_model"
+    DUPLICATE_TRAINING = "duplicate_training"
+    IDLE_CAPACITY = "idle_capacity"
+    SMALL_BATCHES = "small_batches"
+    FULL_PRICE = "full_price"
+    STALE_ARTIFACTS = "stale_artifacts"
+    PRICE_CHANGE = "price_change"
     FALSE_ALARM = "false_alarm"
     UNRESOLVED = "unresolved"
+
+
+COSTS = frozenset(
+    {
+        Cause.HEAVY_MODEL,
+        Cause.DUPLICATE_TRAINING,
+        Cause.IDLE_CAPACITY,
+        Cause.SMALL_BATCHES,
+        Cause.FULL_PRICE,
+        Cause.STALE_ARTIFACTS,
+        Cause.PRICE_CHANGE,
+    }
+)
+"""Why something costs what it does: found in the ledger, by the cost specialist."""
 
 
 class Hypothesis(Frozen):

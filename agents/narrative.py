@@ -14,14 +14,20 @@ from typing import assert_never
 from agents.actions import (
     AbortRollout,
     Catalogue,
+    ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -30,9 +36,9 @@ from agents.actions import (
 from agents.alerts import Alert
 from agents.evidence import Evidence, Finding, Hypothesis
 from agents.experiment_facts import Goal
-from agents.proposals import Proposal, Receipt
+from agents.proposals import Impact, Proposal, Receipt
 from agents.verification import Verification
-from agents.wording import counted, milliseconds, moment, points, share, span
+from agents.wording import between, counted, milliseconds, moment, points, share, span
 from tools.notify.port import Message
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -85,6 +91,19 @@ def title(action: Catalogue) -> str:
             return plain(f"Quarantine {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
         case ReleaseData(model=model, window_start=start, window_end=end, features=features):
             return plain(f"Release {_data(model, features)} from {moment(start)} to {moment(end)}", 300)
+        case Quantize(model=model, version=version):
+            return plain(f"Find out what version {version} of {model} is worth in INT8", 300)
+        case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):
+            return plain(f"Cancel {counted(len(cancelled), 'training')} of {model} that {kept} does as well", 300)
+        case SetBatching(model=model, rows=rows, wait_ms=wait_ms):
+            return plain(f"Compute up to {counted(rows, 'row')} of {model} together, waiting up to {wait_ms:g} ms", 300)
+        case MoveToSpot(model=model, pricing=pricing):
+            return plain(f"Buy the trainings of {model} as {pricing.value} from now on", 300)
+        case ExpireArtifacts(model=model, items=items):
+            size = sum(item.size_bytes for item in items) / 1024**3
+            return plain(f"Discard {counted(len(items), 'old file set')} of {model}, {size:.2f} GiB", 300)
+        case RestoreArtifacts(model=model, items=items):
+            return plain(f"Put back {counted(len(items), 'discarded file set')} of {model}", 300)
         case Notify(channel=channel, title=subject):
             return plain(f"Tell {channel}: {subject}", 300)
         case NoAction(reason=reason):
@@ -112,6 +131,7 @@ def card(proposal: Proposal) -> str:
         f"- Touches: {escaped(impact.blast_radius)}",
         f"- Risk: {impact.risk.value}",
         f"- Undo: {escaped(impact.undo)}",
+        *_saving(impact),
         *_judging(proposal.action),
         f"- Decided on: {_state(proposal.state)}",
         f"- Runbook: docs/runbooks/{impact.runbook}.md",
@@ -122,6 +142,14 @@ def card(proposal: Proposal) -> str:
     if proposal.undo_of is not None:
         lines.append(f"It takes back {quoted(proposal.undo_of)}.")
     return "\n".join(lines)
+
+
+def _saving(impact: Impact) -> list[str]:
+    if (saving := impact.saving) is None:
+        return []
+    return [
+        f"- Expected saving: {between(saving.low, saving.high, saving.currency)} per day, to be shown by the ledger afterwards"
+    ]
 
 
 def _judging(action: Catalogue) -> list[str]:
@@ -188,6 +216,14 @@ def closing(proposal: Proposal, outcome: str, reason: str, verification: Verific
         body="\n".join(lines),
         severity="info" if settled else "warning",
     )
+
+
+def early(incident_id: str, finding: Finding, again: datetime) -> Message:
+    """What people are told while it is too early to tell: that somebody is at it, and when it is looked at again."""
+    subject = finding.model or incident_id
+    looked = f"It is looked at again at {moment(again)}, as more comes in."
+    body = f"It is too early to tell why. {escaped(finding.summary)}\n\n{looked}"
+    return Message(title=plain(f"{subject}: being looked into", 300), body=body, severity="warning")
 
 
 def broken(incident_id: str, subject: str, error: str) -> Message:
@@ -265,6 +301,14 @@ def _state(state: WorldState) -> str:
         parts.append(counted(state.workers, "worker"))
     if state.quarantined is not None:
         parts.append(f"quarantined already: {', '.join(map(quoted, state.quarantined)) or 'nothing of it'}")
+    if state.batching is not None:
+        parts.append(f"batches of {state.batching.get('rows', 0):g} rows within {state.batching.get('wait_ms', 0):g} ms")
+    if state.buying is not None:
+        parts.append(f"trainings bought as {state.buying.value}")
+    if state.artifacts is not None:
+        parts.append(f"{counted(len(state.artifacts), 'file set')} there as listed")
+    if state.running is not None:
+        parts.append(f"running: {', '.join(map(quoted, state.running)) or 'none of them'}")
     return ", ".join(parts) or "nothing in particular"
 
 

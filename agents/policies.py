@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from agents.actions import Risk
+from agents.cost.optimization_rules import Optimizations
 from agents.cost.quantization_rules import QuantizationRules
 from agents.cost.rules import CostSignals
 from agents.drift.rules import DriftRules
@@ -98,6 +99,14 @@ class Investigation(Frozen):
     """A leading hypothesis below it is not supported: the finding says `unresolved`."""
     min_separation: Share = 0.15
     """Two leading hypotheses closer than this are not told apart: the finding says `unresolved`."""
+    lead: Duration = timedelta(minutes=15)
+    """How long before an alert its trouble began: rules fire when it has lasted. From there on errors and latency are looked at
+    by themselves; in a window of hours a quarter of an hour of failing drowns."""
+    patience: Duration = timedelta(hours=2)
+    """While its alerts are younger than this, what is unresolved is looked at again as more comes in: right after a release
+    there are too few answers of the new version, and labels come later still. People are told meanwhile. 0s: never."""
+    look_again: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=20)
+    """How often, until then."""
 
 
 class Drift(Frozen):
@@ -292,7 +301,7 @@ class Training(Frozen):
     memory_mib: Annotated[int, Field(ge=16)] = 4096
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     prices: Prices | None = None
-    """Of what is reserved for it; None: what a training costs is on no record, rather than guessed."""
+    """Of what is reserved for it; None: the installation's price book has them."""
     deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=30))] = timedelta(hours=6)
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
@@ -358,6 +367,7 @@ class ModelPolicy(Frozen):
     rollouts: Rollouts | None = None
     evaluations: Evaluations | None = None
     experiments: Experiments | None = None
+    optimizations: Optimizations | None = None
     training: Training = Training()
     evaluation: EvaluationJob = EvaluationJob()
     quantization: QuantizationRules = QuantizationRules()
@@ -376,6 +386,7 @@ class Policies(Frozen):
     rollouts: Rollouts = Rollouts()
     evaluations: Evaluations = Evaluations()
     experiments: Experiments = Experiments()
+    optimizations: Optimizations = Optimizations()
     features: FeatureStore = FeatureStore()
     cost: CostSignals = CostSignals()
     approval: Approval = Approval()
@@ -434,6 +445,9 @@ class Policies(Frozen):
 
     def experiments_of(self, model: str) -> Experiments:
         return self.model(model).experiments or self.experiments
+
+    def optimizations_of(self, model: str) -> Optimizations:
+        return self.model(model).optimizations or self.optimizations
 
     def model(self, name: str) -> ModelPolicy:
         return self.models.get(name, ModelPolicy())

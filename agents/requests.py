@@ -17,18 +17,23 @@ from agents.experiment_plans import Plan
 from tools.values import Frozen, Instant
 
 SOURCE = "trigger"
+REVIEW: Literal["cost-review"] = "cost-review"
+"""Kind of the request that a model's cost be looked through for what it need not be."""
+COST_MONITOR = "cost"
+"""Value of the label `monitor` of alerts about money."""
 NAMES = {
     "retrain": "RetrainingRequested",
     "promote": "PromotionRequested",
     "rollback": "RollbackRequested",
     "check": "CheckRequested",
     "experiment": "ExperimentRequested",
+    REVIEW: "CostReviewRequested",
 }
 """Kind -> the alert's name."""
 SCHEDULED = "schedule:"
 """What the name of an asker begins with that is no person."""
 
-Kind = Literal["retrain", "promote", "rollback", "check", "experiment"]
+Kind = Literal["retrain", "promote", "rollback", "check", "experiment", "cost-review"]
 
 
 class Request(Frozen):
@@ -37,7 +42,7 @@ class Request(Frozen):
     version: Name | None = None
     """To be promoted, or to go back to."""
     by: Name
-    """The person; or `schedule:cron`, `schedule:new_data`."""
+    """The person; or `schedule:cron`, `schedule:new_data`, `schedule:cost-review`."""
     reason: Annotated[str, Field(min_length=1, max_length=2_000)]
     window_start: Instant | None = None
     window_end: Instant | None = None

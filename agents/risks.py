@@ -9,15 +9,21 @@ from typing import assert_never
 from agents.actions import (
     AbortRollout,
     Catalogue,
+    ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Risk,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -27,7 +33,9 @@ from agents.evidence import Cause, Finding
 from agents.policies import Policies
 from agents.promotion_rules import Stage, as_careful
 from agents.proposals import Impact
-from agents.wording import moment, share, span
+from agents.wording import counted, moment, share, span
+from tools.costs.port import Pricing
+from tools.leftovers import KEPT
 
 
 def weigh(action: Catalogue, finding: Finding, state: WorldState, policies: Policies) -> Impact:
@@ -80,7 +88,7 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
             steps = ", ".join(f"{_given(stage)} for {span(stage.hold)}" for stage in stages if stage.weight < 1)
             return Impact(
                 # A share of the traffic is answered by what has never served, but little at first and back at once.
-                risk=Risk.MEDIUM if finding.cause is Cause.CANDIDATE_BETTER and _found(action, finding) else Risk.HIGH,
+                risk=Risk.MEDIUM if finding.cause in _SHOWN and _found(action, finding) else Risk.HIGH,
                 blast_radius=f"the traffic of {model} in stages: {steps}, then all of it",
                 expected_effect=f"version {new} becomes champion once it has held through every stage; "
                 f"version {old} has all the traffic again as soon as it fails",
@@ -142,6 +150,64 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
                 undo="quarantine it again",
                 runbook="quarantine-data",
             )
+        case Quantize(model=model, version=version):
+            return Impact(
+                # A job that changes nothing that serves: what comes of it is asked about by itself.
+                risk=Risk.LOW,
+                blast_radius="one job that measures, a minute of one core",
+                expected_effect=f"what version {version} of {model} is worth in INT8 is known: accuracy, latency, size and "
+                "cost beside the original; where it pays its rollout is proposed",
+                undo="none needed: the INT8 version serves nobody until its rollout is approved",
+                runbook="quantize",
+            )
+        case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):
+            return Impact(
+                # Nothing that serves changes, and what is cancelled is made all the same, by the one that goes on.
+                risk=Risk.LOW,
+                blast_radius=f"{counted(len(cancelled), 'training job')} of {model}",
+                expected_effect=f"{kept} goes on and makes the version; the same is not paid for {len(cancelled) + 1} times",
+                undo="none: a cancelled job is not resumed; its training is asked for again and begins anew",
+                runbook="consolidate-training",
+            )
+        case SetBatching(model=model, from_rows=old_rows, from_wait_ms=old_wait, rows=rows, wait_ms=wait_ms):
+            return Impact(
+                # Everyone waits a little longer, within what was promised, and it is taken back as quickly.
+                risk=Risk.MEDIUM if wait_ms > old_wait else Risk.LOW,
+                blast_radius=f"how long all requests of {model} wait: up to {wait_ms:g} ms for a batch, {old_wait:g} ms now",
+                expected_effect=f"up to {rows} rows are computed together, so that each takes less processor time",
+                undo=f"back to {counted(old_rows, 'row')} within {old_wait:g} ms",
+                runbook="set-batching",
+            )
+        case MoveToSpot(model=model, from_pricing=current, pricing=pricing):
+            return Impact(
+                # What is interrupted goes on from its checkpoints, and nothing that serves changes.
+                risk=Risk.LOW,
+                blast_radius=f"trainings of {model} that begin from now on",
+                expected_effect=f"they are bought as {pricing.value}"
+                + (", cost less, and may be interrupted" if pricing is Pricing.SPOT else " and not interrupted"),
+                undo=f"buy them as {current.value} again; what runs stays as it was bought",
+                runbook="move-to-spot",
+            )
+        case ExpireArtifacts(model=model, items=items):
+            whole = any(item.kind == "version" for item in items)
+            return Impact(
+                # Where a store can only delete, the files of a version are gone for good.
+                risk=Risk.MEDIUM if whole else Risk.LOW,
+                blast_radius=f"{counted(len(items), 'file set')} of {model}, {sum(i.size_bytes for i in items):,} bytes: "
+                + ", ".join(f"{item.kind} {item.name}" for item in items[:5])
+                + (" and others" if len(items) > 5 else ""),
+                expected_effect="their room is not paid for any more, once they are emptied",
+                undo=f"what can be put aside is had back within {span(KEPT)}; what a store can only delete is gone for good",
+                runbook="expire-artifacts",
+            )
+        case RestoreArtifacts(model=model, items=items):
+            return Impact(
+                risk=Risk.LOW,
+                blast_radius=f"{counted(len(items), 'file set')} of {model}",
+                expected_effect="what was discarded is there again",
+                undo="discard it again",
+                runbook="expire-artifacts",
+            )
         case Notify(channel=channel):
             return Impact(
                 risk=Risk.NONE,
@@ -178,7 +244,9 @@ def _known(action: Rollback, finding: Finding) -> bool:
     return finding.model == action.model and {action.from_version, action.to_version} == weighed
 
 
-_OF_CANDIDATES = (Cause.CANDIDATE_BETTER, Cause.CANDIDATE_UNPROVEN, Cause.CANDIDATE_WORSE)
+_OF_CANDIDATES = (Cause.CANDIDATE_BETTER, Cause.CANDIDATE_CHEAPER, Cause.CANDIDATE_UNPROVEN, Cause.CANDIDATE_WORSE)
+_SHOWN = (Cause.CANDIDATE_BETTER, Cause.CANDIDATE_CHEAPER)
+"""By what a job of the platform's own has measured."""
 
 
 def _found(action: StartRollout | Promote, finding: Finding) -> bool:

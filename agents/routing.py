@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from agents.alerts import Alert
-from agents.requests import SOURCE
+from agents.requests import COST_MONITOR, REVIEW, SOURCE
 from tools.values import Frozen
 
 
@@ -13,6 +13,7 @@ class Specialist(StrEnum):
     DRIFT = "drift"
     PROMOTION = "promotion"
     EXPERIMENT = "experiment"
+    COST = "cost"
 
 
 class HandOver(Frozen):
@@ -36,12 +37,18 @@ def _about_drift(alert: Alert) -> bool:
     return monitor in _DATA_MONITORS if monitor is not None else "drift" in alert.name.lower()
 
 
+def about_cost(alert: Alert) -> bool:
+    """A monitor of ours says so, or somebody asks for a review."""
+    return alert.labels.get("monitor") == COST_MONITOR or _asked(REVIEW)(alert)
+
+
 _DATA_MONITORS = frozenset({"drift", "data_quality", "skew"})
 
 RULES: tuple[Rule, ...] = (
     (_asked("promote"), Specialist.PROMOTION),
     (_asked("experiment"), Specialist.EXPERIMENT),
     (_asked("retrain", "check"), Specialist.DRIFT),
+    (about_cost, Specialist.COST),
     (_about_drift, Specialist.DRIFT),
 )
 """In order; the first that matches any of the alerts decides. Each specialist brings its own: the incident one needs none."""

@@ -86,6 +86,31 @@ def next_steps(cause: Cause) -> tuple[str, ...]:
                 "Evaluate it beside the champion, on data that neither has learnt from, or wait for more labels.",
                 "If it is to be tried all the same, ask with `POST /v1/triggers/promote`: it then needs two approvals.",
             )
+        case Cause.CANDIDATE_CHEAPER:
+            return ("Ask for its rollout with `POST /v1/triggers/promote`.",)
+        case Cause.HEAVY_MODEL:
+            return (
+                "Look at what an answer costs (`oppen costs`), and whether a smaller or quantised model would do.",
+                "What INT8 was measured to be worth is in docs/optimization.md's record: `oppen optimizations`.",
+            )
+        case Cause.DUPLICATE_TRAINING:
+            return (
+                "Find out who submitted the same training more than once, and why: a retry without a key, two schedules.",
+                "Cancel what is not needed: `oppen jobs cancel NAME`.",
+            )
+        case Cause.IDLE_CAPACITY:
+            return ("Let fewer workers or machines wait for requests, or give them to what is short of them.",)
+        case Cause.SMALL_BATCHES:
+            return ("Let batches gather a little longer, as far as the promised latency allows.",)
+        case Cause.FULL_PRICE:
+            return ("Buy what can be interrupted as spot, and what always runs as committed use.",)
+        case Cause.STALE_ARTIFACTS:
+            return ("Delete versions, checkpoints and logs that nobody needs any more, or let them expire by policy.",)
+        case Cause.PRICE_CHANGE:
+            return (
+                "Look at the price book: is the new price right, and since when does it hold?",
+                "Usage is as before: only another offer, or using less, makes it cheaper.",
+            )
         case Cause.FALSE_ALARM:
             return ("Adjust the rule that raised the alert.",)
         case unknown:

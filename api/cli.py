@@ -21,6 +21,7 @@ from api.cli_experiments import experiments
 from api.cli_features import features
 from api.cli_lifecycle import jobs, models, rollouts
 from api.cli_lineage import lineage
+from api.cli_optimizations import optimizations
 from api.cli_remote import approvals, audit, autonomy, incidents
 from api.terminal import JsonFlag, Refused, WrongUse, emit, fail
 
@@ -40,6 +41,7 @@ for name, group in {
     "jobs": jobs,
     "rollouts": rollouts,
     "experiments": experiments,
+    "optimizations": optimizations,
     "audit": audit,
     "costs": costs,
     "data": data,

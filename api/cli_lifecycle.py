@@ -57,6 +57,12 @@ def check_model(name: str, reason: Reason, url: Url = URL, key: Key = "", as_jso
     _ask(url, key, "/v1/triggers/check", {"model": name, "reason": reason}, as_json)
 
 
+@models.command("cost-review")
+def review_model_cost(name: str, reason: Reason, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """Have its cost looked through for what it need not be; see `oppen optimizations`."""
+    _ask(url, key, "/v1/triggers/cost-review", {"model": name, "reason": reason}, as_json)
+
+
 @models.command("retrain")
 def retrain_model(
     name: str,

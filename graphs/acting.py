@@ -7,8 +7,10 @@ from langgraph.types import Command
 
 from agents import guard
 from agents.actions import (
+    OPTIMIZES,
     NoAction,
     Notify,
+    Quantize,
     QuarantineData,
     ReleaseData,
     Retrain,
@@ -20,7 +22,7 @@ from agents.guard import Deny
 from agents.proposals import AGENT, Failure
 from agents.requests import asker_of
 from agents.routing import Specialist
-from graphs import experimenting, rolling
+from graphs import experimenting, rolling, saving, trial
 from graphs.context import Context
 from graphs.execution import execute, left_of, retire, stranded, untouched
 from graphs.state import Acted, Ended, Judged, Outcome, RunState
@@ -32,6 +34,14 @@ from tools.registry.port import Alias
 
 MAX_MOVES = 3
 """How often a proposal is made anew because the world moved, before people are told that it does not hold still."""
+
+
+_NO_END = (NoAction, Notify, Scale, Retrain, QuarantineData, ReleaseData, *OPTIMIZES)
+"""What leaves a rollout where it is, although it was made of one."""
+
+
+_NO_END = (NoAction, Notify, Scale, Retrain, QuarantineData, ReleaseData, *OPTIMIZES)
+"""What leaves a rollout where it is, although it was made of one."""
 
 
 async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
@@ -64,17 +74,23 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         return await _given_up(state, failure, context)
     policies, done_at = context.policies, receipt.finished_at
     match proposal.action:
-        case NoAction() | Notify() | Scale() | Retrain() | QuarantineData() | ReleaseData() if under_way(state):
+        case changed if under_way(state) and isinstance(changed, _NO_END):
             # Somebody made this of whether the rollout goes on.
             return Command(goto="give_back", update=Acted(receipt=receipt, wake_at=done_at))
         case NoAction() | Notify():
             return Command(goto="report", update=Acted(receipt=receipt, wake_at=done_at))
         case Retrain(model=model):
             return Command(goto="wait", update=Acted(receipt=receipt, wake_at=done_at + policies.training_of(model).look_every))
+        case Quantize(model=model):
+            acted = Acted(receipt=receipt, wake_at=done_at + policies.quantization_of(model).look_every)
+            return Command(
+                goto="wait", update={**acted, "optimization": trial.begun(state.get("optimization"), proposal, receipt)}
+            )
         case StartRollout() as start:
             acted = Acted(receipt=receipt, wake_at=done_at + policies.rollouts_of(start.model).look_every)
             fresh = rolling.begun(proposal.id, start, receipt.after, done_at)
-            return Command(goto="wait", update={**acted, **over(state, start), "rollout": fresh})
+            begins = saving.begun(state, proposal, receipt)
+            return Command(goto="wait", update={**acted, **over(state, start), "rollout": fresh, **begins})
         case StartExperiment() as tried:
             acted = Acted(receipt=receipt, wake_at=done_at + tried.rules.look_every)
             begun = experimenting.begun(proposal.id, tried, receipt.after, done_at)
@@ -82,7 +98,7 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         case changed:
             acted = Acted(receipt=receipt, wake_at=done_at + policies.verification.settle)
             # What is left changes the route for good: an abort, a promotion, a rollback.
-            return Command(goto="wait", update={**acted, **over(state, changed)})
+            return Command(goto="wait", update={**acted, **over(state, changed), **saving.begun(state, proposal, receipt)})
 
 
 async def _barred(state: RunState, context: Context) -> Failure | None:

@@ -4,9 +4,6 @@ Whoever trains has no part in it: the job, its rows and its key are the platform
 from the run, the candidate and the champion, so a repetition is the same job, and another champion is another evaluation.
 """
 
-import base64
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -18,16 +15,12 @@ from agents.policies import Mode
 from agents.verification import Status
 from graphs import execution
 from graphs.context import Context
+from graphs.labelled import labelled_traffic, left_out_of
 from graphs.promotion import named
 from graphs.state import RunState
 from tools.errors import PermanentError
 from tools.jobs.port import job_name
 from tools.registry.port import Alias
-from tools.values import LeftOut, Window
-
-_MOST_BYTES = 600_000
-"""Of the traffic: in base64 it is a third more, and all files of a job together have 900,000."""
-_FEWEST = 2
 
 
 def examining(state: RunState) -> bool:
@@ -98,8 +91,8 @@ async def _begun(key: str, examination: Examination, state: RunState, context: C
     delay = policies.rollouts_of(model).label_delay
     held_out, recent = windows(rules, training, delay, examination.begun_at)
     try:
-        left_out = await _left_out(model, [each for each in (held_out, recent) if each is not None], context)
-        traffic = await _traffic(model, recent, rules.recent_rows, left_out, context) if recent is not None else ""
+        left_out = await left_out_of(model, [each for each in (held_out, recent) if each is not None], context)
+        traffic = await labelled_traffic(model, recent, rules.recent_rows, left_out, context) if recent is not None else ""
         if not rules.source and not traffic:
             return (
                 f"there are no labelled rows to evaluate it on: policy names no source (models.{model}.evaluation.source), and "
@@ -127,27 +120,3 @@ def _training(state: RunState, examination: Examination) -> Retrain | None:
     proposal = state.get("proposal")
     made = proposal is not None and state.get("candidate") == examination.candidate
     return proposal.action if made and proposal is not None and isinstance(proposal.action, Retrain) else None
-
-
-async def _left_out(model: str, stretches: list[Window], context: Context) -> tuple[LeftOut, ...]:
-    """Data in quarantine is nobody's measure."""
-    found: dict[str, LeftOut] = {}
-    for stretch in stretches:
-        for each in await context.tools.quarantines.in_force(model, stretch):
-            found[each.id] = each.left_out
-    return tuple(found.values())
-
-
-async def _traffic(model: str, recent: Window, most: int, left_out: tuple[LeftOut, ...], context: Context) -> str:
-    """Labelled traffic as Parquet in base64, as many rows as fit; empty where there is none."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "recent.parquet"
-        while most >= _FEWEST:
-            found = await context.tools.predictions.sample(model, recent, file, most=most, without=left_out, labelled=True)
-            if not found.sampled:
-                return ""
-            if (size := file.stat().st_size) <= _MOST_BYTES:
-                return base64.b64encode(file.read_bytes()).decode()
-            # A little less than what should fit: what is the same in all rows does not get less.
-            most = min(most, found.sampled) * _MOST_BYTES * 9 // (size * 10)
-    raise PermanentError(f"{_FEWEST} rows of the traffic of {model} have more than {_MOST_BYTES:,} bytes")

@@ -13,28 +13,36 @@ from agents import guard
 from agents.actions import (
     AbortRollout,
     Action,
+    ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
+    Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
     WorldState,
 )
 from agents.proposals import Proposal, Receipt
+from agents.quantization_job import Ordered, key_of
 from agents.training import spec_of
-from graphs import moves
+from graphs import moves, quantizing, thrift
 from graphs.context import Context
 from graphs.training import Outrun, claim, outrun, trained
 from graphs.world import read_state
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
+from tools.jobs.prices import prices_at
 from tools.notify.port import Message
 from tools.rollouts.port import Standing
 
@@ -103,7 +111,18 @@ async def untouched(proposal: Proposal, context: Context) -> bool:
             | StopExperiment(model=model)
         ):
             return (await tools.traffic.state(model)).token == before.route_generation
-        case Scale() | QuarantineData() | ReleaseData():
+        case Quantize(version=version):
+            return not await submitted(job_name(key_of(proposal.run_id, version)), context)
+        case (
+            Scale()
+            | QuarantineData()
+            | ReleaseData()
+            | ConsolidateTraining()
+            | SetBatching()
+            | MoveToSpot()
+            | ExpireArtifacts()
+            | RestoreArtifacts()
+        ):
             return await read_state(action, tools.readers) == before
         case Notify() | NoAction():
             return True
@@ -168,6 +187,15 @@ async def examine(key: str, spec: JobSpec, context: Context) -> None:
     except Conflict:
         # Submitted before a crash, on the traffic of that moment: that one is followed.
         log.warning("evaluation.as_submitted_before", job=job_name(key))
+
+
+async def register(ordered: Ordered, artefact: str, run_id: str, context: Context) -> Ordered:
+    """Have the files registered that an experiment has measured; repeating it is the same job. It was approved with the
+    experiment, and a version that is registered serves nobody.
+
+    Raises PermanentError when it cannot be submitted.
+    """
+    return await quantizing.order(ordered.model, ordered.version, run_id, context, artefact=artefact)
 
 
 async def submitted(name: str, context: Context) -> bool:
@@ -259,6 +287,22 @@ async def _perform(
             summary = proposal.finding.summary
             await context.tools.quarantines.release(placed_before, key=proposal.id, actor=actor, reason=summary)
             return QuarantineData(**release.model_dump(exclude={"kind", "quarantine"})), None
+        case Quantize(model=model, version=version):
+            await quantizing.order(model, version, proposal.run_id, context)
+            return None, None
+        case ConsolidateTraining(kept=kept, cancelled=cancelled):
+            for name in cancelled:
+                await context.tools.jobs.cancel(name, reason=f"{kept} trains the same on the same data ({proposal.id})")
+            return None, None
+        case SetBatching() as batching:
+            return await thrift.rebatch(batching, before, proposal.id, context.tools), None
+        case MoveToSpot() as move:
+            return await thrift.move(move, proposal.id, context.tools), None
+        case ExpireArtifacts() as expire:
+            return await thrift.expire(expire, before, context.tools), None
+        case RestoreArtifacts() as restore:
+            await thrift.restore(restore, context.tools)
+            return None, None
         case Notify() as notify:
             await _tell(notify, proposal, context)
             return None, None
@@ -284,6 +328,8 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
             raise Outrun(outrun_by)
         held_out = context.policies.evaluation_of(action.model).held_out
         bought = (await context.tools.jobs.buying(action.model)).pricing if rules.resumes else Pricing.STANDARD
+        if rules.prices is None and context.prices is not None:
+            rules = rules.model_copy(update={"prices": prices_at(context.prices, context.clock.now(), bought)})
         await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out, bought))
     except Outrun:
         raise

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from agents.actions import StartExperiment, StartRollout
 from agents.alerts import Alert
+from agents.cost.optimization import Optimization
 from agents.evidence import Recommendation
 from agents.examination import Examination
 from agents.experiment_looks import Look
@@ -104,6 +105,7 @@ class LookedAt(Verified, total=False):
     alerts: tuple[Alert, ...]
     asked_back: str
     """Who wants taken back what is being verified."""
+    optimization: Optimization | None
 
 
 class Rollout(Frozen):
@@ -181,6 +183,8 @@ class RunState(Started, total=False):
     recommendation: Recommendation
     handover: HandOver | None
     handed: Handed | None
+    again_at: datetime | None
+    """When the specialist looks again, before anything is proposed."""
     requested_by: str
     undo_of: str | None
     attempt: int
@@ -198,6 +202,8 @@ class RunState(Started, total=False):
     """The version that a job of this run has made, or that somebody wants promoted."""
     examination: Examination | None
     """Of the candidate, by a job of the platform's own: under way, or why it has left nothing."""
+    optimization: Optimization | None
+    """What the run does to save money, and how far that is."""
     asked_back: str
     outcome: Outcome
     reason: str

@@ -3,6 +3,7 @@
 triage -> specialist -> pass on -> propose -> judge -> ask -> act -> wait -> verify -> report
            ^ ^            |           ^                 |      |       ^       |  |
            | +- hand over +           +---- revise -----+      |       +-------+  |  not yet
+           | +- wait <- too early to tell                      |                  |
            +----------------------- the world moved -----------+                  |
                                       ^                                           |
                                       +--------------- take back -----------------+  it did not help
@@ -27,18 +28,23 @@ from agents.actions import (
     CHANGES_NOTHING,
     NoAction,
     Notify,
+    Promote,
+    Quantize,
     QuarantineData,
     Retrain,
+    StartRollout,
 )
+from agents.cost.inefficiency import Saving
+from agents.cost.remedies import action_of
 from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
-from agents.narrative import closing, title
+from agents.narrative import closing, early, title
 from agents.proposals import Edit, Proposal, Reject
 from agents.requests import asker_of, others_of, request_of
 from agents.risks import weigh
 from agents.routing import Specialist, route
 from agents.verification import Status, Verification, verify
-from graphs import drift, experiment, incident, promotion, rolling
+from graphs import cost, drift, experiment, incident, promotion, rolling, saving, trial
 from graphs.acting import SPECIALISTS, act, actor, specialist_of
 from graphs.approval import ask
 from graphs.context import Context
@@ -71,6 +77,12 @@ async def triage(state: Started) -> Routed:
 async def pass_on(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """To the specialist that the case is handed over to, or on to what is proposed."""
     wish, handed, recommendation = state.get("handover"), state.get("handed"), state["recommendation"]
+    if (again := state.get("again_at")) is not None and handed is None:
+        context = runtime.context
+        message = early(state["incident_id"], recommendation.finding, again)
+        message = message.model_copy(update={"link": context.incident_link(state["incident_id"])})
+        await announce(context.policies.notify_channel, message, f"{state['run_id']}/early", context)
+        return Command(goto="wait", update={"wake_at": again})
     if handed is not None:
         idle, cause = isinstance(recommendation.action, CHANGES_NOTHING), recommendation.finding.cause
         # What somebody asks for is not answered by telling people, unless it would be learnt from what is broken.
@@ -106,13 +118,26 @@ async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
         action=recommendation.action,
         state=world,
         finding=recommendation.finding,
-        impact=weigh(recommendation.action, recommendation.finding, world, runtime.context.policies),
+        impact=weigh(recommendation.action, recommendation.finding, world, runtime.context.policies).model_copy(
+            update={"saving": _expected(state)}
+        ),
         undo_of=state.get("undo_of"),
         part_of=state.get("part_of"),
         proposed_at=runtime.context.clock.now(),
     )
     # What belonged to the attempt before says nothing about this one.
     return {"proposal": proposal, "attempt": attempt, "verdict": None, "receipt": None, "verification": None}
+
+
+def _expected(state: RunState) -> Saving | None:
+    """Of what is done to save money, and of nothing else that the run comes to."""
+    optimization, action = state.get("optimization"), state["recommendation"].action
+    if optimization is None or state.get("undo_of") is not None:
+        return None
+    inefficiency = optimization.inefficiency
+    if isinstance(action, StartRollout | Promote):
+        return inefficiency.expected if action.version == optimization.version else None
+    return inefficiency.expected if action.kind == action_of(inefficiency.remedy).kind else None
 
 
 async def judge(state: Proposed, runtime: Runtime[Context]) -> Judged:
@@ -136,7 +161,11 @@ async def check(state: RunState, runtime: Runtime[Context]) -> LookedAt:
         return {"verification": verification, "wake_at": now, "alerts": read, "asked_back": wish.by}
     observations = await observe_since(receipt.finished_at, proposal, context.tools.readers, context.policies, now)
     verification = verify(proposal, receipt, observations, context.policies, now)
-    return {"verification": verification, "wake_at": now + context.policies.verification.recheck}
+    checked = LookedAt(verification=verification, wake_at=now + context.policies.verification.recheck)
+    if (optimization := saving.applied(state)) is None:
+        return checked
+    verification, looked = await saving.look(optimization, verification, context)
+    return {**checked, "verification": verification, "optimization": looked}
 
 
 async def revise(state: RunState) -> Advised:
@@ -228,10 +257,14 @@ def _left(state: RunState) -> str:
 
 
 def _after_waiting(state: RunState) -> str:
+    if state.get("again_at") is not None:
+        return Specialist.INCIDENT.value
     if under_way(state):
         return "look"
     if examining(state):
         return "examine"
+    if isinstance(state["proposal"].action, Quantize):
+        return "trial"
     return "attend" if isinstance(state["proposal"].action, Retrain) else "verify"
 
 
@@ -263,7 +296,8 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("drift", drift.build())
     graph.add_node("promotion", promotion.build())
     graph.add_node("experiment_specialist", experiment.build())
-    graph.add_node("pass_on", pass_on, destinations=("incident", "drift", "propose"))
+    graph.add_node("cost", cost.build())
+    graph.add_node("pass_on", pass_on, destinations=("incident", "drift", "propose", "wait"))
     graph.add_node("propose", propose, retry_policy=patient, error_handler=leave_it)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
@@ -273,6 +307,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     )
     graph.add_node("wait", wait)
     graph.add_node("attend", attend, retry_policy=retry, destinations=("wait", "examine", "report"))
+    graph.add_node("trial", trial.attend, retry_policy=retry, destinations=("wait", "cost", "report"))
     graph.add_node("examine", examine, retry_policy=retry, destinations=("wait", "promotion"))
     graph.add_node("look", look, retry_policy=retry, destinations=("wait", "shift", "propose", "give_back", "report"))
     graph.add_node("shift", rolling.advance, retry_policy=retry, destinations=("wait", "look", "give_back", "report"))
@@ -287,11 +322,12 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_edge("drift", "pass_on")
     graph.add_edge("promotion", "propose")
     graph.add_edge("experiment_specialist", "propose")
+    graph.add_edge("cost", "propose")
     graph.add_edge("propose", "judge")
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "give_back", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "give_back", "report"])
     graph.add_edge("revise", "propose")
-    graph.add_conditional_edges("wait", _after_waiting, ["look", "examine", "attend", "verify"])
+    graph.add_conditional_edges("wait", _after_waiting, ["incident", "look", "examine", "attend", "trial", "verify"])
     graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
     graph.add_edge("take_back", "propose")
     graph.add_edge("report", END)

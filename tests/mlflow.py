@@ -75,6 +75,17 @@ class Outside:
         """A file among the artifacts of the run that made the version."""
         self.process.submit(_leave, self.uri, model, version, path, text).result(START_LIMIT_S)
 
+    def name(self, model: str, alias: str, version: str) -> None:
+        """Give it an alias of people's own."""
+        self.process.submit(_point, self.uri, model, alias, version).result(START_LIMIT_S)
+
+    def tag(self, model: str, version: str, name: str, text: str) -> None:
+        self.process.submit(_tag, self.uri, model, version, name, text).result(START_LIMIT_S)
+
+    def register(self, model: str, version: str, source: str) -> str:
+        """Another version of the same run: of the same files, or of those at `source`."""
+        return self.process.submit(_register, self.uri, model, version, source).result(START_LIMIT_S)
+
     def remove(self, model: str) -> None:
         self.process.submit(_remove, self.uri, model).result(START_LIMIT_S)
 
@@ -107,6 +118,16 @@ def _point(uri: str, model: str, alias: str, version: str | None) -> None:
         _client(uri).delete_registered_model_alias(model, alias)
     else:
         _client(uri).set_registered_model_alias(model, alias, version)
+
+
+def _tag(uri: str, model: str, version: str, name: str, text: str) -> None:
+    _client(uri).set_model_version_tag(model, version, name, text)
+
+
+def _register(uri: str, model: str, version: str, source: str) -> str:
+    client = _client(uri)
+    first = client.get_model_version(model, version)
+    return str(client.create_model_version(model, source or first.source, first.run_id).version)
 
 
 def _leave(uri: str, model: str, version: str, path: str, text: str) -> None:

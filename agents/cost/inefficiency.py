@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 from agents.actions import Name, Risk
 from agents.evidence import Evidence
 from tools.costs.port import Currency, Pricing
-from tools.values import Frozen, Instant
+from tools.leftovers import Leftover
+from tools.values import Frozen
 
 Kind = Literal["quantize", "consolidate_training", "scale_down", "set_batching", "move_to_spot", "expire_artifacts"]
 
@@ -87,24 +88,12 @@ class Move(Frozen):
     pricing: Pricing = Pricing.SPOT
 
 
-class Expired(Frozen):
-    """One artefact to delete, as the listing found it. `seen` binds the deletion to what was looked at."""
-
-    kind: Literal["version", "checkpoints", "job", "logs"]
-    name: Name
-    """`MODEL/VERSION`, or a job's name."""
-    size_bytes: int = Field(ge=0)
-    since: Instant
-    """From when on nobody has needed it."""
-    seen: str = Field(max_length=100)
-
-
 class Expiry(Frozen):
-    """Delete exactly these."""
+    """Discard exactly these: versions by `Registry.discard`, what jobs have left by `Jobs.discard`."""
 
     kind: Literal["expire_artifacts"] = "expire_artifacts"
     model: Name
-    items: Annotated[tuple[Expired, ...], Field(min_length=1, max_length=500)]
+    items: Annotated[tuple[Leftover, ...], Field(min_length=1, max_length=500)]
 
 
 Remedy = Annotated[

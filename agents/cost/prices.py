@@ -42,6 +42,12 @@ def per_day(held: Held, book: PriceBook, at: datetime, pricing: Pricing = Pricin
         )
 
 
+def stored_per_day(size_bytes: int, book: PriceBook, at: datetime) -> Decimal:
+    """Raises NoPrice."""
+    with localcontext(EXACT):
+        return _price(Resource.STORAGE, "", book, at, Pricing.STANDARD) * size_bytes * DAY_S
+
+
 def core_second(book: PriceBook, at: datetime, pricing: Pricing = Pricing.STANDARD) -> Decimal:
     """Raises NoPrice."""
     return _price(Resource.CPU, "", book, at, pricing)

@@ -45,6 +45,14 @@ def _action(finding: Finding, case: DriftCase, policies: Policies, now: datetime
             | Cause.CANDIDATE_BETTER
             | Cause.CANDIDATE_WORSE
             | Cause.CANDIDATE_UNPROVEN
+            | Cause.CANDIDATE_CHEAPER
+            | Cause.HEAVY_MODEL
+            | Cause.DUPLICATE_TRAINING
+            | Cause.IDLE_CAPACITY
+            | Cause.SMALL_BATCHES
+            | Cause.FULL_PRICE
+            | Cause.STALE_ARTIFACTS
+            | Cause.PRICE_CHANGE
         ):
             return tell(finding, case.alerts, policies, "the cause is not known")
         case unknown:

@@ -40,6 +40,14 @@ def _action(finding: Finding, case: PromotionCase, policies: Policies, now: date
             | Cause.INFRASTRUCTURE
             | Cause.TRAFFIC_CHANGE
             | Cause.LABELS
+            | Cause.CANDIDATE_CHEAPER
+            | Cause.HEAVY_MODEL
+            | Cause.DUPLICATE_TRAINING
+            | Cause.IDLE_CAPACITY
+            | Cause.SMALL_BATCHES
+            | Cause.FULL_PRICE
+            | Cause.STALE_ARTIFACTS
+            | Cause.PRICE_CHANGE
             | Cause.UNRESOLVED
         ):
             return tell(finding, case.alerts, policies, "there is nothing that could be promoted")

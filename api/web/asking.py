@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from agents.actions import Rollback
 from agents.proposals import Receipt
 from agents.requests import Kind, Request, joins, to_alert
-from agents.subjects import subject_of, tried
+from agents.subjects import Subject, billed, subject_of, tried
 from api.problems import Clash, FieldError, Invalid, NotFound
 from api.store import actions, alerts, experiments, ids, incidents, rollouts, runs
 from api.store.database import Database
@@ -77,10 +77,8 @@ async def ask(kind: Kind, fields: dict[str, Any], needs: Services, by: str, once
         # Of two that ask at once for what does not go together, one is taken in and the other is told.
         if kind in ("promote", "experiment"):
             await _unhindered(request, needs)
-        about, undoes = None, await _won(request, needs) if kind == "rollback" else None
-        if undoes is not None:
-            about = tried(request.model)
-        else:
+        about, undoes = await _beside(request, needs) if kind == "rollback" else (None, None)
+        if undoes is None:
             undoes = await _fits(request, key, needs)
         accepted = await needs.intake.accept([to_alert(request, key, now)], actor=by, about=about)
     for run_id in accepted.runs:
@@ -188,13 +186,16 @@ async def _fits(request: Request, key: str, needs: Services) -> ActionRecord | N
     raise Clash(f"{incident.id} is at work on {request.model} ({incident.status}) and would not read this request: {then}")
 
 
-async def _won(request: Request, needs: Services) -> ActionRecord | None:
-    """The promotion of an experiment's winner that the request takes back, when it is still watched: in the incident of the
-    experiment, which is not the model's."""
-    async with needs.database.read() as session:
-        incident = await incidents.open_of(session, str(tried(request.model)))
-        watched = await _watched(session, incident) if incident is not None else None
-    return watched if watched is not None and _takes_back(request, watched) else None
+async def _beside(request: Request, needs: Services) -> tuple[Subject | None, ActionRecord | None]:
+    """The promotion that the request takes back, when it is still watched in an incident that is not the model's own: of an
+    experiment's winner, or of what is cheaper to serve."""
+    for subject in (tried(request.model), billed(request.model)):
+        async with needs.database.read() as session:
+            incident = await incidents.open_of(session, str(subject))
+            watched = await _watched(session, incident) if incident is not None else None
+        if watched is not None and _takes_back(request, watched):
+            return subject, watched
+    return None, None
 
 
 def _takes_back(request: Request, watched: ActionRecord) -> bool:

@@ -11,10 +11,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 
 from api.problems import FieldError
-from api.web import experiment_examples
+from api.web import experiment_examples, optimization_examples
 from api.web.errors import MEDIA_TYPE
 from api.web.examples import EXAMPLES, TEXTS
-from api.web.examples_costs import COSTS
+from api.web.examples_cost_signals import COST_SIGNALS
+from api.web.examples_costs import COSTS, EXPORTS
 from api.web.examples_usage import USAGE
 
 _TITLE = "OPPEN"
@@ -29,10 +30,11 @@ _TAGS = {
     "incidents": "What is wrong, what was found, and what is being done about it; live as server-sent events.",
     "approvals": "Questions to people, and their answers.",
     "autonomy": "How much the platform may do by itself, and the kill switch.",
-    "triggers": "What people ask for: a check, a training, a rollout.",
+    "triggers": "What people ask for: a check, a training, a rollout, a review of costs.",
     "hooks": "What a controller of traffic asks before each step, and tells.",
     "rollouts": "Challengers beside their champions, stage by stage.",
     "experiments": "Versions beside each other, each entity staying with its own: which is better, and whether one harms.",
+    "optimizations": "What is done to save money: expected, tried, and shown by the ledger.",
     "jobs": "Trainings under way, and what became of them.",
     "models": "Versions, aliases and traffic, as the registry and the gateway have them.",
     "drift": "How far a model's data has moved and why, and how right the model is.",
@@ -59,7 +61,15 @@ _DESCRIPTIONS = {
     501: "This installation lacks the library that this needs.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
-_EXAMPLES = {**EXAMPLES, **experiment_examples.EXAMPLES, **USAGE, **COSTS}
+_EXAMPLES = {
+    **EXAMPLES,
+    **experiment_examples.EXAMPLES,
+    **optimization_examples.EXAMPLES,
+    **USAGE,
+    **COSTS,
+    **COST_SIGNALS,
+}
+_TEXTS = {**TEXTS, **EXPORTS}
 _PAGE = "PageView_"
 """What FastAPI begins the name of a page's schema with."""
 _SENDER = {
@@ -148,8 +158,8 @@ def _illustrate(responses: dict[str, Any]) -> None:
     """Pages show one item of their kind; texts, which have no schema of their own, what they look like."""
     for response in responses.values():
         for media_type, content in response.get("content", {}).items():
-            if media_type in TEXTS:
-                content["example"] = TEXTS[media_type]
+            if media_type in _TEXTS:
+                content["example"] = _TEXTS[media_type]
             elif (name := content["schema"].get("$ref", "").rpartition("/")[2]).startswith(_PAGE):
                 content["example"] = {"items": [_EXAMPLES[name.removeprefix(_PAGE).rstrip("_")]], "next_cursor": None}
 

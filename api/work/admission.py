@@ -169,7 +169,7 @@ def _incident_row(case: Case, now: datetime) -> dict[str, Any]:
     return {
         "id": case.id,
         "subject": str(subject),
-        "model": subject.name if subject is not None and subject.kind == "model" else None,
+        "model": subject.model if subject is not None else None,
         "title": case.title,
         "severity": case.severity,
         "status": "debouncing",

@@ -1,4 +1,5 @@
-"""Trainings that nobody asks for by hand: by the clock, and when enough new labels have come. They enter as requests do.
+"""Trainings and reviews of costs that nobody asks for by hand: by the clock, and when enough new labels have come. They enter
+as requests do.
 
 Missed moments after downtime are one: only the latest is asked for. Where each stands is kept beside the monitors, so that a
 model that is met for the first time is not trained for a moment that lies behind it, and two replicas ask once.
@@ -12,7 +13,7 @@ import structlog
 
 from agents import schedules
 from agents.policies import Policies, Training
-from agents.requests import SCHEDULED, Request, to_alert
+from agents.requests import REVIEW, SCHEDULED, Request, to_alert
 from api.store import events, experiments, monitors, rollouts
 from api.store.database import Database
 from api.work.intake import Intake
@@ -53,8 +54,8 @@ class Schedules:
         self._clock = clock
 
     async def once(self) -> int:
-        """How many trainings were asked for. Raises TemporaryError when the database, the store or the registry is away."""
-        asked = 0
+        """How many trainings and reviews were asked for. Raises TemporaryError when database, store or registry are away."""
+        asked = await self._reviews()
         for model, own in self._policies().models.items():
             if own.training.command is None or not nameable(model):
                 continue
@@ -65,6 +66,22 @@ class Schedules:
                         asked += 1
             except PermanentError as error:
                 log.warning("schedule.failed", model=model, reason=str(error))
+        return asked
+
+    async def _reviews(self) -> int:
+        """How many models' cost is to be looked through. A review under way is not begun twice: it is joined."""
+        asked, now, policies = 0, self._clock.now(), self._policies()
+        # What has no policy of its own falls under that of all.
+        named = set(await self._registry.models()) if policies.optimizations.review is not None else set()
+        for model in sorted({*policies.models, *named}):
+            expression = policies.optimizations_of(model).review
+            if expression is None or not nameable(model):
+                continue
+            if await self._reached(model, tick := schedules.latest(expression, now), REVIEW):
+                reason = f"by its schedule, {expression}"
+                request = Request(kind=REVIEW, model=model, by=f"{SCHEDULED}{REVIEW}", reason=reason)
+                await self._ask(request, REVIEW, tick)
+                asked += 1
         return asked
 
     async def _due(self, model: str, rules: Training) -> AsyncIterator[tuple[Request, str, datetime]]:
@@ -141,15 +158,15 @@ class Schedules:
         # Whoever trains writes the tag, and not everybody writes a zone.
         return until if until.tzinfo is not None else until.replace(tzinfo=UTC)
 
-    async def _reached(self, model: str, tick: datetime) -> bool:
+    async def _reached(self, model: str, tick: datetime, name: str = SCHEDULE) -> bool:
         """Whether this moment was not asked for yet; a schedule that is met begins with its next one."""
         subject = Watched.model(model).subject
         async with self._database.read() as session:
-            known = (await monitors.of_subject(session, subject)).get(SCHEDULE)
+            known = (await monitors.of_subject(session, subject)).get(name)
         if known is not None:
             return known.tick < tick
         async with self._database.begin() as transaction:
-            await monitors.meet(transaction, subject, SCHEDULE, tick)
+            await monitors.meet(transaction, subject, name, tick)
         return False
 
     async def _ask(self, request: Request, name: str, tick: datetime) -> None:
@@ -160,4 +177,4 @@ class Schedules:
         now = self._clock.now()
         async with self._database.begin() as transaction:
             await monitors.reach(transaction, subject, name, tick, request.reason[:1_000], at=now)
-        log.info("training.requested", model=request.model, by=request.by)
+        log.info("schedule.requested", kind=request.kind, model=request.model, by=request.by)

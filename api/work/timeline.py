@@ -1,12 +1,14 @@
 """What a run's state has to tell: timeline events and audit lines, each with the key that makes it told once."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from agents.actions import CHANGES_NOTHING, StartExperiment, StartRollout
 from agents.guard import Ask, Auto, Deny
-from api.store import audit, events
+from api.store import audit, events, optimizations
 from api.store.database import Database
 from api.store.records import RunRecord
 from api.store.sessions import Transaction
@@ -65,6 +67,10 @@ class RunTimeline:
 
 def _lines(values: RunState) -> Iterator[Told]:
     yield from _examination(values)
+    if (optimization := values.get("optimization")) is not None:
+        data = optimization.model_dump(mode="json")
+        said = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+        yield Told(optimizations.CHANGED, f"{values['run_id']}/optimization/{said}", {"optimization": data})
     proposal = values.get("proposal")
     if proposal is None:
         return

@@ -7,9 +7,11 @@ from uuid import uuid4
 import pytest
 
 from tests.contract.jobs import Backend
+from tests.twins.jobs import TwinJobs
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError
 from tools.jobs.port import MIB, Jobs, JobState, Phase, Progress, Reason, Resources, job_name
+from tools.leftovers import Leftover
 
 
 @pytest.fixture
@@ -266,3 +268,43 @@ async def test_a_job_tells_how_it_was_bought_and_is_the_same_job_however(backend
     again = await backend.jobs.submit(key, spec)
     assert (again.name, again.pricing) == (first.name, first.pricing)
     await backend.jobs.cancel(first.name, reason="the test is over")
+
+
+async def test_what_a_job_has_left_is_put_aside_and_had_back_where_the_backend_keeps_it(backend: Backend) -> None:
+    key, spec = backend.key(), backend.spec("resumes", retries=0)
+    name = (await backend.jobs.submit(key, spec)).name
+    await ended(backend, name)
+    if isinstance(backend.jobs, TwinJobs):
+        for kind in ("checkpoints", "logs"):
+            at = (await backend.jobs.state(name)).ended_at
+            backend.jobs.leave(Leftover(kind=kind, model=spec.model, name=name, size_bytes=9, since=at, seen="x"))
+    found = await backend.jobs.leftovers(spec.model)
+    assert await backend.jobs.leftovers("another") == ()
+    if backend.kind == "kubernetes":
+        assert found == ()
+        return
+    items = {each.kind: each for each in found if each.name == name}
+    for item in items.values():
+        assert item.size_bytes > 0
+        assert item.since == (await backend.jobs.state(name)).ended_at
+        first = await backend.jobs.discard(item)
+        assert await backend.jobs.discard(item) == first
+        assert first.undo_until is not None
+        assert item not in await backend.jobs.leftovers(spec.model)
+        await backend.jobs.restore(item)
+        await backend.jobs.restore(item)
+        assert item in await backend.jobs.leftovers(spec.model)
+        with pytest.raises(Conflict, match="listed"):
+            await backend.jobs.discard(item.model_copy(update={"seen": "another"}))
+    assert (await backend.jobs.state(name)).final
+
+
+async def test_nothing_of_a_job_that_goes_on_is_put_aside(backend: Backend) -> None:
+    spec = backend.spec("waits")
+    name = (await backend.jobs.submit(backend.key(), spec)).name
+    state = await until(backend, name, Phase.RUNNING)
+    assert [each for each in await backend.jobs.leftovers(spec.model) if each.name == name] == []
+    made_up = Leftover(kind="logs", model=spec.model, name=name, size_bytes=1, since=state.submitted_at, seen="x")
+    with pytest.raises(PermanentError):
+        await backend.jobs.discard(made_up)
+    await backend.jobs.cancel(name, reason="the test is over")

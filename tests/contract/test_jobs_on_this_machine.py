@@ -399,3 +399,30 @@ async def test_a_deadline_counts_over_all_attempts(jobs: LocalJobs) -> None:
     await jobs.submit(KEY, spec)
     state = await ended(jobs)
     assert (state.reason, state.attempts > 1) == (Reason.DEADLINE, True)
+
+
+# What is left behind.
+
+
+async def test_checkpoints_of_a_failed_job_are_put_aside_and_go_after_a_week(jobs: LocalJobs, root: Path) -> None:
+    spec = spec_of('echo much > "$OPPEN_JOB_CHECKPOINTS/state"; echo said; exit 1')
+    await jobs.submit(KEY, spec)
+    await ended(jobs)
+    found = {each.kind: each for each in await jobs.leftovers(spec.model)}
+    assert (found["checkpoints"].size_bytes, found["logs"].size_bytes) == (5, 5)
+    assert [line async for line in jobs.logs(NAME)] == ["said"]
+    for item in found.values():
+        await jobs.discard(item)
+    assert await jobs.leftovers(spec.model) == ()
+    assert [line async for line in jobs.logs(NAME)] == []
+    await jobs.jobs()
+    await jobs.restore(found["logs"])
+    assert [line async for line in jobs.logs(NAME)] == ["said"]
+    aside = root / NAME / ".discarded-checkpoints"
+    assert (aside / "checkpoints" / "state").read_text() == "much\n"
+    week = time.time() - timedelta(days=7, minutes=1).total_seconds()
+    os.utime(aside, (week, week))
+    await jobs.jobs()
+    assert not aside.exists()
+    with pytest.raises(PermanentError, match="gone for good"):
+        await jobs.restore(found["checkpoints"])

@@ -9,6 +9,7 @@ from tools.clock import Clock, SystemClock
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, TemporaryError
 from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Reason, Usage, job_name
+from tools.leftovers import KEPT, Discarded, Leftover
 
 OFFERED = (Pricing.STANDARD, Pricing.SPOT)
 
@@ -44,6 +45,8 @@ class TwinJobs:
     ) -> None:
         self._offered = offered
         self._bought: dict[str, Pricing] = {}
+        self._left: dict[tuple[str, str], Leftover] = {}
+        self._discarded: dict[tuple[str, str], datetime] = {}
         self._choices: dict[tuple[str, str], Pricing] = {}
         self._clock = clock or SystemClock()
         self._jobs: dict[str, _Job] = {}
@@ -114,6 +117,8 @@ class TwinJobs:
             run_id=spec.run_id,
             phase=Phase.PENDING,
             submitted_at=self._clock.now(),
+            work=spec.work,
+            data=spec.data,
             pricing=spec.pricing,
         )
         self._jobs[name] = _Job(spec, spec.fingerprint, state)
@@ -159,6 +164,27 @@ class TwinJobs:
         ended = job.state.ended_at or self._clock.now()
         wall = (ended - job.state.started_at).total_seconds() if job.state.started_at else 0.0
         return Usage(wall_seconds=wall, gpu_seconds=wall * job.spec.resources.gpus, reserved=job.spec.resources)
+
+    def leave(self, item: Leftover) -> None:
+        """Of a job that has ended."""
+        self._left[item.kind, item.name] = item
+
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:
+        await self.ping()
+        return tuple(each for place, each in self._left.items() if each.model == model and place not in self._discarded)
+
+    async def discard(self, item: Leftover) -> Discarded:
+        await self.ping()
+        if not self._known(item.name).state.final:
+            raise Conflict(f"{item.name} has not ended")
+        if self._left.get((item.kind, item.name)) != item:
+            raise Conflict(f"{item.name} is not the job that was listed")
+        at = self._discarded.setdefault((item.kind, item.name), self._clock.now())
+        return Discarded(size_bytes=item.size_bytes, undo_until=at + KEPT)
+
+    async def restore(self, item: Leftover) -> None:
+        await self.ping()
+        self._discarded.pop((item.kind, item.name), None)
 
     async def buying(self, model: str) -> Buying:
         await self.ping()

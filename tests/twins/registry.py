@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from tools.clock import Clock
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.registry import signing
+from tools.leftovers import Discarded, Leftover
+from tools.registry import discarding, signing
 from tools.registry.evaluations import Evaluation
 from tools.registry.history import Entry
 from tools.registry.moves import Moves
@@ -93,6 +94,8 @@ class TwinRegistry:
         self._evaluations: dict[tuple[str, str, str], str] = {}
         self._claims: dict[tuple[str, str, str], str] = {}
         self._quantizations: dict[tuple[str, str], str] = {}
+        self._aside: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._marks: dict[tuple[str, str], discarding.Mark] = {}
 
     # What a test does to it from outside.
 
@@ -248,3 +251,51 @@ class TwinRegistry:
         self, model: str, alias: Alias, version: str | None, *, expected: str | None, key: str, actor: str, reason: str
     ) -> AliasChange:
         return await self._moves.move(model, alias, version, expected=expected, key=key, actor=actor, reason=reason)
+
+    async def stored(self, model: str) -> tuple[Leftover, ...]:
+        return tuple(
+            Leftover(
+                kind="version",
+                model=model,
+                name=each.version,
+                size_bytes=sum(map(len, self._files[model, each.version].values())),
+                since=each.created_at,
+                seen=_seen(each),
+            )
+            for each in await self.versions(model)
+            if (model, each.version) not in self._marks and each.run_id is not None
+        )
+
+    async def discard(self, item: Leftover, *, protected: tuple[str, ...] = ()) -> Discarded:
+        async with self._moves.alone(item.model) as changes:
+            discarding.refuse_needed(item, changes, protected)
+            place = item.model, item.name
+            if _seen(await self.version(*place)) != item.seen:
+                raise Conflict(f"{item.name} is not what was listed")
+            if place not in self._marks:
+                self._marks[place] = discarding.Mark(at=self._clock.now(), size_bytes=item.size_bytes, aside=True)
+                self._aside[place], self._files[place] = self._files[place], {}
+            return self._marks[place].told
+
+    async def restore(self, model: str, version: str) -> None:
+        place = model, version
+        await self.version(*place)
+        if place not in self._marks:
+            return
+        if place not in self._aside:
+            raise PermanentError(f"{model} {version}: its files are gone for good")
+        self._files[place] = self._aside.pop(place)
+        del self._marks[place]
+
+    async def empty(self, before: datetime) -> int:
+        self._aliases.answer()
+        due = [place for place, mark in self._marks.items() if discarding.is_before(mark, before)]
+        freed = 0
+        for place in due:
+            freed += sum(map(len, self._aside.pop(place, {}).values()))
+            self._marks[place] = self._marks[place].model_copy(update={"aside": False})
+        return freed
+
+
+def _seen(version: ModelVersion) -> str:
+    return discarding.seen(version.version, int(version.created_at.timestamp() * 1000))

@@ -29,6 +29,7 @@ from tools.kubernetes.cluster import Cluster, Object
 from tools.kubernetes.errors import AlreadyExists, NotFound
 from tools.kubernetes.kinds import CONFIG_MAP, EVENT, JOB, POD, Kind
 from tools.kubernetes.watching import changes
+from tools.leftovers import Discarded, Leftover
 
 _JOB_OF_POD = "batch.kubernetes.io/job-name"
 _PROGRESS_LINES = 50
@@ -133,6 +134,16 @@ class KubernetesJobs:
 
     async def usage(self, name: str) -> Usage:
         return verdicts.usage(await self._job(name), await self._pods(name), datetime.now(UTC))
+
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:  # noqa: ARG002
+        """None: logs go with their pods, and what lies on a claim the API server does not know."""
+        return ()
+
+    async def discard(self, item: Leftover) -> Discarded:
+        raise PermanentError(f"{item.name}: {item.kind} of jobs in a cluster are left to their volume's owner")
+
+    async def restore(self, item: Leftover) -> None:
+        raise PermanentError(f"{item.name}: nothing of a job in a cluster is put aside")
 
     async def buying(self, model: str) -> Buying:
         return await self._buying.now(model)

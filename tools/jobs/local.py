@@ -23,8 +23,10 @@ from pydantic import ValidationError
 from tools.clock import Clock, SystemClock
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, TemporaryError
+from tools.jobs import leftovers
 from tools.jobs.folder import Folder
 from tools.jobs.port import Buying, JobSpec, JobState, Phase, Progress, Reason, Resources, Usage, job_name
+from tools.leftovers import Discarded, Leftover
 
 _LOOK_S = 0.1
 """Between two looks at a status that is watched, or at a log that is followed."""
@@ -81,7 +83,14 @@ class LocalJobs:
             "key": key,
             "fingerprint": spec.fingerprint,
             "submitted_at": self._clock.now().timestamp(),
-            "about": {"model": spec.model, "team": spec.team, "run_id": spec.run_id, "keep_seconds": spec.keep.total_seconds()},
+            "about": {
+                "model": spec.model,
+                "team": spec.team,
+                "run_id": spec.run_id,
+                "keep_seconds": spec.keep.total_seconds(),
+                "work": spec.work,
+                "data": spec.data.model_dump(mode="json") if spec.data is not None else None,
+            },
             "spec": {
                 **spec.model_dump(mode="json", include={"command", "environment", "config", "resources", "retries"}),
                 "secrets": sorted(spec.secrets),
@@ -142,6 +151,24 @@ class LocalJobs:
             peak_memory_bytes=int(status.get("peak_memory_bytes", 0)),
             reserved=Resources(**_spec(folder)["spec"]["resources"]),
         )
+
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:
+        def listed() -> tuple[Leftover, ...]:
+            return tuple(each for folder in self._all() for each in leftovers.leftovers(folder) if each.model == model)
+
+        return await asyncio.to_thread(listed)
+
+    async def discard(self, item: Leftover) -> Discarded:
+        try:
+            return await asyncio.to_thread(leftovers.discard, self._known(item.name), item)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    async def restore(self, item: Leftover) -> None:
+        try:
+            await asyncio.to_thread(leftovers.restore, self._known(item.name), item)
+        except OSError as error:
+            raise _unwritable(error) from error
 
     async def buying(self, model: str) -> Buying:  # noqa: ARG002  the same for all
         return Buying(pricing=Pricing.STANDARD, offered=(Pricing.STANDARD,))
@@ -219,6 +246,8 @@ class LocalJobs:
                 gone = self._root / f"{_GONE}{folder.path.name}-{time.monotonic_ns()}"
                 with contextlib.suppress(FileNotFoundError):  # somebody else was faster
                     folder.path.rename(gone)
+            else:
+                leftovers.empty(folder)
         for path in self._root.glob(f"{_GONE}*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -314,6 +343,8 @@ def _state(folder: Folder) -> JobState:
             submitted_at=_instant(spec["submitted_at"]),
             started_at=_instant(status["started_at"]) if "started_at" in status else None,
             ended_at=_instant(status["ended_at"]) if "ended_at" in status else None,
+            work=about.get("work", ""),
+            data=about.get("data"),
         )
     except (ValidationError, ValueError) as error:
         raise PermanentError(f"{folder.path.name}: its status on disk is not understood: {error}") from error

@@ -17,6 +17,7 @@ MANAGER = "oppen"
 MODEL, TEAM, RUN = "oppen/model", "oppen/team", "oppen/run"
 """Labels for cost and lineage; the annotations of the same names have them in full."""
 FINGERPRINT, KEY, CANCELLED, GPUS = "oppen/spec-sha256", "oppen/key", "oppen/cancelled", "oppen/gpus"
+WORK, DATA = "oppen/work", "oppen/data"
 """Annotations."""
 PRICING = "oppen/pricing"
 """A label for cost and an annotation; spot only, so that others are as they were."""
@@ -77,7 +78,7 @@ def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any
         "metadata": {
             "name": name,
             "labels": labels,
-            "annotations": {**full, KEY: key, FINGERPRINT: spec.fingerprint},
+            "annotations": {**full, KEY: key, FINGERPRINT: spec.fingerprint, WORK: spec.work, **_data(spec)},
         },
         "spec": {
             **({"podFailurePolicy": _DISRUPTIONS} if spec.pricing is Pricing.SPOT else {}),
@@ -89,6 +90,10 @@ def job(name: str, key: str, spec: JobSpec, settings: Settings) -> dict[str, Any
             "template": {"metadata": {"labels": labels, "annotations": full}, "spec": _pod(name, spec, settings)},
         },
     }
+
+
+def _data(spec: JobSpec) -> dict[str, str]:
+    return {DATA: spec.data.model_dump_json()} if spec.data is not None else {}
 
 
 def config_map(name: str, uid: str, spec: JobSpec) -> dict[str, Any]:

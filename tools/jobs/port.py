@@ -18,14 +18,18 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Protocol, Self, runtime_checkable
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from tools.costs.port import Pricing
-from tools.values import Frozen, Instant
+from tools.leftovers import Discarded, Leftover
+from tools.values import Frozen, Instant, Window
 
 JOB_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A DNS label: what `job_name` makes, and what a cluster would take."""
 _NAME_SLUG = 28
+WINDOW = ("OPPEN_WINDOW_START", "OPPEN_WINDOW_END")
+"""Variables of a job's environment that say which stretch of data it learns from, in RFC 3339."""
+_OF_THE_DATA = {*WINDOW, "OPPEN_HELD_OUT_START"}
 _CONFIG_BYTES = 900_000
 """A ConfigMap holds 1 MiB at most, names and quoting included."""
 
@@ -123,6 +127,22 @@ class JobSpec(Frozen):
         said = self.model_dump(mode="json", exclude={"pricing"}) | {"secrets": sorted(self.secrets)}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def work(self) -> str:
+        """What is done, on whichever stretch of data and for whoever asks: 64 bits of the SHA-256 of image, command and the
+        rest of the environment. Two jobs of a model with the same `work` and the same `data` make the same twice."""
+        environment = {name: value for name, value in self.environment.items() if name not in _OF_THE_DATA}
+        said = {"image": self.image, "command": self.command, "environment": environment}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def data(self) -> Window | None:
+        """What it learns from, where its environment says so."""
+        try:
+            return Window.model_validate({"start": self.environment[WINDOW[0]], "end": self.environment[WINDOW[1]]})
+        except (KeyError, ValidationError):
+            return None
+
 
 class Progress(Frozen):
     """As the job itself says."""
@@ -146,6 +166,10 @@ class JobState(Frozen):
     submitted_at: Instant
     started_at: Instant | None = None
     ended_at: Instant | None = None
+    work: str = ""
+    """Of its spec; empty where it was submitted before that was kept."""
+    data: Window | None = None
+    """Of its spec: the stretch of data that it learns from, where its environment says so."""
     pricing: Pricing = Pricing.STANDARD
     """How it was bought."""
     interruptions: int = Field(default=0, ge=0)
@@ -210,6 +234,10 @@ class JobsReader(Protocol):
 
     async def usage(self, name: str) -> Usage: ...
 
+    async def leftovers(self, model: str) -> tuple[Leftover, ...]:
+        """Checkpoints and logs of its jobs that have ended, as far as the backend keeps them itself."""
+        ...
+
     async def buying(self, model: str) -> Buying:
         """With what `pricing` a training of the model is to be submitted."""
         ...
@@ -229,4 +257,13 @@ class Jobs(JobsReader, Protocol):
     async def set_buying(self, model: str, pricing: Pricing, *, expected: Pricing, key: str) -> Buying:
         """For trainings that are submitted from now on. Repeating a `key` changes nothing and returns what is so now; Conflict
         when it is not `expected`; PermanentError for what is not offered."""
+        ...
+
+    async def discard(self, item: Leftover) -> Discarded:
+        """Put it aside; repeating it changes nothing. Looked at right before: Conflict for a job that has not ended, or is not
+        the one that was listed; PermanentError where the backend keeps no such thing."""
+        ...
+
+    async def restore(self, item: Leftover) -> None:
+        """What is there is left as it is; PermanentError for what is gone for good."""
         ...

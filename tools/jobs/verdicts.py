@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from tools.costs.port import Pricing
-from tools.jobs.manifests import CANCELLED, GPUS, MODEL, PRICING, RUN, TEAM
+from tools.jobs.manifests import CANCELLED, DATA, GPUS, MODEL, PRICING, RUN, TEAM, WORK
 from tools.jobs.port import JobState, Phase, Reason, Resources, Usage
+from tools.values import Window
 
 Object = dict[str, Any]
 
@@ -59,9 +62,19 @@ def state(job: Object, pods: Sequence[Object], events: Sequence[Object] = ()) ->
         submitted_at=_time(metadata["creationTimestamp"]),
         started_at=min(starts, default=None),
         ended_at=ended,
+        work=annotations.get(WORK, ""),
+        data=_window(annotations.get(DATA)),
         pricing=Pricing.SPOT if (metadata.get("labels") or {}).get(PRICING) == Pricing.SPOT else Pricing.STANDARD,
         interruptions=sum(_over(pod) and not _succeeded(pod) and _ending(pod).reason in _TAKEN_AWAY for pod in ordered),
     )
+
+
+def _window(text: str | None) -> Window | None:
+    """As it was annotated; None where it was not, or by somebody else."""
+    try:
+        return Window.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def usage(job: Object, pods: Sequence[Object], now: datetime) -> Usage:

@@ -17,8 +17,9 @@ import httpx
 
 from tools.clock import Clock
 from tools.errors import PermanentError, TemporaryError
+from tools.leftovers import Discarded, Leftover
 from tools.offload import ChildProcess
-from tools.registry import signing
+from tools.registry import discarding, signing
 from tools.registry.evaluations import Evaluation
 from tools.registry.history import SqlHistory
 from tools.registry.library import embedded_database
@@ -56,7 +57,7 @@ async def open_registry(
         stack.push_async_callback(reading.close)
         history = SqlHistory(history_url)
         stack.push_async_callback(history.close)
-        yield MlflowRegistry(tracking_uri, child, reading, Moves(MlflowAliases(child), history, clock))
+        yield MlflowRegistry(tracking_uri, child, reading, Moves(MlflowAliases(child), history, clock), clock)
 
 
 def _child(tracking_uri: str, evaluation_key: str = "") -> ChildProcess:
@@ -139,6 +140,9 @@ class MlflowReader:
     async def claim(self, model: str, version: str, champion: str) -> Evaluation | None:
         return await self._child.call(Tracking.claim, model, version, champion)
 
+    async def stored(self, model: str) -> tuple[Leftover, ...]:
+        return await self._reading.call(Tracking.stored, model)
+
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         return await self._child.call(Tracking.fetch, model, version, into)
 
@@ -146,9 +150,10 @@ class MlflowReader:
 class MlflowRegistry(MlflowReader):
     """`Registry`."""
 
-    def __init__(self, tracking_uri: str, child: ChildProcess, reading: ChildProcess, moves: Moves) -> None:
+    def __init__(self, tracking_uri: str, child: ChildProcess, reading: ChildProcess, moves: Moves, clock: Clock) -> None:
         super().__init__(tracking_uri, child, reading)
         self._moves = moves
+        self._clock = clock
 
     async def history(self, model: str, *, since: datetime | None = None) -> tuple[AliasChange, ...]:
         changes = await self._moves.changes(model)
@@ -161,6 +166,17 @@ class MlflowRegistry(MlflowReader):
         self, model: str, alias: Alias, version: str | None, *, expected: str | None, key: str, actor: str, reason: str
     ) -> AliasChange:
         return await self._moves.move(model, alias, version, expected=expected, key=key, actor=actor, reason=reason)
+
+    async def discard(self, item: Leftover, *, protected: tuple[str, ...] = ()) -> Discarded:
+        async with self._moves.alone(item.model) as changes:
+            discarding.refuse_needed(item, changes, protected)
+            return await self._child.call(Tracking.discard, item, self._clock.now())
+
+    async def restore(self, model: str, version: str) -> None:
+        await self._child.call(Tracking.restore, model, version)
+
+    async def empty(self, before: datetime) -> int:
+        return await self._child.call(Tracking.empty, before)
 
 
 class MlflowAliases:

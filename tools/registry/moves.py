@@ -12,8 +12,9 @@ write happen after its lock is gone.
 """
 
 import asyncio
+import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -95,6 +96,12 @@ class Moves:
                 await self._settle(model)
                 raise Conflict(f"{model}@{alias} was moved to {found} by somebody else in the same moment")
             return change
+
+    @contextlib.asynccontextmanager
+    async def alone(self, model: str) -> AsyncIterator[tuple[AliasChange, ...]]:
+        """With all that took place until now; nobody who uses these rules moves an alias of the model meanwhile."""
+        async with self._history.exclusive(model):
+            yield await self._settle(model)
 
     async def _settle(self, model: str) -> tuple[AliasChange, ...]:
         """Make the record agree with the registry, and return it. Only for whoever is alone."""

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from tools.leftovers import Discarded, Leftover
 from tools.registry.evaluations import Evaluation
 from tools.registry.quantizations import Quantization
 from tools.registry.serving_spec import ServingSpec
@@ -118,6 +119,11 @@ class RegistryReader(Protocol):
         """What the version's own training says of it beside that champion: nobody has checked it."""
         ...
 
+    async def stored(self, model: str) -> tuple[Leftover, ...]:
+        """Versions whose files lie where the registry keeps those of their runs, with the bytes that these take; without those
+        that share them with another version. Takes as long as it takes to list them."""
+        ...
+
     async def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         """Copy the version's files to `into/{model}/{version}`; a complete copy there is reused."""
         ...
@@ -133,4 +139,21 @@ class Registry(RegistryReader, Protocol):
         Repeating a `key` is a no-op that returns the first change, also after a crash in between. Raises Conflict when the
         alias is neither on `expected` nor, by this key, on `version` already.
         """
+        ...
+
+    async def discard(self, item: Leftover, *, protected: tuple[str, ...] = ()) -> Discarded:
+        """Take the files of a version away; the version itself, its run and its history stay. Repeating it changes nothing.
+
+        Looked at right before: Conflict, with nothing done, for a version that carries an alias of any name, was champion
+        before the one of now, is `protected`, or is not what was listed. Where somebody else gives it an alias in the same
+        moment, the files are put back if they can be.
+        """
+        ...
+
+    async def restore(self, model: str, version: str) -> None:
+        """Put back what was discarded. What is there is left as it is; PermanentError for what is gone for good."""
+        ...
+
+    async def empty(self, before: datetime) -> int:
+        """Delete for good what was discarded before then; how many bytes."""
         ...

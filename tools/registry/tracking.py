@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,10 +19,12 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from tools.errors import Conflict, PermanentError, TemporaryError
-from tools.registry import artifacts, evaluations, serving_spec, signing
+from tools.leftovers import Discarded, Leftover
+from tools.registry import artifacts, discarding, evaluations, serving_spec, signing
 from tools.registry.digests import Digests
+from tools.registry.discarding import TAG, Mark
 from tools.registry.evaluations import Evaluation
-from tools.registry.library import embedded_database, opened
+from tools.registry.library import artifact_location, embedded_database, opened
 from tools.registry.port import Alias, ArtifactFormat, ModelFiles, ModelVersion, TrainingRun
 from tools.registry.quantizations import Quantization, quantized_artifact
 from tools.registry.serving_spec import ServingSpec
@@ -187,6 +190,131 @@ class Tracking:
         with translated():
             return artifacts.document(self._artifacts_of(run), path)
 
+    def stored(self, model: str) -> tuple[Leftover, ...]:
+        artifacts.safe_name("model", model)
+        with translated():
+            found = list(_pages(self._client.search_model_versions, filter_string=f"name = '{model}'"))
+        return tuple(each for version in found if (each := self._leftover(version)) is not None)
+
+    def discard(self, item: Leftover, at: datetime) -> Discarded:
+        """Nobody who moves aliases by our rules does so meanwhile. Raises Conflict."""
+        artifacts.safe_name("model", item.model)
+        with translated():
+            found = self._client.get_model_version(item.model, _number(item.name))
+            self._refuse_carrier(item)
+            if discarding.seen(found.source, found.creation_timestamp) != item.seen:
+                raise Conflict(f"{item.model} {item.name} is not what was listed")
+            address, folder = self._files_of(found)
+            marked = discarding.mark(found.tags)
+            if marked is None:
+                marked = Mark(at=at, size_bytes=item.size_bytes, aside=folder is not None)
+                self._client.set_model_version_tag(item.model, item.name, TAG, marked.model_dump_json())
+            elif not marked.aside and folder is not None and not folder.is_dir():
+                return marked.told  # it was emptied since
+            if folder is not None:
+                discarding.put_aside(folder)
+            else:
+                self._repository_at(address).delete_artifacts()
+            self._formats.pop((found.name, str(found.version), found.creation_timestamp), None)
+            try:
+                self._refuse_carrier(item)
+            except Conflict:
+                if folder is not None and discarding.put_back(folder):
+                    self._client.delete_model_version_tag(item.model, item.name, TAG)
+                raise
+        return marked.told
+
+    def restore(self, model: str, version: str) -> None:
+        artifacts.safe_name("model", model)
+        with translated():
+            found = self._client.get_model_version(model, _number(version))
+            if discarding.mark(found.tags) is None:
+                return
+            _, folder = self._files_of(found)
+            if folder is None or not discarding.put_back(folder):
+                raise PermanentError(f"{model} {version}: its files are gone for good")
+            self._client.delete_model_version_tag(model, version, TAG)
+            self._formats.pop((found.name, str(found.version), found.creation_timestamp), None)
+
+    def empty(self, before: datetime) -> int:
+        with translated():
+            discarded = list(_pages(self._client.search_model_versions, filter_string=f"tags.`{TAG}` != ''"))
+        return sum(self._empty(found, before) for found in discarded)
+
+    def _empty(self, found: Any, before: datetime) -> int:
+        marked = discarding.mark(found.tags)
+        if marked is None or not discarding.is_before(marked, before):
+            return 0
+        freed = 0
+        with translated():
+            with contextlib.suppress(PermanentError):  # its files are not where they were: what is there is none of ours
+                _, folder = self._files_of(found)
+                if folder is not None and discarding.aside(folder).is_dir():
+                    shutil.rmtree(discarding.aside(folder))
+                    freed = marked.size_bytes
+            gone = marked.model_copy(update={"aside": False}).model_dump_json()
+            self._client.set_model_version_tag(found.name, str(found.version), TAG, gone)
+        return freed
+
+    def _leftover(self, found: Any) -> Leftover | None:
+        """None for a version whose files are gone, shared, or not where the registry keeps them."""
+        if discarding.mark(found.tags) is not None:
+            return None
+        try:
+            with translated():
+                address, folder = self._files_of(found)
+                size = discarding.weigh(folder) if folder is not None else discarding.weigh_listed(self._repository_at(address))
+        except PermanentError:
+            return None
+        return Leftover(
+            kind="version",
+            model=found.name,
+            name=str(found.version),
+            size_bytes=size,
+            since=_instant(found.creation_timestamp),
+            seen=discarding.seen(found.source, found.creation_timestamp),
+        )
+
+    def _files_of(self, found: Any) -> tuple[str, Path | None]:
+        """Where the version's own files lie, and the folder where that is on this machine. Raises PermanentError for files that
+        are not its own."""
+        what = f"{found.name} {found.version}"
+        address = self._client.get_model_version_download_uri(found.name, str(found.version)).rstrip("/")
+        run = self._run(found.run_id or None)
+        if run is None:
+            raise PermanentError(f"{what}: no run is known that made it, so whose its files are is not known either")
+        homes = [run.info.artifact_uri.rstrip("/"), *self._logged(found)]
+        if not any(address.startswith(f"{home}/") for home in homes) and address not in homes[1:]:
+            raise PermanentError(f"{what}: its files are not among those of its run")
+        for other in _pages(self._client.search_model_versions, filter_string=f"run_id = '{found.run_id}'"):
+            if (other.name, str(other.version)) != (found.name, str(found.version)):
+                theirs = self._client.get_model_version_download_uri(other.name, str(other.version)).rstrip("/")
+                if f"{theirs}/".startswith(f"{address}/") or f"{address}/".startswith(f"{theirs}/"):
+                    raise PermanentError(f"{what}: {other.name} {other.version} has the same files")
+        if urlsplit(address).scheme not in ("", "file"):
+            return address, None
+        home = artifact_location(self._uri)
+        if home is None:
+            raise PermanentError(f"{what} is in a folder of the tracking server's machine, not of this one")
+        folder, root = _local(address), _local(home)
+        if not discarding.owned(folder, root):
+            raise PermanentError(f"{what}: its files are not in the registry's own folder")
+        return address, folder
+
+    def _logged(self, found: Any) -> list[str]:
+        """Where MLflow keeps the logged model that the version was made from."""
+        if not found.model_id:
+            return []
+        logged = _absent_is_none(self._client.get_logged_model, found.model_id)
+        return [logged.artifact_location.rstrip("/")] if logged is not None else []
+
+    def _refuse_carrier(self, item: Leftover) -> None:
+        """Aliases of any name: also those that are none of ours."""
+        aliases = self._client.get_registered_model(item.model).aliases
+        for name, version in aliases.items():
+            if str(version) == item.name:
+                raise Conflict(f"{item.model} {item.name} carries the alias {name}")
+
     def fetch(self, model: str, version: str, into: Path) -> ModelFiles:
         """Reuses a copy of the same version, and any copy while the registry does not answer."""
         target = into / artifacts.safe_name("model", model) / artifacts.safe_name("version", version)
@@ -246,6 +374,11 @@ class Tracking:
             raise PermanentError(f"the artifacts of run {run.info.run_id} are in a folder of the tracking server's machine")
         repository: artifacts.Repository = get_artifact_repository(address, tracking_uri=self._uri, registry_uri=self._uri)
         return repository
+
+    def _repository_at(self, address: str) -> Any:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(address, tracking_uri=self._uri, registry_uri=self._uri)
 
     def _repository(self, found: Any) -> artifacts.Repository:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -307,6 +440,12 @@ def _number(version: str) -> str:
     if not version.isascii() or not version.isdigit() or len(version) > 9:
         raise PermanentError(f"there is no version {version!r}: MLflow counts 1, 2, 3")
     return version
+
+
+def _local(address: str) -> Path:
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    return Path(local_file_uri_to_path(address))
 
 
 def _instant(milliseconds: int) -> datetime:

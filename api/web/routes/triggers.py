@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agents.requests import REVIEW
 from api.web import auth
 from api.web.asking import TriggeredView, ask
 from api.web.dependencies import Needs, json_only
@@ -22,6 +23,15 @@ Model = Annotated[str, Field(min_length=1, max_length=200)]
 class CheckBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"model": "flights", "reason": "before the audit"}]}
+    )
+
+    model: Model
+    reason: Text
+
+
+class CostReviewBody(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"model": "flights", "reason": "before the budget is set"}]}
     )
 
     model: Model
@@ -75,6 +85,20 @@ async def trigger_retrain(
 ) -> TriggeredView | JSONResponse:
     """Ask for a training. Whether it would help is looked at first: data that is broken is not trained on."""
     return await ask("retrain", body.model_dump(), needs, who.name, once)
+
+
+@router.post(
+    "/cost-review",
+    status_code=202,
+    response_model=TriggeredView,
+    responses=answers(404, 409),
+    dependencies=[Depends(json_only)],
+)
+async def trigger_cost_review(
+    body: CostReviewBody, needs: Needs, who: auth.CanOperate, once: OnlyOnce
+) -> TriggeredView | JSONResponse:
+    """Have the model's cost looked through for what it need not be. One thing is proposed at most, what saves most first."""
+    return await ask(REVIEW, body.model_dump(), needs, who.name, once)
 
 
 @router.post(

@@ -1,0 +1,54 @@
+"""The commands about what is done to save money. All over the REST API."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from api.cli_remote import URL, Key, Url, call
+from api.terminal import JsonFlag, emit
+
+optimizations = typer.Typer(no_args_is_help=True, help="What is done to save money, and what the ledger shows of it.")
+
+
+@optimizations.command("list")
+def list_optimizations(
+    model: Annotated[str, typer.Option(help="Only those of this model.")] = "",
+    url: Url = URL,
+    key: Key = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Newest first."""
+    asked = f"?model={quote(model, safe='')}" if model else ""
+    found = call(url, key, "GET", f"/v1/optimizations{asked}")
+    emit(found, as_json, "\n".join(map(_line, found["items"])) or "nothing was done to save money yet")
+
+
+@optimizations.command("show")
+def show_optimization(optimization: str, url: Url = URL, key: Key = "", as_json: JsonFlag = False) -> None:
+    """What was expected, what the experiment said, and what the ledger shows."""
+    found = call(url, key, "GET", f"/v1/optimizations/{quote(optimization, safe='')}")
+    trial, roi = found["trial"], found["roi"]
+    lines = [_line(found), found["what"], f"expected: {_range(found['expected'])} per day"]
+    if trial is not None:
+        cost = f" (it cost {trial['currency']} {trial['cost']})" if trial["cost"] is not None else ""
+        lines.append(f"experiment {trial['job']}{cost}: {trial['reason']}")
+    if (saved := found["saved"]) is not None:
+        value = f"{saved['currency']} {float(saved['value']):,.2f} per day, {_range(saved)}"
+        hours = f"{saved['hours_before']} hours before, {saved['hours_after']} since"
+        lines.append(f"the ledger: {saved['claim'].replace('_', ' ')}, {value} ({hours})")
+    if roi is not None:
+        back = f"earned back in {roi['payback_days']} days" if roi["payback_days"] is not None else "never earned back"
+        lines.append(f"return: {back}")
+    lines.append(f"incident: {found['incident_id']}")
+    emit(found, as_json, "\n".join(lines))
+
+
+def _line(each: dict[str, Any]) -> str:
+    saved = each["saved"]
+    shown = f", saves {saved['currency']} {float(saved['value']):,.2f} a day" if saved is not None else ""
+    return f"{each['id']}  {each['status']:<12}  {each['model']}  {each['kind']}{shown}"
+
+
+def _range(saving: dict[str, Any]) -> str:
+    return f"{saving['currency']} {float(saving['low']):,.2f} to {float(saving['high']):,.2f}"

@@ -1,0 +1,342 @@
+"""From a model that is dear to serve to an INT8 version: measured, rolled out, and kept where the ledger shows the saving."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agents.actions import NoAction, Promote, Quantize, Risk, Rollback, StartRollout
+from agents.evidence import Cause
+from agents.policies import Approval, Mode, ModelPolicy, Policies, Slo, Training
+from agents.promotion_rules import Guardrails, Rollouts, Stage
+from agents.proposals import Edit, Reject
+from agents.quantization_job import key_of
+from agents.training import JOB_TAG
+from graphs.state import Outcome
+from tests.graphs.platform import HOUR, MODEL, Platform, healthy
+from tests.graphs.spending import book_job, book_serving, cost_alert, review, serve
+from tests.twins.jobs import Play
+from tests.unit.agents.quantizations import batch, measured
+from tools.errors import TemporaryError
+from tools.jobs.port import JobSpec, JobState, Phase, Reason, job_name
+from tools.jobs.prices import Prices
+from tools.registry.port import Alias
+from tools.registry.quantizations import Batch
+from tools.registry.signing import sign_quantization
+from tools.values import Window
+
+STEP = timedelta(minutes=20)
+ROLLOUTS = Rollouts(
+    stages=(Stage(weight=0.5, hold=HOUR), Stage(weight=1.0)),
+    look_every=STEP,
+    guardrails=Guardrails(errors=0.1, accuracy=None, latency=None),
+    extend=6 * HOUR,
+)
+TRAINING = Training(prices=Prices(currency="USD", cpu_hour="100"))
+POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS, models={MODEL: ModelPolicy(training=TRAINING)})
+EXPERIMENT = job_name(key_of("run-1", "1"))
+REGISTRATION = job_name(key_of("run-1", "1", register=True))
+DEAR, CHEAP = 1.0, 0.5
+"""Core-seconds of an answer, of the original and in INT8."""
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+async def dear(**values: Any) -> Platform:
+    """Version 1 has served for a day since the ledger began, for about 40 USD."""
+    platform = await healthy(policies=values.pop("policies", POLICIES), **values)
+    await serve(platform, "1", 24 * HOUR, DEAR)
+    return platform
+
+
+async def proposed(**values: Any) -> Platform:
+    platform = await dear(**values)
+    await platform.start(review(platform.clock.now()))
+    return platform
+
+
+def leave(platform: Platform, *batches: Batch, produced: str = "") -> None:
+    """What the experiment has measured, signed, of the files as they are."""
+    found = measured(*batches).model_copy(
+        update={
+            "model": MODEL,
+            "version": "1",
+            "job": EXPERIMENT,
+            "original_artefact": platform.registry.artefact(MODEL, "1"),
+            "produced": produced,
+            **({"artefact": platform.registry.artefact(MODEL, produced)} if produced else {}),
+        }
+    )
+    platform.registry.quantize(MODEL, "1", sign_quantization(found, platform.registry.key))
+
+
+async def registered(platform: Platform) -> str:
+    """The experiment has ended, it pays, and what it measured is in the registry."""
+    leave(platform)
+    platform.jobs.go_on(EXPERIMENT, Play(Phase.SUCCEEDED, exit_code=0))
+    await platform.wake()
+    version = platform.registry.publish(MODEL, tags={JOB_TAG: REGISTRATION})
+    leave(platform, produced=version)
+    platform.jobs.go_on(REGISTRATION, Play(Phase.SUCCEEDED, exit_code=0))
+    await platform.wake()
+    return version
+
+
+async def rolled(platform: Platform, version: str, seconds: float) -> dict[str, Any]:
+    for _ in range(60):
+        weights, start = await platform.weights(), platform.clock.now()
+        await platform.routed(HOUR, per_minute=1)
+        if version in weights:
+            for each, part in weights.items():
+                await book_serving(platform, each, start, HOUR, (seconds if each == version else DEAR) * part / 100)
+        ended = await platform.wake()
+        if ended["rollout"] is not None and ended["rollout"].over:
+            return ended
+    raise AssertionError("it is never champion")
+
+
+async def watched(platform: Platform, version: str, seconds: float, most: int = 60) -> dict[str, Any]:
+    """Hour after hour until the run has an end, or a question."""
+    for _ in range(most):
+        await serve(platform, version, HOUR, seconds)
+        ended: dict[str, Any] = await platform.wake()
+        interrupts = (await platform.graph.aget_state(platform.config)).interrupts
+        if "outcome" in ended or not interrupts or interrupts[0].value["kind"] != "wait":
+            return ended
+    raise AssertionError("it goes on for ever")
+
+
+async def test_what_serving_costs_is_the_reason_for_an_experiment() -> None:
+    platform = await proposed()
+    proposal = await platform.proposal()
+    assert proposal.action == Quantize(model=MODEL, version="1")
+    assert proposal.finding.cause is Cause.HEAVY_MODEL
+    saving = proposal.impact.saving
+    assert saving is not None
+    assert (saving.low, saving.currency) == (0, "USD")
+    assert 25 < saving.high < 28
+    assert "USD 39.98 a day" in proposal.finding.summary
+    await platform.decide()
+    ((key, spec),) = platform.jobs.submissions
+    assert key == key_of("run-1", "1")
+    assert "recent.parquet.base64" in spec.config
+
+
+async def test_what_pays_is_registered_and_its_rollout_asked_for_with_the_figures() -> None:
+    platform = await proposed()
+    await platform.decide()
+    version = await registered(platform)
+    proposal = await platform.proposal()
+    assert proposal.action == StartRollout(
+        model=MODEL,
+        from_version="1",
+        version=version,
+        stages=ROLLOUTS.stages,
+        judging=POLICIES.rollouts_of(MODEL).judging_of("classes"),
+    )
+    assert proposal.finding.cause is Cause.CANDIDATE_CHEAPER
+    assert proposal.impact.risk is Risk.MEDIUM
+    assert "75.0% less than the original" in proposal.finding.summary
+    saving = proposal.impact.saving
+    assert saving is not None
+    assert 29 < saving.low < saving.high < 31
+    assert any("p99 in batches of 32" in each.statement.lower() for each in proposal.finding.evidence)
+
+
+async def test_what_does_not_pay_ends_with_the_figures_and_proposes_nothing() -> None:
+    platform = await proposed()
+    await platform.decide()
+    leave(platform, batch(1, 0.2, 0.25, 0.3), batch(32, 1.0, 1.1, 1.2))
+    platform.jobs.go_on(EXPERIMENT, Play(Phase.SUCCEEDED, exit_code=0))
+    ended = await platform.wake()
+    assert ended["outcome"] == Outcome.NO_ACTION
+    assert "does not pay" in ended["reason"]
+    assert "50.0% more than the original" in ended["reason"]
+    assert not ended["optimization"].trial.pays
+    assert [key for key, _ in platform.jobs.submissions] == [key_of("run-1", "1")]
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_what_was_measured_lately_is_not_measured_again() -> None:
+    platform = await dear()
+    leave(platform, batch(1, 0.2, 0.25, 0.3), batch(32, 1.0, 1.1, 1.2))
+    found = measured().model_copy(
+        update={
+            "model": MODEL,
+            "version": "1",
+            "original_artefact": platform.registry.artefact(MODEL, "1"),
+            "asked_at": platform.clock.now(),
+        }
+    )
+    platform.registry.quantize(MODEL, "1", sign_quantization(found, platform.registry.key))
+    ended = await platform.start(review(platform.clock.now()))
+    assert ended["outcome"] == Outcome.NO_ACTION
+    assert isinstance(ended["proposal"].action, NoAction)
+
+
+async def test_a_saving_that_the_ledger_shows_is_kept_and_said_with_its_interval() -> None:
+    platform = await proposed()
+    await platform.decide()
+    version = await registered(platform)
+    await platform.decide(by="bob")
+    await book_job(platform, EXPERIMENT, Window(start=platform.clock.now(), end=platform.clock.now() + HOUR), cores=0.1)
+    rolled_out = await rolled(platform, version, CHEAP)
+    assert isinstance(rolled_out["proposal"].action, Promote)
+    assert await platform.champion() == version
+    ended = await watched(platform, version, CHEAP)
+    assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
+    optimization = ended["optimization"]
+    saved = optimization.saved
+    assert saved.claim == "holds"
+    # 60 answers an hour of half a core-second less, at 100 USD an hour: 20 USD a day.
+    assert 0 < saved.low < 20 < saved.high
+    assert 19 < saved.value < 21
+    assert float(saved.before / saved.after) == pytest.approx(2, rel=0.05)
+    assert optimization.roi.cost == 10
+    assert float(optimization.roi.payback_days) == pytest.approx(0.5, rel=0.1)
+
+
+async def test_a_saving_that_does_not_come_is_taken_back() -> None:
+    platform = await proposed()
+    await platform.decide()
+    version = await registered(platform)
+    await platform.decide(by="bob")
+    await rolled(platform, version, DEAR)
+    await watched(platform, version, DEAR)
+    proposal = await platform.proposal()
+    assert proposal.action == Rollback(model=MODEL, from_version=version, to_version="1")
+    assert proposal.impact.saving is None
+    assert "No saving is shown within" in (await platform.graph.aget_state(platform.config)).values["recommendation"].reason
+    await platform.decide(by="carol")
+    assert (await platform.champion(), await platform.weights()) == ("1", {"1": 100})
+    ended = await watched(platform, "1", DEAR)
+    assert ended["outcome"] == Outcome.UNDONE
+
+
+async def test_what_costs_more_is_taken_back_at_the_first_look() -> None:
+    platform = await proposed()
+    await platform.decide()
+    version = await registered(platform)
+    await platform.decide(by="bob")
+    await rolled(platform, version, 2 * DEAR)
+    began = platform.clock.now()
+    await watched(platform, version, 2 * DEAR)
+    assert isinstance((await platform.proposal()).action, Rollback)
+    assert platform.clock.now() - began < 9 * HOUR
+    values = (await platform.graph.aget_state(platform.config)).values
+    assert "It costs more than before" in values["recommendation"].reason
+
+
+async def test_a_no_to_the_experiment_measures_nothing() -> None:
+    platform = await proposed()
+    ended = await platform.decide(Reject(reason="not in this quarter"))
+    assert ended["outcome"] == Outcome.DECLINED
+    assert not platform.jobs.submissions
+
+
+async def test_a_no_to_the_rollout_leaves_the_version_registered_and_the_traffic_as_it_is() -> None:
+    platform = await proposed()
+    await platform.decide()
+    await registered(platform)
+    ended = await platform.decide(Reject(reason="not before the holidays"))
+    assert ended["outcome"] == Outcome.DECLINED
+    assert await platform.weights() == {"1": 100}
+
+
+async def test_an_edit_of_the_stages_is_still_the_same_saving() -> None:
+    platform = await proposed()
+    await platform.decide()
+    await registered(platform)
+    asked = (await platform.proposal()).action
+    assert isinstance(asked, StartRollout)
+    slower = asked.model_copy(update={"stages": (Stage(weight=0.1, hold=HOUR), *asked.stages)})
+    await platform.decide(Edit(action=slower), by="dora")
+    proposal = await platform.proposal()
+    assert proposal.action == slower
+    assert proposal.impact.saving is not None
+
+
+async def test_a_champion_that_changed_meanwhile_ends_it() -> None:
+    platform = await proposed()
+    await platform.decide()
+    await registered(platform)
+    platform.registry.move_externally(MODEL, Alias.CHAMPION, "2")
+    ended = await platform.decide()
+    assert ended["outcome"] == Outcome.NO_ACTION
+    assert "was made of 1" in ended["reason"]
+
+
+async def test_a_version_that_is_int8_already_is_no_model_to_quantise() -> None:
+    platform = await dear()
+    version = platform.registry.publish(MODEL, tags={JOB_TAG: job_name(key_of("run-0", "1", register=True))})
+    await platform.move(version)
+    await serve(platform, version, 8 * HOUR, CHEAP)
+    ended = await platform.start(review(platform.clock.now()))
+    assert ended["outcome"] == Outcome.NO_ACTION
+
+
+@pytest.mark.parametrize("reason", [Reason.OUT_OF_MEMORY, Reason.EXIT_CODE])
+async def test_an_experiment_that_fails_ends_the_run_with_its_reason(reason: Reason) -> None:
+    platform = await proposed()
+    await platform.decide()
+    platform.jobs.go_on(EXPERIMENT, Play(Phase.FAILED, reason, exit_code=1))
+    ended = await platform.wake()
+    assert ended["outcome"] == Outcome.FAILED
+    assert "quantisation failed" in ended["reason"]
+
+
+async def test_an_experiment_that_leaves_nothing_ends_the_run() -> None:
+    platform = await proposed()
+    await platform.decide()
+    platform.jobs.go_on(EXPERIMENT, Play(Phase.SUCCEEDED, exit_code=0))
+    ended = await platform.wake()
+    assert ended["outcome"] == Outcome.FAILED
+    assert "left nothing" in ended["reason"]
+
+
+@pytest.mark.parametrize("dies", [Killed, TemporaryError("the connection broke right after it")])
+@pytest.mark.parametrize("which", ["experiment", "registration"])
+async def test_cut_off_right_after_a_submission_there_is_one_job(dies: Any, which: str) -> None:
+    platform = await proposed()
+    if which == "registration":
+        await platform.decide()
+        leave(platform)
+        platform.jobs.go_on(EXPERIMENT, Play(Phase.SUCCEEDED, exit_code=0))
+    submit, calls = platform.jobs.submit, []
+
+    async def dying(key: str, spec: JobSpec) -> JobState:
+        calls.append(await submit(key, spec))
+        if len(calls) == 1:
+            raise dies
+        return calls[-1]
+
+    platform.jobs.submit = dying  # type: ignore[method-assign]
+    step = platform.decide if which == "experiment" else platform.wake
+    if dies is Killed:
+        with pytest.raises(Killed):
+            await step()
+        platform.clock.pass_(STEP)
+        await platform.go_on()
+    else:
+        await step()
+    assert await platform.waits_for("wait")
+    names = [job.name for job in await platform.jobs.jobs()]
+    assert names == ([EXPERIMENT] if which == "experiment" else [REGISTRATION, EXPERIMENT])
+
+
+async def test_policy_lets_the_experiment_be_made_without_asking_and_the_rollout_is_asked_for() -> None:
+    policies = POLICIES.model_copy(update={"approval": Approval(automatic=frozenset({Risk.NONE, Risk.LOW}))})
+    platform = await dear(policies=policies, mode=Mode.ACT)
+    await platform.start(cost_alert(platform.clock.now()))
+    assert [key for key, _ in platform.jobs.submissions] == [key_of("run-1", "1")]
+    await registered(platform)
+    assert isinstance((await platform.proposal()).action, StartRollout)
+
+
+async def test_where_nothing_quantises_it_nothing_is_proposed() -> None:
+    own = ModelPolicy.model_validate({"quantization": {"command": None}})
+    platform = await dear(policies=Policies(models={MODEL: own}))
+    ended = await platform.start(review(platform.clock.now()))
+    assert ended["outcome"] == Outcome.NO_ACTION
