@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TORCH := $(if $(PIP_FIND_LINKS),,--torch-backend cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo serve test lint types imports check test-stories test-servers chaos chaos-lifecycle bench simulate clean
+.PHONY: help setup lock demo serve test lint types imports check test-stories test-servers eval chaos chaos-lifecycle bench simulate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ chaos-lifecycle: $(STAMP) ## Kill the service between a training and its version
 
 simulate: $(STAMP) ## 48 hours of the whole platform in minutes, with a report in .oppen/report
 	@$(BIN)/oppen simulate 48h --seed 7 --report .oppen/report --json
+
+eval: $(STAMP) ## Score the agents' judgement on every scenario (minutes)
+	@$(BIN)/oppen eval
 
 bench: $(STAMP) ## All benchmarks, one after the other, each printing JSON (minutes)
 	@$(BIN)/python -m benchmarks.intake --alerts 10000 --json

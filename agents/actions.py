@@ -11,6 +11,8 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from agents.experiment_plans import Plan
 from agents.promotion_rules import MOST_STAGES, Experiments, Judging, Stage
+from tools.costs.port import Pricing
+from tools.leftovers import Leftover
 from tools.values import Frozen, Instant, LeftOut, Window
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -226,6 +228,42 @@ class ConsolidateTraining(Frozen):
         return self
 
 
+class SetBatching(Frozen):
+    """Compute up to `rows` of `model` together, and let a batch that is not full wait up to `wait_ms` for more."""
+
+    kind: Literal["set_batching"] = "set_batching"
+    model: Name
+    from_rows: int = Field(ge=1, le=4096)
+    from_wait_ms: float = Field(ge=0, le=1000)
+    rows: int = Field(ge=1, le=4096)
+    wait_ms: float = Field(ge=0, le=1000)
+
+
+class MoveToSpot(Frozen):
+    """Buy the trainings of `model` as `pricing` from now on: spot, or standard again."""
+
+    kind: Literal["move_to_spot"] = "move_to_spot"
+    model: Name
+    from_pricing: Pricing = Pricing.STANDARD
+    pricing: Pricing = Pricing.SPOT
+
+
+class ExpireArtifacts(Frozen):
+    """Discard exactly these files of `model`: of versions, and what jobs have left. What is another thing by now stays."""
+
+    kind: Literal["expire_artifacts"] = "expire_artifacts"
+    model: Name
+    items: Annotated[tuple[Leftover, ...], Field(min_length=1, max_length=500)]
+
+
+class RestoreArtifacts(Frozen):
+    """Put back what was discarded, as far as it is still put aside."""
+
+    kind: Literal["restore_artifacts"] = "restore_artifacts"
+    model: Name
+    items: Annotated[tuple[Leftover, ...], Field(min_length=1, max_length=500)]
+
+
 class Notify(Frozen):
     """Tell the people on `channel`; changes nothing else."""
 
@@ -256,6 +294,10 @@ Catalogue = (
     | ReleaseData
     | Quantize
     | ConsolidateTraining
+    | SetBatching
+    | MoveToSpot
+    | ExpireArtifacts
+    | RestoreArtifacts
     | Notify
     | NoAction
 )
@@ -267,7 +309,7 @@ CHANGES_NOTHING = (Notify, NoAction)
 """What leaves the serving of models as it is, and so is allowed in every mode."""
 
 
-OPTIMIZES = (Quantize, ConsolidateTraining)
+OPTIMIZES = (Quantize, ConsolidateTraining, SetBatching, MoveToSpot, ExpireArtifacts, RestoreArtifacts)
 """What is done to save money: verified by the ledger, and part of nothing else."""
 
 
@@ -296,3 +338,11 @@ class WorldState(Frozen):
     """Whether what moves the traffic can copy requests to a shadow; None: none is asked for."""
     running: tuple[str, ...] | None = None
     """Which of the jobs that it is about have not ended, by name; None: it is about none."""
+    batching: dict[str, float] | None = None
+    """`rows`, `wait_ms` and `generation` in force; None: it is not about batches."""
+    buying: Pricing | None = None
+    """How trainings are bought; None: it is not about that."""
+    artifacts: tuple[str, ...] | None = None
+    """What it is about and is there as it was listed, as `kind:name:seen`; None: it is about no files."""
+    protected: tuple[str, ...] | None = None
+    """Versions that carry an alias, have traffic, or were champion before; None: it is about no files."""

@@ -15,24 +15,30 @@ from agents.actions import (
     AbortRollout,
     Action,
     ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     Promote,
     Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Risk,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
     WorldState,
 )
+from agents.cost.expiring import ident, too_young
 from agents.evidence import Cause
 from agents.policies import Mode, Policies
 from agents.proposals import Proposal, Verdict
 from agents.risks import weigh
 from agents.wording import moment, span
+from tools.costs.port import Pricing
 from tools.values import Frozen, Instant
 
 
@@ -92,6 +98,8 @@ def judge(proposal: Proposal, policies: Policies, mode: Mode, now: datetime) -> 
         return Deny(reason="the autonomy mode is observe: nothing is changed")
     if (flaw := _flaw(action, proposal.state, policies)) and not _ends_without_a_champion(proposal):
         return Deny(reason=flaw)
+    if isinstance(action, ExpireArtifacts) and (young := too_young(action.items, policies.optimizations_of(action.model), now)):
+        return Deny(reason=young)
     if isinstance(action, StartExperiment) and proposal.finding.cause is Cause.CANDIDATE_WORSE:
         return Deny(reason=f"an arm may not be tried: {proposal.finding.summary}")
     # A proposal may carry a higher risk than its action has by itself, never a lower one.
@@ -160,6 +168,8 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
     match proposal.action, action:
         case ConsolidateTraining() as asked, ConsolidateTraining() as new:
             return _left_out_only(asked, new)
+        case ExpireArtifacts(items=listed), ExpireArtifacts(items=kept) if set(map(ident, kept)) <= set(map(ident, listed)):
+            return None
         case _ if isinstance(action, OPTIMIZES) and action != proposal.action:
             said = "nothing is saved by an edit of something else: ask for a review of the model's cost by itself"
             return Flaw("action.kind", said)
@@ -249,7 +259,11 @@ def _flaw(
     | QuarantineData
     | ReleaseData
     | Quantize
-    | ConsolidateTraining,
+    | ConsolidateTraining
+    | SetBatching
+    | MoveToSpot
+    | ExpireArtifacts
+    | RestoreArtifacts,
     state: WorldState,
     policies: Policies,
 ) -> str | None:
@@ -326,6 +340,31 @@ def _flaw(
                 return f"{kept} is no training of {model} that runs, and it is what the others are cancelled for"
             if ended := [name for name in cancelled if name not in state.running]:
                 return f"{ended[0]} is no training of {model} that runs"
+        case SetBatching(model=model, from_rows=from_rows, from_wait_ms=from_wait_ms, rows=rows, wait_ms=wait_ms):
+            if (rows, wait_ms) == (from_rows, from_wait_ms):
+                return f"{model} has that batching already"
+            known = state.batching or {}
+            if (known.get("rows"), known.get("wait_ms")) != (from_rows, from_wait_ms):
+                return f"the batching of {model} is {known or 'not known'}, not {from_rows} rows within {from_wait_ms:g} ms"
+        case MoveToSpot(model=model, from_pricing=current, pricing=pricing):
+            if pricing is current:
+                return f"trainings of {model} are bought as {pricing.value} already"
+            if state.buying is not current:
+                return f"trainings of {model} are bought as {state.buying or 'nobody knows what'}, not as {current.value}"
+            if pricing is Pricing.SPOT and not policies.training_of(model).resumes:
+                return f"a training of {model} would begin anew each time: set models.{model}.training.resumes in the policies"
+        case ExpireArtifacts(model=model, items=items):
+            if state.artifacts is None or state.protected is None:
+                return f"what is needed of {model} is not known, so nothing of it is discarded"
+            for item in items:
+                if item.model != model:
+                    return f"{item.kind} {item.name} is of {item.model}, not of {model}"
+                if item.kind == "version" and item.name in state.protected:
+                    return f"version {item.name} of {model} carries an alias, has traffic or is gone back to: it stays"
+                if ident(item) not in state.artifacts:
+                    return f"{item.kind} {item.name} is not there as it was listed"
+        case RestoreArtifacts():
+            pass
         case unknown:
             assert_never(unknown)
     return None

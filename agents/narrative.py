@@ -15,15 +15,19 @@ from agents.actions import (
     AbortRollout,
     Catalogue,
     ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
     Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -91,6 +95,15 @@ def title(action: Catalogue) -> str:
             return plain(f"Find out what version {version} of {model} is worth in INT8", 300)
         case ConsolidateTraining(model=model, kept=kept, cancelled=cancelled):
             return plain(f"Cancel {counted(len(cancelled), 'training')} of {model} that {kept} does as well", 300)
+        case SetBatching(model=model, rows=rows, wait_ms=wait_ms):
+            return plain(f"Compute up to {counted(rows, 'row')} of {model} together, waiting up to {wait_ms:g} ms", 300)
+        case MoveToSpot(model=model, pricing=pricing):
+            return plain(f"Buy the trainings of {model} as {pricing.value} from now on", 300)
+        case ExpireArtifacts(model=model, items=items):
+            size = sum(item.size_bytes for item in items) / 1024**3
+            return plain(f"Discard {counted(len(items), 'old file set')} of {model}, {size:.2f} GiB", 300)
+        case RestoreArtifacts(model=model, items=items):
+            return plain(f"Put back {counted(len(items), 'discarded file set')} of {model}", 300)
         case Notify(channel=channel, title=subject):
             return plain(f"Tell {channel}: {subject}", 300)
         case NoAction(reason=reason):
@@ -205,6 +218,14 @@ def closing(proposal: Proposal, outcome: str, reason: str, verification: Verific
     )
 
 
+def early(incident_id: str, finding: Finding, again: datetime) -> Message:
+    """What people are told while it is too early to tell: that somebody is at it, and when it is looked at again."""
+    subject = finding.model or incident_id
+    looked = f"It is looked at again at {moment(again)}, as more comes in."
+    body = f"It is too early to tell why. {escaped(finding.summary)}\n\n{looked}"
+    return Message(title=plain(f"{subject}: being looked into", 300), body=body, severity="warning")
+
+
 def broken(incident_id: str, subject: str, error: str) -> Message:
     """The notification that an investigation broke: nobody looks at the incident now but people."""
     body = f"The investigation of {quoted(subject)} ({incident_id}) failed, and nothing looks at it any more: {escaped(error)}"
@@ -280,6 +301,12 @@ def _state(state: WorldState) -> str:
         parts.append(counted(state.workers, "worker"))
     if state.quarantined is not None:
         parts.append(f"quarantined already: {', '.join(map(quoted, state.quarantined)) or 'nothing of it'}")
+    if state.batching is not None:
+        parts.append(f"batches of {state.batching.get('rows', 0):g} rows within {state.batching.get('wait_ms', 0):g} ms")
+    if state.buying is not None:
+        parts.append(f"trainings bought as {state.buying.value}")
+    if state.artifacts is not None:
+        parts.append(f"{counted(len(state.artifacts), 'file set')} there as listed")
     if state.running is not None:
         parts.append(f"running: {', '.join(map(quoted, state.running)) or 'none of them'}")
     return ", ".join(parts) or "nothing in particular"

@@ -99,6 +99,14 @@ class Investigation(Frozen):
     """A leading hypothesis below it is not supported: the finding says `unresolved`."""
     min_separation: Share = 0.15
     """Two leading hypotheses closer than this are not told apart: the finding says `unresolved`."""
+    lead: Duration = timedelta(minutes=15)
+    """How long before an alert its trouble began: rules fire when it has lasted. From there on errors and latency are looked at
+    by themselves; in a window of hours a quarter of an hour of failing drowns."""
+    patience: Duration = timedelta(hours=2)
+    """While its alerts are younger than this, what is unresolved is looked at again as more comes in: right after a release
+    there are too few answers of the new version, and labels come later still. People are told meanwhile. 0s: never."""
+    look_again: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=20)
+    """How often, until then."""
 
 
 class Drift(Frozen):
@@ -293,7 +301,7 @@ class Training(Frozen):
     memory_mib: Annotated[int, Field(ge=16)] = 4096
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     prices: Prices | None = None
-    """Of what is reserved for it; None: what a training costs is on no record, rather than guessed."""
+    """Of what is reserved for it; None: the installation's price book has them."""
     deadline: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=30))] = timedelta(hours=6)
     """A training that takes longer has lost its way."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1

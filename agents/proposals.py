@@ -15,10 +15,13 @@ AGENT = "agent:"
 """What the name of a requester begins with when it is none of a person."""
 
 
+_LATER = ("quarantined", "mirrors", "running", "batching", "buying", "artifacts", "protected")
+
+
 def fingerprint(action: Action, state: WorldState) -> str:
     """SHA-256 (hex) of the canonical JSON of exactly what will be done, on exactly which state."""
     # What came later is left out while it is empty: fingerprints hold from release to release.
-    later = {name for name in ("quarantined", "mirrors", "running") if getattr(state, name) is None}
+    later = {name for name in _LATER if getattr(state, name) is None}
     empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
     empty |= {"judging"} if isinstance(action, StartRollout) and action.judging is None else set()
     empty |= {"beside"} if isinstance(action, Promote) and not action.beside else set()

@@ -10,16 +10,20 @@ from agents.actions import (
     AbortRollout,
     Catalogue,
     ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
     Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Risk,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -30,6 +34,8 @@ from agents.policies import Policies
 from agents.promotion_rules import Stage, as_careful
 from agents.proposals import Impact
 from agents.wording import counted, moment, share, span
+from tools.costs.port import Pricing
+from tools.leftovers import KEPT
 
 
 def weigh(action: Catalogue, finding: Finding, state: WorldState, policies: Policies) -> Impact:
@@ -162,6 +168,45 @@ def impact(action: Catalogue, finding: Finding) -> Impact:
                 expected_effect=f"{kept} goes on and makes the version; the same is not paid for {len(cancelled) + 1} times",
                 undo="none: a cancelled job is not resumed; its training is asked for again and begins anew",
                 runbook="consolidate-training",
+            )
+        case SetBatching(model=model, from_rows=old_rows, from_wait_ms=old_wait, rows=rows, wait_ms=wait_ms):
+            return Impact(
+                # Everyone waits a little longer, within what was promised, and it is taken back as quickly.
+                risk=Risk.MEDIUM if wait_ms > old_wait else Risk.LOW,
+                blast_radius=f"how long all requests of {model} wait: up to {wait_ms:g} ms for a batch, {old_wait:g} ms now",
+                expected_effect=f"up to {rows} rows are computed together, so that each takes less processor time",
+                undo=f"back to {counted(old_rows, 'row')} within {old_wait:g} ms",
+                runbook="set-batching",
+            )
+        case MoveToSpot(model=model, from_pricing=current, pricing=pricing):
+            return Impact(
+                # What is interrupted goes on from its checkpoints, and nothing that serves changes.
+                risk=Risk.LOW,
+                blast_radius=f"trainings of {model} that begin from now on",
+                expected_effect=f"they are bought as {pricing.value}"
+                + (", cost less, and may be interrupted" if pricing is Pricing.SPOT else " and not interrupted"),
+                undo=f"buy them as {current.value} again; what runs stays as it was bought",
+                runbook="move-to-spot",
+            )
+        case ExpireArtifacts(model=model, items=items):
+            whole = any(item.kind == "version" for item in items)
+            return Impact(
+                # Where a store can only delete, the files of a version are gone for good.
+                risk=Risk.MEDIUM if whole else Risk.LOW,
+                blast_radius=f"{counted(len(items), 'file set')} of {model}, {sum(i.size_bytes for i in items):,} bytes: "
+                + ", ".join(f"{item.kind} {item.name}" for item in items[:5])
+                + (" and others" if len(items) > 5 else ""),
+                expected_effect="their room is not paid for any more, once they are emptied",
+                undo=f"what can be put aside is had back within {span(KEPT)}; what a store can only delete is gone for good",
+                runbook="expire-artifacts",
+            )
+        case RestoreArtifacts(model=model, items=items):
+            return Impact(
+                risk=Risk.LOW,
+                blast_radius=f"{counted(len(items), 'file set')} of {model}",
+                expected_effect="what was discarded is there again",
+                undo="discard it again",
+                runbook="expire-artifacts",
             )
         case Notify(channel=channel):
             return Impact(

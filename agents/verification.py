@@ -12,15 +12,19 @@ from typing import assert_never
 from agents.actions import (
     AbortRollout,
     ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
     Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -84,6 +88,17 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
         case ReleaseData():
             held = "It has changed nothing that serves: trainings and comparisons have it again."
             return Verification(status=Status.HOLDS, reason=held, at=now)
+        case SetBatching() as batching:
+            look = _Look(observations, policies, policies.slo_of(batching.model), now - receipt.finished_at, now)
+            return _batched(batching, look)
+        case MoveToSpot(pricing=pricing):
+            held = f"It has changed nothing that serves: trainings are bought as {pricing.value} from now on."
+            return Verification(status=Status.HOLDS, reason=held, at=now)
+        case ExpireArtifacts():
+            held = "It has changed nothing that serves: what was discarded carries no alias and has no traffic."
+            return Verification(status=Status.HOLDS, reason=held, at=now)
+        case RestoreArtifacts():
+            return Verification(status=Status.HOLDS, reason="What was still put aside is there again.", at=now)
         case Quantize():
             raise TypeError("an experiment is looked at until it ends, and what comes of it is proposed")
         case ConsolidateTraining(kept=kept):
@@ -153,6 +168,15 @@ def _scaled(action: Scale, look: _Look) -> Verification:
     if capacity is not None and capacity.workers != action.workers:
         return look.failed(f"{capacity.workers} workers run by now, not {action.workers}.", measures)
     held = f"With {action.workers} workers, {listed(measures)}."
+    return look.concluded(held, busiest.count if busiest else 0, measures)
+
+
+def _batched(action: SetBatching, look: _Look) -> Verification:
+    busiest = max(look.observations.now.versions, key=lambda each: each.count, default=None)
+    measures = operations(busiest, look.slo, look.policies.verification.min_predictions)
+    if busiest is not None and (failure := certainly_wrong(busiest, None, look.slo, look.policies, must_improve=False)):
+        return look.failed(failure, measures)
+    held = f"In batches of up to {action.rows} rows, {listed(measures)}."
     return look.concluded(held, busiest.count if busiest else 0, measures)
 
 

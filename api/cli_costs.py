@@ -2,17 +2,20 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agents.cost.sharing import Rule
-from api.cli_remote import URL, Key, Url, call
+from api import cli_cost_signals
+from api.cli_remote import URL, Key, Url, call, download
 from api.moments import moment
-from api.terminal import JsonFlag, emit, show
+from api.terminal import JsonFlag, WrongUse, emit, show
 from tools.costs.port import Dimension, Step
 
 costs = typer.Typer(invoke_without_command=True, help="What it all costs, by whom and by what.")
+cli_cost_signals.register(costs)
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _WIDTH = 40
@@ -76,6 +79,24 @@ def show_costs(
         if bill["steps"]:
             emit(found, as_json, "\n".join(_plot(bill["steps"], found["step"], bill["currency"])))
     emit(found, as_json, "\n".join(_notes(found)))
+
+
+@costs.command("export")
+def export_costs(
+    file: Annotated[Path, typer.Argument(help="To be written: .csv or .parquet.")],
+    start: Annotated[str, typer.Option("--from", help="As of `oppen costs`.")] = "",
+    end: Annotated[str, typer.Option("--to", help="The first moment that is not in it any more; default: now.")] = "",
+    url: Url = URL,
+    key: Key = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Every charge, in the columns of FOCUS 1.2, for finance tools. The file is there whole or not at all."""
+    if (kind := file.suffix.removeprefix(".")) not in ("csv", "parquet"):
+        raise WrongUse(f"{file.name}: name it .csv or .parquet")
+    asked = {"start": moment(start, "--from"), "end": moment(end, "--to"), "format": kind}
+    query = {name: value for name, value in asked.items() if value}
+    size = download(url, key, "/v1/costs/export", query, file)
+    emit({"file": str(file), "bytes": size}, as_json, f"{file}: {size:,} bytes")
 
 
 def _table(found: dict[str, Any], bill: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """The commands that talk to a running service, over the same REST API that everybody uses."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -177,6 +178,35 @@ def call(url: str, key: str, method: str, path: str, **request: Any) -> Any:
     if response.is_success:
         return response.text if response.headers["content-type"].startswith("text/markdown") else response.json()
     raise refusal(url, response)
+
+
+def download(url: str, key: str, path: str, query: dict[str, str], to: Path) -> int:
+    """How many bytes the file has, which is there whole or not at all. Raises Refused with the service's own words."""
+    import httpx
+
+    if not key:
+        raise WrongUse("set OPPEN_KEY to an API key; `oppen keys create` makes one")
+    unfinished = to.with_name(f".{to.name}.unfinished")
+    try:
+        with (
+            unfinished.open("wb") as file,
+            httpx.stream(
+                "GET", f"{url.rstrip('/')}{path}", headers={"Authorization": f"Bearer {key}"}, params=query, timeout=300
+            ) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+                raise refusal(url, answer)
+            for part in answer.iter_bytes():
+                file.write(part)
+        unfinished.replace(to)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.HTTPError) as error:
+        raise request_error(url, error) from error
+    except OSError as error:
+        raise Refused(f"{to} cannot be written: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return to.stat().st_size
 
 
 def request_error(url: str, error: Exception) -> Refused:

@@ -23,6 +23,7 @@ from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.checkpoints import open_checkpoints
 from api.work.chores import Chore
+from api.work.costs import CostWatch
 from api.work.datasets import DatasetWatch
 from api.work.dispatching import Dispatcher, Sweep
 from api.work.engine import Engine
@@ -158,7 +159,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
 
         def context(timeline: Timeline) -> Context:
             read = joined.unread
-            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, settings.address)
+            where = settings.address
+            return Context(toolbox, ledger, policies, autonomy.mode, clock, timeline, orders.standing, read, where, book)
 
         build = Chore("build runner", lambda: _build_runner(settings, progress, context, clock, checkpoints), _BUILD)
         building = asyncio.create_task(build.until_done(), name=build.name)
@@ -209,6 +211,8 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         metering = Metering(database, adapters.costs, book, meters, adapters.jobs, clock)
         meter = Chore("meter", metering.once, _METER if settings.clock == "system" else _METER_FAST)
         repeated = (*repeated, Chore("look while people are asked", looks.once, often), meter)
+        spending = CostWatch(database, intake, adapters.costs, adapters.jobs, policy, clock)
+        repeated = (*repeated, Chore("watch costs", spending.once, often))
         working = [asyncio.create_task(chore.forever(), name=chore.name) for chore in repeated]
         stack.push_async_callback(_end, *working, asyncio.create_task(warm.until_done(), name=warm.name))
 

@@ -7,7 +7,7 @@ from langgraph.types import Command
 
 from agents import guard
 from agents.actions import (
-    ConsolidateTraining,
+    OPTIMIZES,
     NoAction,
     Notify,
     Quantize,
@@ -34,6 +34,14 @@ from tools.registry.port import Alias
 
 MAX_MOVES = 3
 """How often a proposal is made anew because the world moved, before people are told that it does not hold still."""
+
+
+_NO_END = (NoAction, Notify, Scale, Retrain, QuarantineData, ReleaseData, *OPTIMIZES)
+"""What leaves a rollout where it is, although it was made of one."""
+
+
+_NO_END = (NoAction, Notify, Scale, Retrain, QuarantineData, ReleaseData, *OPTIMIZES)
+"""What leaves a rollout where it is, although it was made of one."""
 
 
 async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
@@ -66,9 +74,7 @@ async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
         return await _given_up(state, failure, context)
     policies, done_at = context.policies, receipt.finished_at
     match proposal.action:
-        case (
-            NoAction() | Notify() | Scale() | Retrain() | QuarantineData() | ReleaseData() | Quantize() | ConsolidateTraining()
-        ) if under_way(state):
+        case changed if under_way(state) and isinstance(changed, _NO_END):
             # Somebody made this of whether the rollout goes on.
             return Command(goto="give_back", update=Acted(receipt=receipt, wake_at=done_at))
         case NoAction() | Notify():

@@ -11,6 +11,7 @@ from agents.policies import Mode, Policies
 from agents.proposals import Failure, GivenUp, Proposal, Receipt
 from graphs.state import RunState
 from tools.clock import Clock
+from tools.costs.prices import PriceBook
 from tools.toolbox import Toolbox
 
 
@@ -84,6 +85,8 @@ class Context:
     """Alerts that have joined the incident of a run (by id) and that no run of it has read."""
     address: str
     """Where people reach the service, without a slash at the end."""
+    prices: PriceBook | None = None
+    """What things cost; None: nobody says, and then neither trainings nor what would be saved can be reckoned."""
 
     def incident_link(self, incident_id: str) -> str:
         return f"{self.address}/v1/incidents/{incident_id}"

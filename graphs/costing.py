@@ -7,16 +7,22 @@ from decimal import Decimal
 
 from agents.alerts import Alert
 from agents.cost.case import CostCase, Serving
+from agents.cost.causes import Origin
 from agents.cost.changes import Change, explain
+from agents.cost.inefficiency import Inefficiency
 from agents.cost.optimization import Optimization
 from agents.cost.savings import Hour
 from agents.policies import Policies
 from agents.quantization_job import is_quantization
-from agents.requests import request_of
+from agents.requests import COST_MONITOR, request_of
 from agents.subjects import model_of
 from agents.training import JOB_TAG
 from graphs.gathering import Sources
+from graphs.spending import surge
+from graphs.surplus import surplus
 from tools.costs.port import Amount, Component, CostReader, Dimension, Question, Step
+from tools.costs.prices import PriceBook
+from tools.costs.units import Resource
 from tools.jobs.port import JobsReader, JobState
 from tools.predictions.port import PredictionReader
 from tools.registry.port import Alias
@@ -31,12 +37,19 @@ _BY_CHANGE = (Dimension.COMPONENT, Dimension.VERSION, Dimension.WORKLOAD)
 
 
 async def survey(
-    alerts: Sequence[Alert], earlier: Optimization | None, readers: Readers, policies: Policies, now: datetime
+    alerts: Sequence[Alert],
+    earlier: Optimization | None,
+    readers: Readers,
+    policies: Policies,
+    prices: PriceBook | None,
+    now: datetime,
 ) -> CostCase:
     sources, model = Sources(), next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
     rules = policies.optimizations_of(model) if model is not None else policies.optimizations
     window = Window(start=now - rules.looked_at, end=now)
     case = CostCase(alerts=tuple(alerts), model=model, window=window, request=request_of(alerts), earlier=earlier)
+    rise = await sources.ask("costs", _rise(alerts, readers, policies, now), None)
+    case = case.model_copy(update={"rise": rise, "missing": sources.missing})
     if model is None:
         return case
     registry = readers.registry
@@ -67,7 +80,24 @@ async def survey(
             }
         )
     jobs = await sources.ask("jobs", _jobs(model, readers.jobs), ())
-    return case.model_copy(update={"jobs": jobs, "missing": sources.missing})
+    others: tuple[Inefficiency, ...] = ()
+    if prices is not None and (earlier is None or earlier.trial is None):
+        others = await surplus(model, jobs, window, readers, policies, prices, sources, now)
+    return case.model_copy(update={"jobs": jobs, "others": others, "missing": sources.missing})
+
+
+async def _rise(alerts: Sequence[Alert], readers: Readers, policies: Policies, now: datetime) -> Origin | None:
+    """Of what a monitor of ours has called unusual, while it is."""
+    raised = next(
+        (each.labels for each in alerts if each.labels.get("monitor") == COST_MONITOR and "dimension" in each.labels), None
+    )
+    if raised is None:
+        return None
+    named = next((each for each in Dimension if each.value == raised["dimension"]), None)
+    if named is not None and not raised.get(named.value):
+        return None
+    found = await surge(named, raised.get(named.value, "") if named else "", readers.costs, readers.jobs, policies.cost, now)
+    return found[1] if found is not None else None
 
 
 _BY_JOB = (Dimension.COMPONENT, Dimension.WORKLOAD)
@@ -116,17 +146,26 @@ async def _serving(model: str, version: str | None, currency: str, window: Windo
 
 
 async def serving_hours(
-    model: str, window: Window, currency: str, readers: Readers, *, version: str | None = None, as_all: bool = False
+    model: str,
+    window: Window,
+    currency: str,
+    readers: Readers,
+    *,
+    version: str | None = None,
+    as_all: bool = False,
+    held: bool = True,
 ) -> tuple[Hour, ...]:
     """Full hours that are booked, of the version or of all of the model: what serving has cost, and for how many predictions.
-    `as_all`: only those in which the version has answered half of them or more, and what all of them would have cost by it."""
+    `held`: with what is held and no version has used, where all of the model is asked for. `as_all`: only those in which the
+    version has answered half of them or more, and what all of them would have cost by it."""
     whole = await booked(window, readers.costs)
     if whole is None:
         return ()
     where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,), Dimension.COMPONENT: (Component.SERVING.value,)}
     if version is not None:
         where[Dimension.VERSION] = (version,)
-    costs = await hourly(Question(window=whole, step=Step.HOUR, where=where), currency, readers.costs)
+    question = Question(window=whole, step=Step.HOUR, by=(Dimension.VERSION,), where=where)
+    costs = await hourly(question, currency, readers.costs, held=held)
     counts = await _counts(model, whole, readers.predictions)
     found = []
     for start, cost in sorted(costs.items()):
@@ -141,6 +180,26 @@ async def serving_hours(
     return tuple(found)
 
 
+async def training_hours(model: str, window: Window, currency: str, readers: Readers) -> tuple[Hour, ...]:
+    """Full hours that are booked in which the model was trained: what that has cost, and for how many core-hours."""
+    whole = await booked(window, readers.costs)
+    if whole is None:
+        return ()
+    where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,), Dimension.COMPONENT: (Component.TRAINING.value,)}
+    costs: dict[datetime, Decimal] = defaultdict(Decimal)
+    units: dict[datetime, Decimal] = defaultdict(Decimal)
+    asked = Question(window=whole, step=Step.HOUR, by=(Dimension.RESOURCE,), where=where)
+    for each in await readers.costs.breakdown(asked):
+        if each.currency != currency or each.start is None:
+            continue
+        kind, start = Resource(each.at[Dimension.RESOURCE]), each.start.astimezone(UTC)
+        if kind is not Resource.STORAGE:
+            costs[start] += each.cost
+        if kind is Resource.CPU and each.quantity is not None:
+            units[start] += each.quantity / 3600
+    return tuple(Hour(start=start, cost=costs[start], units=units[start]) for start in sorted(costs) if units[start] > 0)
+
+
 async def booked(window: Window, costs: CostReader) -> Window | None:
     """Its full hours whose usage is in the ledger; None where there is none."""
     last = await costs.last()
@@ -150,10 +209,11 @@ async def booked(window: Window, costs: CostReader) -> Window | None:
     return Window(start=start, end=end) if end > start else None
 
 
-async def hourly(question: Question, currency: str, costs: CostReader) -> dict[datetime, Decimal]:
+async def hourly(question: Question, currency: str, costs: CostReader, *, held: bool) -> dict[datetime, Decimal]:
+    """`held`: also what belongs to no version."""
     found: dict[datetime, Decimal] = defaultdict(Decimal)
     for each in await costs.breakdown(question):
-        if each.currency == currency and each.start is not None:
+        if each.currency == currency and each.start is not None and (held or each.at[Dimension.VERSION]):
             found[each.start.astimezone(UTC)] += each.cost
     return found
 

@@ -14,15 +14,19 @@ from agents.actions import (
     AbortRollout,
     Action,
     ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
     Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
@@ -31,13 +35,14 @@ from agents.actions import (
 from agents.proposals import Proposal, Receipt
 from agents.quantization_job import Ordered, key_of
 from agents.training import spec_of
-from graphs import moves, quantizing
+from graphs import moves, quantizing, thrift
 from graphs.context import Context
 from graphs.training import Outrun, claim, outrun, trained
 from graphs.world import read_state
 from tools.costs.port import Pricing
 from tools.errors import Conflict, PermanentError, PortError, TemporaryError
 from tools.jobs.port import JobSpec, job_name
+from tools.jobs.prices import prices_at
 from tools.notify.port import Message
 from tools.rollouts.port import Standing
 
@@ -108,7 +113,16 @@ async def untouched(proposal: Proposal, context: Context) -> bool:
             return (await tools.traffic.state(model)).token == before.route_generation
         case Quantize(version=version):
             return not await submitted(job_name(key_of(proposal.run_id, version)), context)
-        case Scale() | QuarantineData() | ReleaseData() | ConsolidateTraining():
+        case (
+            Scale()
+            | QuarantineData()
+            | ReleaseData()
+            | ConsolidateTraining()
+            | SetBatching()
+            | MoveToSpot()
+            | ExpireArtifacts()
+            | RestoreArtifacts()
+        ):
             return await read_state(action, tools.readers) == before
         case Notify() | NoAction():
             return True
@@ -280,6 +294,15 @@ async def _perform(
             for name in cancelled:
                 await context.tools.jobs.cancel(name, reason=f"{kept} trains the same on the same data ({proposal.id})")
             return None, None
+        case SetBatching() as batching:
+            return await thrift.rebatch(batching, before, proposal.id, context.tools), None
+        case MoveToSpot() as move:
+            return await thrift.move(move, proposal.id, context.tools), None
+        case ExpireArtifacts() as expire:
+            return await thrift.expire(expire, before, context.tools), None
+        case RestoreArtifacts() as restore:
+            await thrift.restore(restore, context.tools)
+            return None, None
         case Notify() as notify:
             await _tell(notify, proposal, context)
             return None, None
@@ -305,6 +328,8 @@ async def _train(action: Retrain, proposal: Proposal, context: Context) -> None:
             raise Outrun(outrun_by)
         held_out = context.policies.evaluation_of(action.model).held_out
         bought = (await context.tools.jobs.buying(action.model)).pricing if rules.resumes else Pricing.STANDARD
+        if rules.prices is None and context.prices is not None:
+            rules = rules.model_copy(update={"prices": prices_at(context.prices, context.clock.now(), bought)})
         await context.tools.jobs.submit(proposal.id, spec_of(action, proposal, rules, held_out, bought))
     except Outrun:
         raise

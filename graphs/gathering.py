@@ -50,7 +50,9 @@ async def observe(alerts: Sequence[Alert], readers: Readers, policies: Policies,
     rules = policies.investigation
     window = Window(start=now - rules.window, end=now)
     model = next((name for alert in alerts if (name := model_of(alert, policies.intake)) is not None), None)
-    return await _observe(tuple(alerts), model, window, window.shifted(-rules.season), readers, policies)
+    since = min((alert.starts_at for alert in alerts), default=window.start) - rules.lead
+    lately = Window(start=since, end=now) if window.start < since < now else None
+    return await _observe(tuple(alerts), model, window, window.shifted(-rules.season), readers, policies, lately)
 
 
 async def observe_since(
@@ -70,7 +72,13 @@ async def observe_since(
 
 
 async def _observe(
-    alerts: tuple[Alert, ...], model: str | None, window: Window, before: Window, readers: Readers, policies: Policies
+    alerts: tuple[Alert, ...],
+    model: str | None,
+    window: Window,
+    before: Window,
+    readers: Readers,
+    policies: Policies,
+    lately: Window | None = None,
 ) -> Observations:
     if model is None:
         return Observations(alerts=alerts, model=None, now=Period(window=window), before=Period(window=before))
@@ -84,7 +92,7 @@ async def _observe(
         sources.ask("serving", serving.route(model), None),
         sources.ask("serving", serving.capacity(model), None),
         _readings(model, window, before, readers, policies, sources),
-        _periods(model, window, before, _rollout(changes, window), readers.predictions, sources, policies),
+        _periods(model, window, before, _rollout(changes, window), lately, readers.predictions, sources, policies),
     )
     return Observations(
         alerts=alerts,
@@ -92,6 +100,7 @@ async def _observe(
         now=periods["now"],
         before=periods["before"],
         preceding=periods.get("preceding"),
+        lately=periods.get("lately"),
         earlier=periods.get("earlier"),
         champion=champion,
         history=changes,
@@ -119,6 +128,7 @@ async def _periods(
     window: Window,
     before: Window,
     rollout: datetime | None,
+    lately: Window | None,
     predictions: PredictionReader,
     sources: Sources,
     policies: Policies,
@@ -127,6 +137,8 @@ async def _periods(
     windows = {"before": before, "now": window, "earlier": before.shifted(-policies.investigation.season)}
     if rollout is not None:
         windows["preceding"] = Window(start=rollout - window.length, end=rollout)
+    if lately is not None:
+        windows["lately"] = lately
     nothing = tuple(Period(window=each) for each in windows.values())
     question = predictions.periods(model, tuple(windows.values()), steps=VOLUME_STEPS)
     return dict(zip(windows, await sources.ask("predictions", question, nothing), strict=True))

@@ -1,5 +1,6 @@
 """The incident specialist: gather what the platform knows, assess it, recommend one action, or hand the case over."""
 
+from datetime import datetime
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -12,6 +13,7 @@ from agents.evidence import Recommendation
 from agents.incident.assess import assess
 from agents.incident.handing import hand_over
 from agents.incident.observations import Observations
+from agents.incident.patience import again_at
 from agents.incident.recommend import recommend
 from agents.routing import HandOver
 from graphs.context import Context
@@ -31,6 +33,8 @@ class Concluded(TypedDict):
     recommendation: Recommendation
     handover: HandOver | None
     """Another specialist's case, if that one finds something to do; else the recommendation stands."""
+    again_at: datetime | None
+    """When it is looked at again before anything is done, because it is too early to tell."""
 
 
 class IncidentState(Case, Gathered, Concluded): ...
@@ -46,7 +50,8 @@ async def conclude(state: Gathered, runtime: Runtime[Context]) -> Concluded:
     finding = assess(observations, policies, now)
     recommended = recommend(finding, observations, policies, now)
     over = hand_over(recommended, observations, policies.investigation.min_labels)
-    return {"recommendation": recommended, "handover": over}
+    again = again_at(recommended, observations, policies.investigation, now) if over is None else None
+    return {"recommendation": recommended, "handover": over, "again_at": again}
 
 
 def build() -> Any:

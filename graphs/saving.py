@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Literal, assert_never
 
 from agents.actions import CHANGES_NOTHING, Promote
-from agents.cost.confirming import Consolidated, Look, confirm, confirm_consolidated, look_at
+from agents.cost.confirming import Consolidated, Look, confirm, confirm_consolidated, look_at, verification_of_expiry
 from agents.cost.inefficiency import Consolidation, Expiry, Move, Quantization, Rebatching, Shrinking
 from agents.cost.optimization import Optimization
 from agents.cost.remedies import action_of
@@ -14,7 +14,7 @@ from agents.policies import Policies
 from agents.proposals import Proposal, Receipt
 from agents.verification import Status, Verification
 from graphs.context import Context
-from graphs.costing import booked, serving_hours
+from graphs.costing import booked, serving_hours, training_hours
 from graphs.gathering import Sources
 from graphs.state import RunState
 from tools.costs.port import CostReader, Dimension, Question
@@ -56,12 +56,21 @@ async def look(optimization: Optimization, quality: Verification, context: Conte
         found = await _consolidated(remedy, optimization, context.tools.readers, context.policies, now)
         verification, gained = confirm_consolidated(found, optimization.applied_at, rules, now)
         return verification, optimization.model_copy(update={"saved": gained})
+    if isinstance(remedy, Expiry):
+        # The room is free when what was put aside is emptied, and nobody waits for that.
+        return verification_of_expiry(quality, now), optimization
     due = look_at(optimization.applied_at, rules, now)
-    gained = await Sources().ask("costs", _saved(optimization, due, context), None) if due is not None else None
-    verification = confirm(quality, due, gained, optimization.applied_at, rules, now)
+    gained = bill = None
+    if due is not None:
+        gained = await Sources().ask("costs", _saved(optimization, due, context), None)
+        bill = await Sources().ask("costs", _billed(optimization, due, context), None)
+    lenient = isinstance(remedy, Move)
+    verification = confirm(quality, due, gained, optimization.applied_at, rules, now, bill=bill, lenient=lenient)
     if verification.status is not Status.WAITING:
         optimization = await _with_its_cost(optimization, context.tools.readers.costs, now)
-    return verification, optimization.model_copy(update={"saved": gained or optimization.saved})
+    return verification, optimization.model_copy(
+        update={"saved": gained or optimization.saved, "bill": bill or optimization.bill}
+    )
 
 
 async def _saved(optimization: Optimization, due: Look, context: Context) -> Saved | None:
@@ -73,7 +82,8 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
     past, since = Window(start=began - _BEFORE, end=began), Window(start=applied_at, end=due.until)
     before: tuple[Hour, ...]
     after: tuple[Hour, ...]
-    unit: Literal["1,000 predictions", "hour"] = "1,000 predictions"
+    unit: Literal["1,000 predictions", "hour", "core-hour"] = "1,000 predictions"
+    a_day = 24.0
     match remedy:
         case Quantization(model=model, version=version):
             # Version against version: hours in which both answered count for either that answered half of them.
@@ -88,17 +98,36 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
                 as_all=True,
             )
         case Rebatching(model=model):
-            before = await serving_hours(model, past, currency, readers)
-            after = await serving_hours(model, since, currency, readers)
+            before = await serving_hours(model, past, currency, readers, held=False)
+            after = await serving_hours(model, since, currency, readers, held=False)
         case Shrinking(model=model):
             before = _by_the_hour(await serving_hours(model, past, currency, readers))
             after = _by_the_hour(await serving_hours(model, since, currency, readers))
             unit = "hour"
-        case Consolidation() | Move() | Expiry():
-            raise NotImplementedError
+        case Move(model=model):
+            before = await training_hours(model, past, currency, readers)
+            after = await training_hours(model, since, currency, readers)
+            unit, a_day = "core-hour", len(after) * 24 / max((due.until - applied_at) / timedelta(hours=1), 1.0)
+        case Consolidation() | Expiry():
+            raise TypeError(f"{remedy.kind} is not judged by hours")
         case unknown:
             assert_never(unknown)
-    return saved(before, after, currency=currency, unit=unit, least=rules.least_hours, level=rules.level / len(LOOKS))
+    return saved(
+        before, after, currency=currency, unit=unit, hours_a_day=a_day, least=rules.least_hours, level=rules.level / len(LOOKS)
+    )
+
+
+async def _billed(optimization: Optimization, due: Look, context: Context) -> Saved | None:
+    """The same of all that serving the model costs, with what is held idle. None where that is what is saved anyway."""
+    remedy, readers = optimization.inefficiency.remedy, context.tools.readers
+    if not isinstance(remedy, Quantization | Rebatching) or optimization.began_at is None or optimization.applied_at is None:
+        return None
+    rules, currency = context.policies.optimizations_of(remedy.model), optimization.inefficiency.expected.currency
+    past = Window(start=optimization.began_at - _BEFORE, end=optimization.began_at)
+    before = await serving_hours(remedy.model, past, currency, readers)
+    after = await serving_hours(remedy.model, Window(start=optimization.applied_at, end=due.until), currency, readers)
+    level = rules.level / len(LOOKS)
+    return saved(before, after, currency=currency, unit="1,000 predictions", least=rules.least_hours, level=level)
 
 
 def _by_the_hour(hours: tuple[Hour, ...]) -> tuple[Hour, ...]:

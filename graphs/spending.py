@@ -79,10 +79,16 @@ async def judged(costs: CostReader, rules: CostSignals, end: datetime) -> list[J
     """The wholes first, then the parts that policy names."""
     window = read_window(end, rules)
     whole = await wholes(costs, window)
-    spendings = list(whole)
+    found = await _judged(whole, rules)
+    if all(each.judgement.rule is None for each in found):
+        return found  # A part has no longer history than the whole.
     for dimension in rules.by:
-        spendings += await parts(costs, window, dimension, whole, rules.most_series)
-    # It is all computing, and the event loop has others to serve.
+        found += await _judged(await parts(costs, window, dimension, whole, rules.most_series), rules)
+    return found
+
+
+async def _judged(spendings: Sequence[Spending], rules: CostSignals) -> list[Judged]:
+    """It is all computing, and the event loop has others to serve."""
     return await asyncio.to_thread(
         lambda: [Judged(spending=each, judgement=judge(each.series, rules.unusual)) for each in spendings]
     )
@@ -102,6 +108,32 @@ async def origin_of(spending: Spending, found: Anomaly, costs: CostReader, jobs:
         if each.start >= known
     ]
     return origin(window, after, before, spending.currency, await _trainings(spending, jobs))
+
+
+async def surge(
+    dimension: Dimension | None, name: str, costs: CostReader, jobs: JobsReader, rules: CostSignals, now: datetime
+) -> tuple[Judged, Origin] | None:
+    """What is unusual now about one part, or with no dimension the whole, and where it comes from: for who looks into an alert.
+    Of several currencies the one with the most excess; None where all is usual, or too little is known."""
+    end = await until(costs, rules, now)
+    if end is None:
+        return None
+    window = read_window(end, rules)
+    spendings = await wholes(costs, window, None if dimension is None else {dimension: (name,)})
+    if dimension is not None:
+        of = {each.currency: each.series for each in await wholes(costs, window)}
+        spendings = [
+            Spending(dimension=dimension, name=name, currency=each.currency, series=beside(each.series, of[each.currency]))
+            for each in spendings
+        ]
+    most = max((each for each in await _judged(spendings, rules) if each.open is not None), key=_excess, default=None)
+    if most is None or most.open is None:
+        return None
+    return most, await origin_of(most.spending, most.open, costs, jobs)
+
+
+def _excess(judged: Judged) -> float:
+    return judged.open.excess if judged.open is not None else 0.0
 
 
 async def _trainings(spending: Spending, jobs: JobsReader) -> list[Training]:

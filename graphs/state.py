@@ -183,6 +183,8 @@ class RunState(Started, total=False):
     recommendation: Recommendation
     handover: HandOver | None
     handed: Handed | None
+    again_at: datetime | None
+    """When the specialist looks again, before anything is proposed."""
     requested_by: str
     undo_of: str | None
     attempt: int

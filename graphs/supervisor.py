@@ -3,6 +3,7 @@
 triage -> specialist -> pass on -> propose -> judge -> ask -> act -> wait -> verify -> report
            ^ ^            |           ^                 |      |       ^       |  |
            | +- hand over +           +---- revise -----+      |       +-------+  |  not yet
+           | +- wait <- too early to tell                      |                  |
            +----------------------- the world moved -----------+                  |
                                       ^                                           |
                                       +--------------- take back -----------------+  it did not help
@@ -37,7 +38,7 @@ from agents.cost.inefficiency import Saving
 from agents.cost.remedies import action_of
 from agents.evidence import Cause, Recommendation
 from agents.guard import Ask, Auto, Deny
-from agents.narrative import closing, title
+from agents.narrative import closing, early, title
 from agents.proposals import Edit, Proposal, Reject
 from agents.requests import asker_of, others_of, request_of
 from agents.risks import weigh
@@ -76,6 +77,12 @@ async def triage(state: Started) -> Routed:
 async def pass_on(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """To the specialist that the case is handed over to, or on to what is proposed."""
     wish, handed, recommendation = state.get("handover"), state.get("handed"), state["recommendation"]
+    if (again := state.get("again_at")) is not None and handed is None:
+        context = runtime.context
+        message = early(state["incident_id"], recommendation.finding, again)
+        message = message.model_copy(update={"link": context.incident_link(state["incident_id"])})
+        await announce(context.policies.notify_channel, message, f"{state['run_id']}/early", context)
+        return Command(goto="wait", update={"wake_at": again})
     if handed is not None:
         idle, cause = isinstance(recommendation.action, CHANGES_NOTHING), recommendation.finding.cause
         # What somebody asks for is not answered by telling people, unless it would be learnt from what is broken.
@@ -250,6 +257,8 @@ def _left(state: RunState) -> str:
 
 
 def _after_waiting(state: RunState) -> str:
+    if state.get("again_at") is not None:
+        return Specialist.INCIDENT.value
     if under_way(state):
         return "look"
     if examining(state):
@@ -288,7 +297,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_node("promotion", promotion.build())
     graph.add_node("experiment_specialist", experiment.build())
     graph.add_node("cost", cost.build())
-    graph.add_node("pass_on", pass_on, destinations=("incident", "drift", "propose"))
+    graph.add_node("pass_on", pass_on, destinations=("incident", "drift", "propose", "wait"))
     graph.add_node("propose", propose, retry_policy=patient, error_handler=leave_it)
     graph.add_node("judge", judge)
     graph.add_node("ask", ask, input_schema=Asked)
@@ -318,7 +327,7 @@ def build(checkpointer: Any, *, retry: RetryPolicy = RETRY) -> Any:
     graph.add_conditional_edges("judge", _after_judgement, ["act", "ask", "give_back", "report"])
     graph.add_conditional_edges("ask", _after_answer, ["act", "revise", "give_back", "report"])
     graph.add_edge("revise", "propose")
-    graph.add_conditional_edges("wait", _after_waiting, ["look", "examine", "attend", "trial", "verify"])
+    graph.add_conditional_edges("wait", _after_waiting, ["incident", "look", "examine", "attend", "trial", "verify"])
     graph.add_conditional_edges("verify", _after_verification, ["wait", "take_back", "report"])
     graph.add_edge("take_back", "propose")
     graph.add_edge("report", END)

@@ -1,6 +1,7 @@
 """The state of the world that an action was decided on, and is checked against right before it is carried out."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import assert_never
 
@@ -8,21 +9,27 @@ from agents.actions import (
     AbortRollout,
     Catalogue,
     ConsolidateTraining,
+    ExpireArtifacts,
+    MoveToSpot,
     NoAction,
     Notify,
     Promote,
     Quantize,
     QuarantineData,
     ReleaseData,
+    RestoreArtifacts,
     Retrain,
     Rollback,
     Scale,
+    SetBatching,
     StartExperiment,
     StartRollout,
     StopExperiment,
     WorldState,
 )
+from agents.cost.expiring import ident
 from tools.errors import PortError
+from tools.leftovers import Leftover
 from tools.quarantines.port import ids
 from tools.registry.port import Alias
 from tools.rollouts.port import Standing
@@ -73,6 +80,14 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             about = {kept, *cancelled}
             known = [job.name for job in await readers.jobs.jobs(model=model) if job.name in about and not job.final]
             return WorldState(running=tuple(sorted(known)))
+        case SetBatching(model=model):
+            found = await readers.serving.batching(model)
+            batching = {"rows": float(found.rows), "wait_ms": found.wait_ms, "generation": float(found.generation)}
+            return WorldState(batching=batching)
+        case MoveToSpot(model=model):
+            return WorldState(buying=(await readers.jobs.buying(model)).pricing)
+        case ExpireArtifacts(model=model, items=items) | RestoreArtifacts(model=model, items=items):
+            return await _artifacts(model, items, readers)
         case Retrain(model=model) | Quantize(model=model):
             return WorldState(champion=await readers.registry.alias(model, Alias.CHAMPION))
         case QuarantineData(model=model, window=window) | ReleaseData(model=model, window=window):
@@ -81,6 +96,22 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             return WorldState()
         case unknown:
             assert_never(unknown)
+
+
+async def _artifacts(model: str, items: Sequence[Leftover], readers: Readers) -> WorldState:
+    """What is there of them as it was listed, and which versions are needed, by whatever needs them."""
+    listed = [*await readers.registry.stored(model), *await readers.jobs.leftovers(model)]
+    there, about = {ident(each) for each in listed}, {ident(each) for each in items}
+    history = await readers.registry.history(model)
+    champions = [change for change in history if change.alias is Alias.CHAMPION]
+    carried = {await readers.registry.alias(model, alias) for alias in Alias}
+    former = {change.before for change in champions[-1:]}
+    answering: set[str] = set()
+    if model in await readers.serving.models():
+        route = await readers.serving.route(model)
+        answering = {version for version, part in (*route.weights.items(), *route.shadow.items()) if part}
+    needed = {version for version in (*carried, *former, *answering) if version is not None}
+    return WorldState(artifacts=tuple(sorted(there & about)), protected=tuple(sorted(needed)))
 
 
 async def in_other_hands(model: str, left: int, readers: Readers) -> str | None:

@@ -29,7 +29,7 @@ def quantization_card(found: Quantization, data: str, prices: Prices | None) -> 
         "## What it takes",
         "Processor time of one batch in one thread, from features to answers; all three forms in turn. The machine's load was "
         f"{found.load_average:.1f}.",
-        table(("rows in a batch", "form", "p50 ms", "p99 ms", "mean ms", _priced(prices)), _timings(found, prices)),
+        table(("rows in a batch", "form", "p50 ms", "p99 ms", _priced(prices)), _timings(found, prices)),
         table(
             ("form", "bytes"),
             [
@@ -73,6 +73,6 @@ def _timings(found: Quantization, prices: Prices | None) -> list[tuple[str, ...]
     for batch in found.batches:
         for form, name in _FORMS:
             timing = batch.of(form)
-            cost = f"{per_thousand(timing.mean_ms, batch.rows, prices):f}" if prices is not None else "no price"
-            rows.append((str(batch.rows), name, f"{timing.p50_ms:.4f}", f"{timing.p99_ms:.4f}", f"{timing.mean_ms:.4f}", cost))
+            cost = f"{per_thousand(timing.p50_ms, batch.rows, prices):f}" if prices is not None else "no price"
+            rows.append((str(batch.rows), name, f"{timing.p50_ms:.4f}", f"{timing.p99_ms:.4f}", cost))
     return rows

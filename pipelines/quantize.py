@@ -20,8 +20,7 @@ from pipelines.metering import Meter
 from pipelines.quantization_card import FILE as CARD
 from pipelines.quantization_card import quantization_card
 from pipelines.quantize_apart import quantized_apart
-from pipelines.quantizing import Asked, Measured
-from pipelines.registration import registered_by
+from pipelines.quantizing import Asked, Formed
 from tools.errors import PermanentError
 from tools.inference.engines import read_spec
 from tools.jobs.port import Resources
@@ -145,14 +144,14 @@ def told(found: Quantization) -> dict[str, Any]:
         }
         if accuracy is not None
         else None,
-        "batch_ms": {str(batch.rows): {form: round(batch.of(form).mean_ms, 5) for form in _FORMS} for batch in found.batches},
+        "batch_p50_ms": {
+            str(batch.rows): {form: round(batch.of(form).p50_ms, 5) for form in _FORMS} for batch in found.batches
+        },
     }
 
 
 def _measured(order: Order, tracking: Tracking, original: ModelVersion, progress: Callable[[float, str], None]) -> Quantization:
     meter = Meter(None)
-    # What an attempt before has left unfinished is marked as killed.
-    registered_by(order.job, _JOB_TAG, tracking_uri=order.tracking_uri, model=order.model)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         progress(0.02, "fetching the version")
@@ -170,7 +169,7 @@ def _measured(order: Order, tracking: Tracking, original: ModelVersion, progress
         )
         progress(0.1, "; ".join(rows.told))
         parts = {str(part): path for part, path in rows.parts.items()}
-        made, measured = quantized_apart(files, parts, LABEL, order.asked, folder, memory_bytes=order.memory_bytes)
+        made, formed, timed = quantized_apart(files, parts, LABEL, order.asked, folder, memory_bytes=order.memory_bytes)
         found = Quantization(
             model=order.model,
             version=order.version,
@@ -182,7 +181,9 @@ def _measured(order: Order, tracking: Tracking, original: ModelVersion, progress
             job=order.job,
             artefact=digest(made.folder),
             original_artefact=artefact,
-            **{name: getattr(measured, name) for name in Measured.model_fields},
+            batches=timed.batches,
+            load_average=timed.load_average,
+            **{name: getattr(formed, name) for name in Formed.model_fields},
         )
         progress(0.92, "leaving what was made and measured")
         return _leave(order, tracking, original, found, made, "; ".join(rows.told), meter)
@@ -205,7 +206,12 @@ def _leave(
     with translated():
         mlflow = opened(order.tracking_uri)
         client = mlflow.MlflowClient(tracking_uri=order.tracking_uri, registry_uri=order.tracking_uri)
-        run = client.create_run(_experiment(mlflow, order), tags={_JOB_TAG: order.job, **_tags(found)})
+        experiment = _experiment(mlflow, order)
+        for unfinished in client.search_runs([experiment], filter_string=f"tags.`{_JOB_TAG}` = '{order.job}'"):
+            # Of an attempt that was killed here: nobody is to wait for it.
+            if unfinished.info.status == "RUNNING":
+                client.set_terminated(unfinished.info.run_id, "KILLED")
+        run = client.create_run(experiment, tags={_JOB_TAG: order.job, **_tags(found)})
         run_id = run.info.run_id
         found = found.model_copy(update={"kept_in": run_id})
         for name, value in _parameters(order, found).items():
@@ -273,8 +279,8 @@ def _tags(found: Quantization) -> dict[str, str]:
             tags[f"quantized.{fact.name}"] = f"{fact.candidate:.6f}"
             tags[f"quantized.{fact.name}_of_original"] = f"{fact.champion:.6f}"
     for batch in found.batches:
-        tags[f"quantized.batch_ms.{batch.rows}"] = f"{batch.quantized.mean_ms:.6f}"
-        tags[f"quantized.batch_ms_of_original.{batch.rows}"] = f"{batch.original.mean_ms:.6f}"
+        tags[f"quantized.p50_ms.{batch.rows}"] = f"{batch.quantized.p50_ms:.6f}"
+        tags[f"quantized.p50_ms_of_original.{batch.rows}"] = f"{batch.original.p50_ms:.6f}"
     return tags
 
 
@@ -297,9 +303,9 @@ def _figures(found: Quantization, prices: Prices | None) -> Iterator[tuple[str, 
             timing = batch.of(form)
             yield f"p50_ms.{batch.rows}.{form}", timing.p50_ms
             yield f"p99_ms.{batch.rows}.{form}", timing.p99_ms
-            yield f"cpu_s.{batch.rows}.{form}", timing.mean_ms / 1000
+            yield f"cpu_s.{batch.rows}.{form}", timing.p50_ms / 1000
             if prices is not None:
-                yield f"cost_per_1000.{batch.rows}.{form}", float(per_thousand(timing.mean_ms, batch.rows, prices))
+                yield f"cost_per_1000.{batch.rows}.{form}", float(per_thousand(timing.p50_ms, batch.rows, prices))
 
 
 def _experiment(mlflow: Any, order: Order) -> str:

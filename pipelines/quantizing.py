@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.evaluating import Contender, Labelled, Part, contender, measure
+from pipelines.evaluating import Contender, Labelled, Part, contender, measure, size_of
 from pipelines.inspection import SIZES
 from pipelines.onnx_forms import convert, quantize
 from pipelines.timing import timed
@@ -47,8 +47,8 @@ class Asked:
     seed: int = 0
 
 
-class Measured(Frozen):
-    """What a job signs, but for whose it is."""
+class Formed(Frozen):
+    """An INT8 form, and how it answers."""
 
     recipe: Recipe
     tried: tuple[Tried, ...]
@@ -56,55 +56,80 @@ class Measured(Frozen):
     original_bytes: int
     converted_bytes: int
     quantized_bytes: int
-    batches: tuple[Batch, ...]
     calibration_rows: int
-    load_average: float
     built_with: dict[str, str]
 
 
-def quantized(
+class Timed(Frozen):
+    batches: tuple[Batch, ...]
+    load_average: float
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Where the files of the three lie."""
+
+    original: ModelFiles
+    converted: ModelFiles
+    quantized: ModelFiles
+
+
+def formed(
     original: ModelFiles,
     parts: Mapping[Part, Labelled],
     folder: Path,
     asked: Asked,
     *,
     progress: Callable[[float, str], None] = lambda _fraction, _text: None,
-) -> tuple[ModelFiles, Measured]:
-    """The INT8 files, in a folder below `folder`, which is there. Blocking, some ten seconds to minutes.
+) -> tuple[Forms, Formed]:
+    """The INT8 files, in a folder below `folder`, which is there, tried and asked. Blocking, some ten seconds.
 
     Raises PermanentError when the original cannot be loaded, has nothing to quantise, or no form of it would be served."""
     champion = contender(original)
     progress(0.05, "converting it to ONNX")
     converted = convert(original, folder / "converted")
     calibration, rest = _split(parts, champion, asked)
-    progress(0.15, f"quantising it by {len(calibration.table):,} rows")
+    progress(0.3, f"quantising it by {len(calibration.table):,} rows")
     made, tried = _best(original, champion, converted, calibration, folder)
     recipe = next(each.recipe for each in tried if made.folder.name == each.recipe)
-    progress(0.3, f"asking both about {sum(len(each.labels) for each in rest.values()):,} rows")
+    progress(0.6, f"asking both about {sum(len(each.labels) for each in rest.values()):,} rows")
     ours = contender(made)
     facts = measure(ours, champion, rest, groups=asked.groups, seed=asked.seed, latencies=False)
-    fp32 = contender(converted)
-    load = os.getloadavg()[0]
-    batches = timed(
-        {"original": champion, "converted": fp32, "quantized": ours},
-        max((part.table for part in rest.values()), key=len),
-        sizes=asked.batches,
-        rounds=asked.rounds,
-        calls=asked.calls,
-        told=lambda fraction: progress(0.4 + 0.6 * fraction, "timing the three forms in turn"),
-    )
-    return made, Measured(
+    return Forms(original, converted, made), Formed(
         recipe=recipe,
         tried=tried,
         facts=facts,
         original_bytes=champion.bytes,
-        converted_bytes=fp32.bytes,
+        converted_bytes=size_of(converted),
         quantized_bytes=ours.bytes,
-        batches=batches,
         calibration_rows=len(calibration.table),
-        load_average=load,
         built_with=_built_with(),
     )
+
+
+def timed_forms(
+    forms: Forms,
+    table: pa.Table,
+    asked: Asked,
+    *,
+    progress: Callable[[float, str], None] = lambda _fraction, _text: None,
+) -> Timed:
+    """In a process that has done nothing else yet, as a gateway has not: in the one that made them, INT8 seemed a tenth slower
+    beside FP32 than in any other. Blocking, seconds to minutes."""
+    load = os.getloadavg()[0]
+    batches = timed(
+        {
+            "original": contender(forms.original),
+            "converted": contender(forms.converted),
+            "quantized": contender(forms.quantized),
+        },
+        table,
+        sizes=asked.batches,
+        rounds=asked.rounds,
+        calls=asked.calls,
+        told=lambda fraction: progress(fraction, "timing the three forms in turn"),
+    )
+    return Timed(batches=batches, load_average=load)
 
 
 def _split(parts: Mapping[Part, Labelled], champion: Contender, asked: Asked) -> tuple[Labelled, dict[Part, Labelled]]:

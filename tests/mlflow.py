@@ -79,6 +79,9 @@ class Outside:
         """Give it an alias of people's own."""
         self.process.submit(_point, self.uri, model, alias, version).result(START_LIMIT_S)
 
+    def tag(self, model: str, version: str, name: str, text: str) -> None:
+        self.process.submit(_tag, self.uri, model, version, name, text).result(START_LIMIT_S)
+
     def register(self, model: str, version: str, source: str) -> str:
         """Another version of the same run: of the same files, or of those at `source`."""
         return self.process.submit(_register, self.uri, model, version, source).result(START_LIMIT_S)
@@ -115,6 +118,10 @@ def _point(uri: str, model: str, alias: str, version: str | None) -> None:
         _client(uri).delete_registered_model_alias(model, alias)
     else:
         _client(uri).set_registered_model_alias(model, alias, version)
+
+
+def _tag(uri: str, model: str, version: str, name: str, text: str) -> None:
+    _client(uri).set_model_version_tag(model, version, name, text)
 
 
 def _register(uri: str, model: str, version: str, source: str) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.cost.baseline import WEEK, Baseline, Floats, median, spread
 from agents.cost.rules import Unusual
-from agents.cost.series import Series
+from agents.cost.series import Series, by_day
 from agents.statistics import student_quantile
 from tools.values import Frozen, Instant
 
@@ -79,15 +79,16 @@ class Judgement(Frozen):
 
 
 def judge(series: Series, rules: Unusual) -> Judgement:
-    """By the seasonal rule, or where the history is too short for it by the plain one."""
+    """By the seasonal rule, or where the history is too short for it by the plain one: that of whole days, because by the
+    hour it would take each afternoon for unusual."""
     first = _first_day(series)
     whole = len(series.costs) // series.per_day - first if first is not None else 0
     if first is not None and whole > rules.min_history_days:
         return _Search(series, rules, first).judgement()
     short = f"not enough history: {max(whole, 0)} whole days of {rules.min_history_days + 1} for the seasonal rule"
     if whole > rules.plain_days:
-        found = plain(series, rules)
-        return found.model_copy(update={"reason": f"{short}; {found.reason}"})
+        found = plain(by_day(series), rules)
+        return found.model_copy(update={"reason": f"{short}; {found.reason}", "end": series.end})
     return Judgement(
         rule=None, reason=f"{short}, nor of {rules.plain_days + 1} for the plain rule", looked_from=None, end=series.end
     )

@@ -34,6 +34,10 @@ _CAUTIOUS = 0.5
 """Of the rows that would come within a wait. Clients that wait for their answers before they ask again come more rarely."""
 
 
+_MOST_OF_IT = 0.8
+"""Of the largest cautious saving: the shortest wait that brings so much is taken. The last fifth is not worth the wait."""
+
+
 class BatchingRules(Frozen):
     headroom: Share = 0.2
     """Of the promised p99 that stays free: a forecast is not to end at the limit."""
@@ -117,17 +121,19 @@ def small(batched: Batched, rules: BatchingRules, book: PriceBook, at: datetime)
     except NoPrice:
         return None
     spent = sum(flow.spent() for flow in flows)
-    best: _Forecast | None = None
+    able: list[_Forecast] = []
     for wait_ms in WAITS_MS:
         if not batched.batching.wait_ms < wait_ms <= min(rules.longest_wait_ms, batched.batching.longest_wait_ms):
             continue
         found = _forecast(batched, flows, wait_ms)
         if found.p99_ms > (1 - rules.headroom) * batched.slo_p99_ms:
             continue
-        if found.low >= rules.least_share * spent and found.low > 0 and (best is None or found.low > best.low):
-            best = found
-    if best is None:
+        if found.low >= rules.least_share * spent and found.low > 0:
+            able.append(found)
+    if not able:
         return None
+    most = max(found.low for found in able)
+    best = next(found for found in able if found.low >= _MOST_OF_IT * most)
     day = Decimal(repr(24 / len(batched.hourly_rows)))
     low, high = ((price * Decimal(repr(part)) * day).quantize(Decimal("0.000001")) for part in (best.low, best.high))
     if low <= 0:
@@ -141,7 +147,8 @@ def small(batched: Batched, rules: BatchingRules, book: PriceBook, at: datetime)
         risk=Risk.LOW,
         what=f"batches of {batched.model} have {flows[0].mean:.1f} rows on average, and each costs "
         f"{1000 * flows[0].line.fixed:.2f} ms of a core before its first row: a wait of {best.wait_ms:g} ms for more saves "
-        f"{share(best.low / spent)} to {share(min(1.0, best.high / spent))} of it, and p99 stays below {best.p99_ms:.0f} ms",
+        f"{share(best.low / spent)} to {share(min(1.0, best.high / spent))} of its processor time; p99 would be about "
+        f"{best.p99_ms:.0f} ms",
         remedy=Rebatching(
             model=batched.model,
             from_rows=now.rows,
@@ -263,7 +270,7 @@ def _evidence(batched: Batched, flows: Sequence[_Flow], best: _Forecast, spent: 
     found.append(
         Evidence(
             id="latency.p99",
-            statement=f"p99 is {batched.p99_ms:.1f} ms now and {best.p99_ms:.1f} ms at most with {best.wait_ms:g} ms; "
+            statement=f"p99 is {batched.p99_ms:.1f} ms now and {best.p99_ms:.1f} ms with a wait of {best.wait_ms:g} ms; "
             f"{batched.slo_p99_ms:g} ms are promised",
             source="predictions",
             query="PredictionReader.versions",

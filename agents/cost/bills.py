@@ -41,4 +41,6 @@ def _entry(name: str, cost: Decimal, exact: Decimal, cells: Sequence[Cell], by: 
     sums = [total(cell.cost for cell in groups[each]) for each in names]
     cents = rounded(cost, sums, CENTS) if sums else []
     parts = [_entry(each, part, whole, groups[each], rest) for each, part, whole in zip(names, cents, sums, strict=True)]
-    return Entry(name=name, cost=cost, exact=exact, parts=tuple(sorted(parts, key=lambda part: (-part.exact, part.name))))
+    return Entry(
+        name=name, cost=cost, exact=exact, parts=tuple(sorted(parts, key=lambda part: (part.exact.copy_negate(), part.name)))
+    )

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from agents.alerts import Alert
+from agents.cost.causes import Origin
 from agents.cost.changes import Change
 from agents.cost.inefficiency import Inefficiency
 from agents.cost.optimization import Optimization
@@ -43,6 +44,8 @@ class CostCase(Frozen):
     """Of the model, in the window."""
     change: Change | None = None
     """Of the last day beside the days before it; None where either is on no record."""
+    rise: Origin | None = None
+    """Where what the monitor of costs calls unusual comes from, while it is; of everything where no model is named."""
     jobs: tuple[JobState, ...] = ()
     """Of the model, newest first; those that run with their progress."""
     by_job: dict[str, Decimal] = Field(default_factory=dict)

@@ -66,7 +66,8 @@ def explain(before: Sequence[Amount], after: Sequence[Amount], by: Sequence[Dime
         at = dict(zip(by, key, strict=True))
         contributors.append(Contributor(at=at, before=was_cost, after=cost, by_price=price, by_usage=usage))
     change = less(total(each.after for each in contributors), total(each.before for each in contributors))
-    named = _named(contributors, change)
+    with localcontext(EXACT):
+        named = _named(contributors, change)
     explained = EXACT.divide(total(each.change for each in named), change) if change else Decimal(0)
     return Change(
         before=total(each.before for each in contributors),
@@ -74,7 +75,7 @@ def explain(before: Sequence[Amount], after: Sequence[Amount], by: Sequence[Dime
         by_price=total(each.by_price for each in contributors),
         by_usage=total(each.by_usage for each in contributors),
         contributors=tuple(named),
-        explained=explained.quantize(_SHARE),
+        explained=explained.quantize(_SHARE, context=EXACT),
     )
 
 

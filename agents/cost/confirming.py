@@ -9,6 +9,7 @@ from agents.measures import Measure
 from agents.verification import Status, Verification
 from agents.wording import counted, moment, money, span
 from tools.jobs.port import JobState, Phase
+from tools.leftovers import KEPT
 from tools.values import Frozen, Instant
 
 _LATE = timedelta(hours=3)
@@ -35,9 +36,19 @@ def look_at(applied_at: datetime, rules: Optimizations, now: datetime) -> Look |
 
 
 def confirm(
-    quality: Verification, look: Look | None, found: Saved | None, applied_at: datetime, rules: Optimizations, now: datetime
+    quality: Verification,
+    look: Look | None,
+    found: Saved | None,
+    applied_at: datetime,
+    rules: Optimizations,
+    now: datetime,
+    *,
+    bill: Saved | None = None,
+    lenient: bool = False,
 ) -> Verification:
-    """`quality`: whether what was promised is kept, by the usual verification."""
+    """`quality`: whether what was promised is kept, by the usual verification. `bill`: `found` with what is held idle.
+    `lenient`: what shows in the ledger only when it
+    happens to be used stays where nothing is shown, and nothing is claimed; what costs more is taken back all the same."""
     measures = (*quality.measures, *_measures(found))
     if quality.status is Status.FAILED:
         return quality.model_copy(update={"measures": measures})
@@ -48,6 +59,9 @@ def confirm(
     if look is None:
         first = applied_at + rules.verify * LOOKS[0]
         return said(Status.WAITING, f"{quality.reason} What it saves is looked at from {moment(first)} on.")
+    if lenient and look.last and (found is None or found.claim is Claim.NOT_SHOWN):
+        seen = f": it saves {found}" if found is not None else ", for nothing of it is on record yet"
+        return said(Status.HOLDS, f"{quality.reason} No saving is claimed{seen}.")
     if found is None:
         if look.last and now >= look.until + _LATE:
             return said(
@@ -66,7 +80,22 @@ def confirm(
         case Claim.HOLDS if quality.status is Status.WAITING:
             return said(Status.WAITING, f"{quality.reason} It saves {found}.")
         case Claim.HOLDS:
-            return said(Status.HOLDS, f"It saves {found}. {quality.reason}")
+            return said(Status.HOLDS, f"It saves {found}.{_of_the_bill(bill)} {quality.reason}")
+
+
+def _of_the_bill(bill: Saved | None) -> str:
+    """What is freed is no money yet where it is held, and paid for, all the same."""
+    if bill is None or bill.claim is Claim.HOLDS:
+        return ""
+    return f" With what is held idle, serving saves {bill}: what is freed is saved when fewer workers are held."
+
+
+def verification_of_expiry(quality: Verification, now: datetime) -> Verification:
+    """Nothing is claimed: room that is put aside is paid for until it is emptied."""
+    if quality.status is not Status.HOLDS:
+        return quality
+    told = f"No saving is claimed: what was put aside is paid for until it is emptied, after {span(KEPT)}."
+    return quality.model_copy(update={"reason": f"{quality.reason} {told}", "at": now})
 
 
 def _measures(found: Saved | None) -> tuple[Measure, ...]:

@@ -48,7 +48,9 @@ class Optimization(Frozen):
     applied_at: Instant | None = None
     """When all of it was."""
     saved: Saved | None = None
-    """By the latest look; None before there is one that says anything."""
+    """By the latest look, of what versions have used; None before there is one that says anything."""
+    bill: Saved | None = None
+    """The same of all that serving costs, with what is held idle; None where that is what is saved anyway."""
 
     @property
     def roi(self) -> Return | None:

@@ -6,6 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from agents.cost.batching import BatchingRules
+from agents.cost.retention import Keeping
+from agents.cost.scaling import ScaleDownRules
+from agents.cost.spot import SpotRules
 from agents.schedules import known as cron_known
 from tools.values import Duration, Frozen, Share
 
@@ -27,6 +31,11 @@ class Optimizations(Frozen):
     it, after half and at its end; what is not shown by then is taken back."""
     least_hours: int = Field(default=6, ge=3, le=168)
     """Before and after: of fewer hours a spread says little, and no saving is claimed."""
+    scale_down: ScaleDownRules = ScaleDownRules()
+    batching: BatchingRules = BatchingRules()
+    spot: SpotRules = SpotRules()
+    keeping: Keeping = Keeping()
+    """Of old versions, checkpoints and logs."""
     level: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """How often, over all looks at one, a saving may be claimed that is none (or a loss that is none)."""
 

@@ -45,7 +45,7 @@ class Saving(Frozen):
     value: float
     low: float
     high: float
-    """Interval at 1 less twice the policy's significance, over the rounds of the measurement."""
+    """Interval at 1 less twice the policy's significance over the rounds of the measurement, and policy's repeatability."""
 
 
 class Priced(Frozen):
@@ -88,7 +88,7 @@ def weigh(found: Quantization, rules: QuantizationRules, prices: Prices | None =
     if batch is None:
         sizes = [each.rows for each in found.batches]
         raise ValueError(f"quantization.rows: {rules.rows} is no batch size that was measured, {sizes} are")
-    saving, own = (saving_of(batch, form, rules.significance) for form in ("original", "converted"))
+    saving, own = (saving_of(batch, form, rules.significance, rules.repeatability) for form in ("original", "converted"))
     weighed = [
         *_answers(found, rules),
         *(_p99(each, rules) for each in found.batches),
@@ -110,11 +110,13 @@ def weigh(found: Quantization, rules: QuantizationRules, prices: Prices | None =
     )
 
 
-def saving_of(batch: Batch, beside: Form, significance: float) -> Saving:
-    """From the ratios of the rounds, in each of which the forms took turns: Student's interval of the mean logarithm."""
-    logs = [math.log(ours / theirs) for ours, theirs in zip(batch.quantized.means_ms, batch.of(beside).means_ms, strict=True)]
+def saving_of(batch: Batch, beside: Form, significance: float, repeatability: float = 0.0) -> Saving:
+    """From the ratios of the rounds, in each of which the forms took turns: Student's interval of the mean logarithm, and
+    beyond it what two processes differ by."""
+    logs = [math.log(ours / theirs) for ours, theirs in zip(batch.quantized.p50s_ms, batch.of(beside).p50s_ms, strict=True)]
     middle = fmean(logs)
     half = student_quantile(significance, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
+    half += math.log1p(repeatability)
     low, value, high = (1 - math.exp(each) for each in (middle + half, middle, middle - half))
     return Saving(beside=beside, rows=batch.rows, value=value, low=low, high=high)
 
@@ -159,7 +161,7 @@ def _answers(found: Quantization, rules: QuantizationRules) -> Iterator[Weighed]
             reason=f"{counted(rows, 'labelled row')} were looked at, {rules.min_rows} are needed",
         )
     for fact in primary:
-        yield _no_worse(fact, rules)
+        yield no_worse(fact, rules)
     others = [each for each in large if each not in primary and each.name != "log_loss"]
     tested = [(each, p) for each in others if (p := p_value(each, "worse")) is not None]
     adjusted = holm([p for _, p in tested])
@@ -173,7 +175,7 @@ def _answers(found: Quantization, rules: QuantizationRules) -> Iterator[Weighed]
             )
 
 
-def _no_worse(fact: Compared, rules: QuantizationRules) -> Weighed:
+def no_worse(fact: Compared, rules: QuantizationRules) -> Weighed:
     """Shown to be no worse by the margin (non-inferiority), shown to be worse by it, or neither."""
     relative = fact.name == "mae"
     margin = rules.max_error_rise if relative else rules.max_accuracy_loss
@@ -239,7 +241,7 @@ def _told(found: Quantization, decision: Decision, weighed: Sequence[Weighed], s
 
 def _priced(batch: Batch, prices: Prices) -> Priced:
     original, converted, quantized = (
-        per_thousand(batch.of(form).mean_ms, batch.rows, prices) for form in ("original", "converted", "quantized")
+        per_thousand(batch.of(form).p50_ms, batch.rows, prices) for form in ("original", "converted", "quantized")
     )
     return Priced(currency=prices.currency, rows=batch.rows, original=original, converted=converted, quantized=quantized)
 

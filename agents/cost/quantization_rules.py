@@ -44,6 +44,9 @@ class QuantizationRules(Frozen):
     """What the gateway makes of traffic: one by one, and what gathers while a batch is computed."""
     rows: Annotated[int, Field(ge=1, le=_MOST_ROWS)] = 1
     """The batch size at which a saving is reckoned, one of `batches`. A gateway that is not full computes rows one by one."""
+    repeatability: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """By so much the ratio of two forms may differ from one process to the next, whatever its rounds say: where code and
+    weights come to lie in memory. Intervals are so much wider; what was measured of small networks lay within 4 %."""
     significance: Level = 0.05
     """One-sided: so often a claim is wrong in either direction. Intervals are at 1 less twice as much."""
     min_rows: int = Field(default=200, ge=2)
@@ -53,6 +56,9 @@ class QuantizationRules(Frozen):
     for AUC and for the calibration error, there only where it is exceeded beyond chance."""
     max_error_rise: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """The same where a model answers with numbers, of the mean absolute error, relative to the original's."""
+    max_disagreement: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Share of mirrored requests to which INT8 may answer another class, where too few of them have labels: what flips is near
+    the threshold, and flips as often to what is right as to what is wrong."""
     max_p99_factor: Annotated[float, Field(ge=1)] = 1.05
     """Of the p99 at each batch size: what two measurements of one and the same model differ by on a machine with other work."""
     min_p99_rise_ms: Annotated[float, Field(ge=0)] = 0.05

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from agents.actions import Action, ConsolidateTraining, Quantize, Scale
+from agents.actions import Action, ConsolidateTraining, ExpireArtifacts, MoveToSpot, Quantize, Scale, SetBatching
 from agents.cost.inefficiency import Consolidation, Expiry, Kind, Move, Quantization, Rebatching, Remedy, Shrinking
 from agents.evidence import Cause
 
@@ -24,7 +24,11 @@ def action_of(remedy: Remedy) -> Action:
             return ConsolidateTraining(model=model, kept=kept, cancelled=cancelled)
         case Shrinking(model=model, from_workers=current, workers=workers):
             return Scale(model=model, from_workers=current, workers=workers)
-        case Rebatching() | Move() | Expiry():
-            raise NotImplementedError
+        case Rebatching(model=model, from_rows=from_rows, from_wait_ms=from_wait_ms, rows=rows, wait_ms=wait_ms):
+            return SetBatching(model=model, from_rows=from_rows, from_wait_ms=from_wait_ms, rows=rows, wait_ms=wait_ms)
+        case Move(model=model, from_pricing=current, pricing=pricing):
+            return MoveToSpot(model=model, from_pricing=current, pricing=pricing)
+        case Expiry(model=model, items=items):
+            return ExpireArtifacts(model=model, items=items)
         case unknown:
             assert_never(unknown)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from agents.actions import Action, NoAction
 from agents.cost.case import CostCase
+from agents.cost.changes import Change
 from agents.cost.inefficiencies.duplicates import duplicate_trainings
 from agents.cost.inefficiencies.heavy import heavy_model
 from agents.cost.inefficiency import Inefficiency, Kind, Saving
@@ -23,6 +24,9 @@ _LEADING = 0.9
 """What is dearest leads; the others follow in proportion to what they would save."""
 _DOMINATES = 0.5
 """Of a change: what explains more of it than this is its cause."""
+_NOTICEABLE = Decimal("0.05")
+"""Of what a day cost before: a smaller rise is the difference between two days."""
+_HALF = Decimal("0.5")
 _COMPONENT: dict[Kind, str] = {
     "quantize": "serving",
     "scale_down": "serving",
@@ -65,9 +69,13 @@ def inefficiencies(case: CostCase, policies: Policies, now: datetime) -> tuple[I
 def _risen(case: CostCase) -> str | None:
     """The component that most of a rise comes from; None where nothing has risen."""
     change = case.change
-    if change is None or change.after <= change.before or not change.contributors:
+    if change is None or not _rises(change) or not change.contributors:
         return None
     return change.contributors[0].at.get(Dimension.COMPONENT)
+
+
+def _rises(change: Change) -> bool:
+    return change.after - change.before > _NOTICEABLE * change.before
 
 
 def _middle(saving: Saving) -> Decimal:
@@ -77,7 +85,7 @@ def _middle(saving: Saving) -> Decimal:
 def _finding(case: CostCase, found: Sequence[Inefficiency], now: datetime) -> Finding:
     changed = _changed(case)
     evidence = [each for one in found for each in one.evidence]
-    evidence += [changed] if changed is not None else []
+    evidence += [each for each in (changed, _risen_by(case)) if each is not None]
     most = max((_middle(each.expected) for each in found), default=Decimal(0)) or Decimal(1)
     hypotheses = [
         Hypothesis(
@@ -89,7 +97,8 @@ def _finding(case: CostCase, found: Sequence[Inefficiency], now: datetime) -> Fi
         for place, each in enumerate(found)
     ]
     if (dearer := _dearer(case)) is not None:
-        priced = Hypothesis(cause=Cause.PRICE_CHANGE, score=_LEADING, reason=dearer, supporting=("change",))
+        by = ("change",) if changed is not None else ("rise",)
+        priced = Hypothesis(cause=Cause.PRICE_CHANGE, score=_LEADING, reason=dearer, supporting=by)
         hypotheses = [priced, *(each.model_copy(update={"score": each.score / 2}) for each in hypotheses)]
     hypotheses.sort(key=lambda each: -each.score)
     cause = (
@@ -98,6 +107,8 @@ def _finding(case: CostCase, found: Sequence[Inefficiency], now: datetime) -> Fi
     summary = hypotheses[0].reason if hypotheses else _nothing(case)
     if changed is not None and cause is Cause.UNRESOLVED:
         summary = f"{summary} {changed.statement}"
+    if case.rise is not None and case.rise.sentences and cause is not Cause.PRICE_CHANGE:
+        summary = f"{summary} {' '.join(case.rise.sentences)}"
     return Finding(
         cause=cause,
         summary=summary,
@@ -126,15 +137,41 @@ def _nothing(case: CostCase) -> str:
 
 
 def _dearer(case: CostCase) -> str | None:
-    """Said where most of a rise is the price's: usage is as before, and no action makes that cheaper."""
+    """Said where most of a rise that was told of is the price's: usage is as before, and no action makes that cheaper."""
     change, currency = case.change, case.currency
-    if change is None or currency is None or change.after <= change.before:
+    if case.request is not None:
+        return None
+    if change is None and (rise := case.rise) is not None:
+        if rise.by_price <= _HALF * rise.rise or rise.rise <= 0:
+            return None
+        part = min(float(rise.by_price / rise.rise), 1.0)
+        what = f"{share(part)} of the rise by {money(rise.rise, rise.currency)} in {span(rise.window.length)}"
+        return f"{what} is a change of prices, not of usage."
+    if change is None or currency is None or not _rises(change):
         return None
     part = float(change.by_price / (change.after - change.before))
     if part <= _DOMINATES:
         return None
-    rise = money(change.after - change.before, currency)
-    return f"{share(min(part, 1.0))} of the rise by {rise} in the last day is a change of prices, not of usage."
+    more = money(change.after - change.before, currency)
+    return f"{share(min(part, 1.0))} of the rise by {more} in the last day is a change of prices, not of usage."
+
+
+def _risen_by(case: CostCase) -> Evidence | None:
+    rise = case.rise
+    if rise is None or not rise.sentences:
+        return None
+    before, after = money(rise.before, rise.currency), money(rise.after, rise.currency)
+    return Evidence(
+        id="rise",
+        statement=f"{after} in {span(rise.window.length)}, and {before} in the same hours of the weeks before on average. "
+        + " ".join(rise.sentences),
+        source="costs",
+        query="breakdown(by component, part, model, version, team, experiment, workload and resource)",
+        value=float(rise.after),
+        unit=rise.currency,
+        limit=float(rise.before),
+        window=rise.window,
+    )
 
 
 def _changed(case: CostCase) -> Evidence | None:

@@ -43,7 +43,7 @@ class Hour(Frozen):
     start: Instant
     cost: Decimal
     units: Decimal
-    """Predictions; or 1, where it is by the hour."""
+    """Predictions; core-hours of trainings; or 1, where it is by the hour."""
 
 
 class Saved(Frozen):
@@ -57,7 +57,7 @@ class Saved(Frozen):
     before: Decimal
     """Per `unit`, as is `after`."""
     after: Decimal
-    unit: Literal["1,000 predictions", "hour"]
+    unit: Literal["1,000 predictions", "hour", "core-hour"]
     hours_before: int
     hours_after: int
     paired: int
@@ -85,11 +85,13 @@ def saved(
     after: Sequence[Hour],
     *,
     currency: str,
-    unit: Literal["1,000 predictions", "hour"],
+    unit: Literal["1,000 predictions", "hour", "core-hour"],
     least: int,
     level: float,
+    hours_a_day: float = DAY_H,
 ) -> Saved | None:
-    """None where there are fewer than `least` hours with units on either side. `level`: of this look alone."""
+    """None where there are fewer than `least` hours with units on either side. `level`: of this look alone. `hours_a_day`: of
+    such hours as those after; all of them where something is used all day."""
     old, new = ([each for each in hours if each.units > 0] for hours in (before, after))
     if min(len(old), len(new)) < max(least, 2):
         return None
@@ -99,7 +101,7 @@ def saved(
     pairs = [each for each in new if each.start.hour in by_hour]
     found = _paired(pairs, by_hour) if len(pairs) >= least else _apart(old, new)
     half = student_quantile(level / 2, found.degrees) * found.error
-    low, value, high = (_money(DAY_H * each) for each in (found.mean - half, found.mean, found.mean + half))
+    low, value, high = (_money(hours_a_day * each) for each in (found.mean - half, found.mean, found.mean + half))
     claim = Claim.HOLDS if low > 0 else Claim.WORSE if high < 0 else Claim.NOT_SHOWN
     scale = _THOUSAND if unit == "1,000 predictions" else 1
     was, now = (_rate(hours) * scale for hours in (old, new))

@@ -67,6 +67,15 @@ def series_of(amounts: Sequence[Amount], step: Finely, start: datetime, end: dat
     return Series(step=step, start=begin, costs=tuple(sums.get(place) for place in range(count)))
 
 
+def by_day(series: Series) -> Series:
+    """The whole days of it. A day of which some hours are unknown goes by the others."""
+    days = []
+    for place in range(len(series.costs) // series.per_day):
+        known = [cost for cost in series.costs[place * series.per_day : (place + 1) * series.per_day] if cost is not None]
+        days.append(sum(known) * series.per_day / len(known) if known else None)
+    return Series(step=Step.DAY, start=series.start, costs=tuple(days))
+
+
 def filled(whole: Series) -> Series:
     """Where an hour of everything is empty now and then, nobody told of it; where many are, that is how this is used: they cost
     nothing."""

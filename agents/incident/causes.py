@@ -79,7 +79,8 @@ def data_drift(facts: Facts) -> Hypothesis:
     if accuracy is not None and lost:
         if direct:
             circumstances.append(_argued(accuracy, "a version that nobody touched got worse", STRONG_CIRCUMSTANCE))
-        elif facts.inputs.still and not facts.labels.broken:
+        elif facts.inputs.still and not facts.labels.broken and facts.labels.checked:
+            # By exclusion: as long as nobody can tell whether the labels are right, they are not excluded.
             said = "a version that nobody touched got worse on inputs that stand still: what it learnt may no longer hold"
             direct.append(_argued(accuracy, said, UNEXPLAINED_LOSS))
     if facts.labels.outputs is not None and facts.labels.outputs.real and direct:
@@ -197,12 +198,31 @@ def _unproven(facts: Facts) -> str | None:
             return f"A promise is broken. {promise.evidence.statement}"
         if promise.kept is None:
             return f"A promise cannot be judged. {promise.evidence.statement}"
+    if (early := _early_labels(facts)) is not None:
+        return early
     compared = facts.against_previous.get("accuracy") or facts.steady.get("accuracy")
     if compared is not None and not compared.held:
         return "Accuracy cannot be compared on so few labels, or has fallen."
     if not facts.inputs.compared:
         return "The inputs could not be compared."
     return None
+
+
+def _early_labels(facts: Facts) -> str | None:
+    """Labels of what came since the alerts are few at first, and prove nothing; but all is not well where they are below the
+    promise."""
+    lately = facts.observations.lately
+    promise = next((each.evidence for each in facts.promises if each.evidence.id == "promise.accuracy"), None)
+    known = [each for each in lately.versions if each.correct is not None] if lately is not None else []
+    came = sum(each.labelled for each in known)
+    if promise is None or promise.limit is None or came < _FIRST_LABELS:
+        return None
+    right = sum(each.correct or 0 for each in known) / came
+    return f"Of the first {came} labels since the alerts only {right:.0%} are right." if right < promise.limit else None
+
+
+_FIRST_LABELS = 10
+"""Fewer are below a promise as often as not."""
 
 
 def _only_new(facts: Facts) -> Iterator[Argument]:

@@ -35,6 +35,8 @@ class Observations(Frozen):
     """The same hours, one season earlier. All periods' profiles are on its bins."""
     preceding: Period | None = None
     """As long as `now`, right before the champion last changed; only where that change is recent."""
+    lately: Period | None = None
+    """Since the alerts began, and a little before; None where that is as long as `now`."""
     earlier: Period | None = None
     """One season before `before`: how much inputs move from season to season anyway."""
     champion: str | None = None

@@ -4,6 +4,7 @@ Only what the evidence carries is acted on: a version that is worse than the one
 saturated get company. Everything else needs a person, who is told what was found and where to look next.
 """
 
+import math
 from datetime import datetime
 from typing import assert_never
 
@@ -16,7 +17,7 @@ from agents.requests import Request, request_of
 from agents.telling import tell
 
 _GROWTH = 2
-"""Saturation does not tell how much is missing: twice as many workers, and then it is measured again."""
+"""At least: saturation does not tell how much is missing. How many more requests come does, where that is the cause."""
 
 
 def recommend(finding: Finding, observations: Observations, policies: Policies, now: datetime) -> Recommendation:
@@ -74,6 +75,16 @@ def _action(finding: Finding, observations: Observations, policies: Policies, no
             assert_never(unknown)
 
 
+def _more(finding: Finding, volume_factor: float) -> float:
+    """Times as many requests as usual, where that is the cause: as many times the workers are as busy as they used to be."""
+    found = next((each for each in finding.evidence if each.id == "traffic"), None)
+    if finding.cause is not Cause.TRAFFIC_CHANGE or found is None or not isinstance(found.value, float) or not found.limit:
+        return 1.0
+    if found.value < found.limit:
+        return 1.0  # fewer came
+    return found.value * volume_factor / found.limit
+
+
 def _roll_back(finding: Finding, observations: Observations, policies: Policies) -> tuple[Action, str]:
     if finding.model is None or finding.version is None or finding.previous_version is None:
         return tell(finding, observations.alerts, policies, "there is no version before it to go back to")
@@ -94,6 +105,6 @@ def _scale(finding: Finding, observations: Observations, policies: Policies) -> 
     limit = min(capacity.limit, policies.model(finding.model).max_workers)
     if capacity.workers >= limit:
         return tell(finding, observations.alerts, policies, f"{capacity.workers} workers are all that are allowed")
-    workers = min(limit, capacity.workers * _GROWTH)
+    workers = min(limit, math.ceil(capacity.workers * max(_GROWTH, _more(finding, rules.volume_factor))))
     scale = Scale(model=finding.model, from_workers=capacity.workers, workers=workers)
     return scale, f"{capacity.workers} workers are saturated, and {limit} are allowed"

@@ -13,6 +13,7 @@ from api.web.routes import (
     alerts,
     approvals,
     autonomy,
+    cost_signals,
     costs,
     datasets,
     drift,
@@ -54,6 +55,7 @@ _ROUTES = (
     features,
     lineage,
     costs,
+    cost_signals,
     records,
     keys,
 )

@@ -53,3 +53,9 @@ COSTS: Mapping[str, dict[str, Any]] = {
     }
 }
 """By the name of the schema."""
+
+EXPORTS: Mapping[str, str] = {
+    "text/csv": "BilledCost,BillingAccountId,...\r\n0.031611,oppen,...\r\n",
+    "application/vnd.apache.parquet": "PAR1...",
+}
+"""By media type."""

@@ -14,7 +14,8 @@ from api.problems import FieldError
 from api.web import experiment_examples, optimization_examples
 from api.web.errors import MEDIA_TYPE
 from api.web.examples import EXAMPLES, TEXTS
-from api.web.examples_costs import COSTS
+from api.web.examples_cost_signals import COST_SIGNALS
+from api.web.examples_costs import COSTS, EXPORTS
 from api.web.examples_usage import USAGE
 
 _TITLE = "OPPEN"
@@ -60,7 +61,15 @@ _DESCRIPTIONS = {
     501: "This installation lacks the library that this needs.",
     503: "Overloaded, or a dependency does not answer; see Retry-After.",
 }
-_EXAMPLES = {**EXAMPLES, **experiment_examples.EXAMPLES, **optimization_examples.EXAMPLES, **USAGE, **COSTS}
+_EXAMPLES = {
+    **EXAMPLES,
+    **experiment_examples.EXAMPLES,
+    **optimization_examples.EXAMPLES,
+    **USAGE,
+    **COSTS,
+    **COST_SIGNALS,
+}
+_TEXTS = {**TEXTS, **EXPORTS}
 _PAGE = "PageView_"
 """What FastAPI begins the name of a page's schema with."""
 _SENDER = {
@@ -149,8 +158,8 @@ def _illustrate(responses: dict[str, Any]) -> None:
     """Pages show one item of their kind; texts, which have no schema of their own, what they look like."""
     for response in responses.values():
         for media_type, content in response.get("content", {}).items():
-            if media_type in TEXTS:
-                content["example"] = TEXTS[media_type]
+            if media_type in _TEXTS:
+                content["example"] = _TEXTS[media_type]
             elif (name := content["schema"].get("$ref", "").rpartition("/")[2]).startswith(_PAGE):
                 content["example"] = {"items": [_EXAMPLES[name.removeprefix(_PAGE).rstrip("_")]], "next_cursor": None}
 

@@ -145,7 +145,7 @@ def _subject(*words: str) -> str:
 
 
 def _whose(dimension: str, name: str) -> dict[str, str]:
-    """A model's cost is the model's incident; of others it is one of its own."""
+    """What a model costs is a case of its own, as `agents/subjects.py` says; and so is what a team, or everything, costs."""
     if dimension == Dimension.MODEL.value:
         return {"model": name}
-    return {"component": f"costs:{dimension}:{name}" if name else "costs"} | ({dimension: name} if name else {})
+    return {"component": f"costs:{dimension}:{name}", dimension: name} if name else {"component": "costs"}

@@ -24,8 +24,10 @@ from tools.values import Window
 LATE = timedelta(hours=6)
 """So far back what is held is taken up again after a stop, and what was answered is looked at anew each time: records come
 within seconds, but a gateway writes on while the service is away."""
-FIRST_LATE = timedelta(days=7)
-"""The same at the start of a process, once: segments that had waited for it are of any age."""
+VERY_LATE = timedelta(days=7)
+"""So far back what was answered is looked at when a process starts, and once a day: segments that had waited for it, or were
+brought from elsewhere, are of any age."""
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Meters:
         self._sources = sources
         self._policies = policies
         self._first_seen: dict[tuple[str, ...], datetime] = {}
+        self._looked_far_back: datetime | None = None
         self._sizes: tuple[datetime, tuple[Holding, ...]] | None = None
 
     async def of_job(self, job: JobState) -> Sequence[Usage]:
@@ -69,11 +72,14 @@ class Meters:
         except PermanentError:
             return ()
         # On a clock that runs at another pace than the machine's: when it was asked for.
-        return jobs.usages(job, used, job.started_at if self._sources.real_time else job.submitted_at)
+        begun = job.started_at if self._sources.real_time else job.submitted_at
+        return jobs.usages(job, used, begun, job.pricing)
 
     async def of_serving(self, now: datetime, *, first: bool) -> Sequence[Usage]:
-        """`first`: the log is looked at a week back, and what is held goes on where the process before left it."""
-        start = hour_of(now - (FIRST_LATE if first else LATE))
+        """`first`: what is held goes on where the process before this one left it."""
+        far = first or self._looked_far_back is None or now - self._looked_far_back >= _DAY
+        back = VERY_LATE if far else LATE
+        start = hour_of(now - back)
         served = await self._served()
         found: list[Usage] = []
         for model in sorted({*await self._sources.predictions.models(), *served}):
@@ -81,7 +87,9 @@ class Meters:
             used = serving.usages(model, works, self._team(model), now, self._book)
             found += used
             if model in served:
-                found += await self._idle(model, used, now, first=first)
+                found += await self._idle(model, used, now, back, first=first)
+        if far:
+            self._looked_far_back = now
         return found
 
     async def of_storage(self, now: datetime) -> Sequence[Usage]:
@@ -111,15 +119,15 @@ class Meters:
                 del self._first_seen[name]
             return frozenset()
 
-    async def _idle(self, model: str, used: Sequence[Usage], now: datetime, *, first: bool) -> Sequence[Usage]:
+    async def _idle(self, model: str, used: Sequence[Usage], now: datetime, back: timedelta, *, first: bool) -> Sequence[Usage]:
         held = idle.workers(model, (await self._sources.serving.capacity(model)).workers, self._team(model))
         compute = {each.key: each for each in used if each.resource is Resource.CPU}
         first_seen = self._first_seen.setdefault(held.name, now)
-        told = await self._ledger.told([*held.keys(now, LATE), *compute])
+        told = await self._ledger.told([*held.keys(now, back), *compute])
         start = since(held, told, now, LATE, first_seen)
         if not first:  # what a process before this one has seen may have been held since; what was away has not been
             start = max(start, first_seen)
-        return idle.usages(held, compute, told, start, now, LATE)
+        return idle.usages(held, compute, told, start, now, back)
 
     async def _measured(self) -> tuple[Holding, ...]:
         places, team = self._sources.places, self._team

@@ -8,7 +8,7 @@ from agents.alerts import Alert
 from agents.narrative import card
 from api.store import alerts, approvals, audit, events, incidents, runs
 from api.store.database import Database
-from api.store.incidents import ClosedStatus
+from api.store.incidents import ClosedStatus, OpenStatus
 from api.store.records import ApprovalRecord, RunRecord
 from api.work import experiments, following, rollouts
 from api.work.approvals import Approvals, withdraw
@@ -114,7 +114,9 @@ class Progress:
             if await following.asked_back(transaction, run, values):
                 until = now
             if await runs.wait_until(transaction, run.id, interrupt_id, until, at=now):
-                await incidents.move(transaction, run.incident_id, "verifying", at=now)
+                # What has proposed nothing yet waits to see more.
+                status: OpenStatus = "verifying" if "proposal" in values else "investigating"
+                await incidents.move(transaction, run.incident_id, status, at=now)
 
     async def finish(self, run: RunRecord, values: RunState) -> None:
         """The run is over: its incident is closed with the report, or handed to people."""

@@ -71,7 +71,9 @@ class Schedules:
     async def _reviews(self) -> int:
         """How many models' cost is to be looked through. A review under way is not begun twice: it is joined."""
         asked, now, policies = 0, self._clock.now(), self._policies()
-        for model in policies.models:
+        # What has no policy of its own falls under that of all.
+        named = set(await self._registry.models()) if policies.optimizations.review is not None else set()
+        for model in sorted({*policies.models, *named}):
             expression = policies.optimizations_of(model).review
             if expression is None or not nameable(model):
                 continue

@@ -1,4 +1,5 @@
 from tests.contract.clusters import place
+from tests.contract.costs import costs, real_engine, real_weeks, weeks
 from tests.contract.jobs import cluster, job_backend
 from tests.contract.lakes import embedded_lake, lake, lake_backend, name
 from tests.contract.lineages import lineage, lineage_database
@@ -9,6 +10,7 @@ from tests.contract.rollouts import moving, on
 __all__ = [
     "clickhouse_url",
     "cluster",
+    "costs",
     "embedded_backend",
     "embedded_lake",
     "embedded_predictions",
@@ -23,8 +25,11 @@ __all__ = [
     "name",
     "on",
     "place",
+    "real_engine",
+    "real_weeks",
     "server_backend",
     "server_predictions",
     "store",
     "twin_backend",
+    "weeks",
 ]

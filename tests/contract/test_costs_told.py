@@ -8,7 +8,7 @@ import pytest
 
 from tests.twins.costs import TwinCosts
 from tools.costs.clickhouse import ClickHouseLedger
-from tools.costs.port import Component, CostLedger, Owner, Question, Usage
+from tools.costs.port import Component, CostLedger, Owner, Usage
 from tools.costs.prices import Price, PriceBook
 from tools.costs.pricing import priced
 from tools.costs.units import Resource
@@ -62,27 +62,3 @@ async def test_the_latest_revision_is_told_with_its_quantity_and_window(ledger: 
     assert found[first].window == Window(start=NOON, end=NOON + timedelta(minutes=20))
     # Over two hours it is two lines, and told as the one usage that it is.
     assert (found[other].quantity, found[other].window.length) == (Decimal(9), timedelta(minutes=90))
-
-
-async def test_what_a_crash_left_of_a_revision_is_written_over_by_the_next_try(
-    ledger: CostLedger, embedded_predictions: ClickHouseStore
-) -> None:
-    """Lines are written before the usage they belong to; here they alone are."""
-    if isinstance(ledger, TwinCosts):
-        pytest.skip("it is not killed in the middle")
-    from tools.costs.schema import LINE, row
-
-    key = model = f"killed-{os.urandom(4).hex()}"
-    await booked(ledger, used(key, 3, model=model))
-    lost = used(key, 4, revision=1, minutes=11, model=model)
-    assert isinstance(ledger, ClickHouseLedger)
-    await ledger._engine.call(_insert, [row(each) for each in priced(lost, BOOK)], list(LINE))
-    assert (await ledger.told([key]))[key].revision == 0
-    await booked(ledger, used(key, 5, revision=1, minutes=12, model=model))
-    question = Question(window=Window(start=NOON, end=NOON + timedelta(hours=1)), where={"model": (model,)})  # type: ignore[dict-item]
-    (whole,) = await ledger.breakdown(question)
-    assert whole.cost == Decimal(5)
-
-
-def _insert(store: object, rows: list[tuple[object, ...]], columns: list[str]) -> None:
-    store.client().insert("cost_lines", rows, column_names=columns)  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """Taking away the files of versions that nobody needs, over the registry's backends: what is needed is never touched."""
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tools.errors import Conflict, PermanentError
 from tools.leftovers import Leftover
 from tools.registry import discarding
 from tools.registry.port import Alias, Registry
+from tools.registry.tracking import Tracking
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mlflow")]
 
@@ -174,3 +176,53 @@ async def test_a_source_that_leads_elsewhere_is_never_touched(
     with pytest.raises(PermanentError, match="its files"):
         await registry.discard(item)
     assert (precious / "model.pt2").read_text() == "mine"
+
+
+class Raced(Tracking):
+    """Somebody who does not use the platform's rules gives the version an alias between the look and the deed."""
+
+    looks = 0
+
+    def _refuse_carrier(self, item: Leftover) -> None:
+        self.looks += 1
+        if self.looks == 2:
+            self._client.set_registered_model_alias(item.model, "prod", item.name)
+        super()._refuse_carrier(item)
+
+
+def _discard_in_a_race(uri: str, model: str) -> str:
+    tracking = Raced(uri)
+    (item,) = tracking.stored(model)
+    try:
+        tracking.discard(item, datetime(2026, 3, 1, tzinfo=UTC))
+    except Conflict as error:
+        return str(error)
+    return "it was discarded"
+
+
+async def test_an_alias_set_in_the_same_moment_brings_the_files_back(
+    embedded_backend: Backend, world: MlflowWorld, tmp_path: Path
+) -> None:
+    registry, model = embedded_backend.registry, fresh_model()
+    version = world.publish(model)
+    item = await listed(registry, model, version)
+    said = await asyncio.to_thread(
+        lambda: world.outside.process.submit(_discard_in_a_race, world.outside.uri, model).result(60)
+    )
+    assert "prod" in said
+    assert (await registry.fetch(model, version, tmp_path)).format == "pt2"
+    assert await listed(registry, model, version) == item
+
+
+async def test_a_deed_that_a_crash_cut_off_is_finished_by_the_repetition(embedded_backend: Backend, world: MlflowWorld) -> None:
+    """Killed between the note and the deed: the note is there, and so are the files."""
+    registry, model = embedded_backend.registry, fresh_model()
+    version = world.publish(model)
+    item = await listed(registry, model, version)
+    at = embedded_backend.clock.now()
+    noted = discarding.Mark(at=at, size_bytes=item.size_bytes, aside=True)
+    world.outside.tag(model, version, discarding.TAG, noted.model_dump_json())
+    assert (await registry.version(model, version)).format == "pt2"
+    assert await registry.discard(item) == noted.told
+    await registry.restore(model, version)
+    assert await listed(registry, model, version) == item

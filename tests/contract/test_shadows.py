@@ -68,6 +68,33 @@ async def test_a_shadow_is_compared_on_the_requests_that_it_got(store: Predictio
     assert (second.shadow.count, second.labelled, second.shadow.cost) == (1, 0, None)
 
 
+async def test_a_shadow_is_held_beside_what_was_served_request_by_request(
+    store: PredictionStore, loads: Loads, model: str
+) -> None:
+    await loads(
+        *(predicted(name, model, score=0.75, latency_us=9_000, cpu_us=8.0) for name in "abc"),
+        predicted("d", model, prediction=None, score=None, error="broke", latency_us=1_000),
+        predicted("only served", model),
+        predicted("another's", model, version="9"),
+        copied("a", model, score=0.875, latency_us=11_000, cpu_us=2.0),
+        copied("b", model, prediction="on time", score=0.25, latency_us=7_000, cpu_us=4.0),
+        copied("c", model, prediction=None, score=None, error="no"),
+        copied("d", model),
+        copied("another's", model),
+        labelled("a", model, "late"),
+        labelled("b", model, "late"),
+    )
+    found = await store.copies(model, "2", "1", HOUR)
+    assert found is not None
+    assert (found.shadow, found.served, found.requests, found.shadow_errors, found.served_errors) == ("2", "1", 4, 1, 1)
+    assert (found.both, found.same, found.agreement, found.apart) == (2, 1, 0.5, values(0.125, 0.5))
+    assert (found.labelled, found.only_shadow_wrong, found.only_served_wrong) == (2, 1, 0)
+    assert (found.shadow_cpu_us, found.served_cpu_us) == (values(2.0, 4.0), values(8.0, 8.0, 8.0))
+    assert found.saved_cpu_us == values(6.0, 4.0)
+    assert (found.served_p99_ms, found.shadow_p99_ms) == (9.0, 11.0)
+    assert await store.copies(model, "1", "2", HOUR) is None
+
+
 async def test_a_shadow_of_numbers_has_losses(store: PredictionStore, loads: Loads, model: str) -> None:
     await loads(
         predicted("a", model, prediction=None, score=3.0),

@@ -1,12 +1,15 @@
 """What it costs, over HTTP."""
 
+import csv
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
-from api.terminal import WrongUse
+from api.terminal import Refused, WrongUse
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform
 from tests.e2e.terminal import Terminal
@@ -187,3 +190,35 @@ async def test_a_day_is_a_moment_of_the_command_and_a_name_is_no_markup(platform
     wrong = await terminal.run("costs", "--from", "yesterday")
     assert isinstance(wrong.exception, WrongUse)
     assert "--from" in str(wrong.exception)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+async def test_every_charge_is_exported_for_finance_tools(platform: Platform, tmp_path: Path, kind: str) -> None:
+    for n in range(3):
+        await book(platform, n, n + 1, model="a")
+    await book(platform, 4, 1, ago=timedelta(days=30))
+    answer = await platform.viewer.get("/v1/costs/export", params={"format": kind})
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"].endswith(f'.{kind}"')
+    file = tmp_path / f"costs.{kind}"
+    told = await Terminal(platform, "viewer").json("costs", "export", str(file))
+    assert file.read_bytes() == answer.content
+    assert told == {"file": str(file), "bytes": len(answer.content)}
+    if kind == "csv":
+        billed = [Decimal(row["BilledCost"]) for row in csv.DictReader(answer.text.splitlines())]
+    else:
+        billed = pyarrow.parquet.read_table(file)["BilledCost"].to_pylist()
+    assert sum(billed) == 6 * Decimal("0.031611")
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+async def test_an_export_that_cannot_be_made_is_said_before_there_is_a_file(platform: Platform, tmp_path: Path) -> None:
+    bad = {"format": "xlsx"}
+    assert fields(refused(await platform.viewer.get("/v1/costs/export", params=bad), 422, "invalid")) == ["format"]
+    assert isinstance(platform.services.costs, TwinCosts)
+    platform.services.costs.go_down()
+    refused(await platform.viewer.get("/v1/costs/export"), 503, "unavailable")
+    file = tmp_path / "costs.csv"
+    assert isinstance((await Terminal(platform, "viewer").run("costs", "export", str(file))).exception, Refused)
+    assert isinstance((await Terminal(platform, "viewer").run("costs", "export", "costs.xlsx")).exception, WrongUse)
+    assert list(tmp_path.glob("*costs*")) == []

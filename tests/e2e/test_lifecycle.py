@@ -210,6 +210,8 @@ async def verifying(platform: Platform, path: str, body: dict[str, Any]) -> str:
 
 
 PROMOTED = ("/v1/triggers/promote", {"model": MODEL, "version": "2", "reason": "r"})
+REVIEWED = ("/v1/triggers/cost-review", {"model": MODEL, "reason": "r"})
+"""Its incident is not the model's, and what it has promoted is taken back all the same."""
 
 
 @pytest.mark.parametrize(
@@ -230,9 +232,11 @@ async def test_what_an_open_incident_would_not_read_is_refused(platform: Platfor
         assert len(await alerts.of_incident(session, incident)) == 1
 
 
-async def watched(platform: Platform, done: Promote | Rollback, undo: Rollback) -> tuple[str, str]:
+async def watched(
+    platform: Platform, done: Promote | Rollback, undo: Rollback, asked: tuple[str, dict[str, Any]] = PROMOTED
+) -> tuple[str, str]:
     """An incident whose run has carried that out; its incident, and the key of what was done."""
-    incident = await verifying(platform, *PROMOTED)
+    incident = await verifying(platform, *asked)
     async with platform.database.read() as session:
         (run,) = await runs.of_incident(session, incident)
     ledger, now = ActionLedger(platform.database, platform.clock), platform.clock.now()
@@ -248,11 +252,11 @@ PROMOTE = Promote(model=MODEL, from_version="1", version="2")
 BACK = Rollback(model=MODEL, from_version="2", to_version="1")
 
 
-@pytest.mark.parametrize("version", [None, "1"])
+@pytest.mark.parametrize(("version", "asked"), [(None, PROMOTED), ("1", PROMOTED), (None, REVIEWED)])
 async def test_a_rollback_that_meets_a_promotion_that_is_watched_is_the_undo_of_it(
-    platform: Platform, version: str | None
+    platform: Platform, version: str | None, asked: tuple[str, dict[str, Any]]
 ) -> None:
-    incident, key = await watched(platform, PROMOTE, BACK)
+    incident, key = await watched(platform, PROMOTE, BACK, asked)
     body = {"reason": "it is on fire"} | ({"version": version} if version else {})
     answer = await platform.operator.post(f"/v1/models/{MODEL}/rollback", json=body)
     assert answer.status_code == 202

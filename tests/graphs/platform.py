@@ -25,6 +25,7 @@ from tests.twins.notify import RememberingNotifier
 from tests.twins.predictions import TwinPredictions
 from tests.twins.telemetry import RememberedTelemetry
 from tests.twins.timeline import RememberingTimeline
+from tools.costs.prices import PriceBook
 from tools.predictions.records import LabelRecord, PredictionRecord
 from tools.registry.evaluations import KEY
 from tools.registry.port import Alias
@@ -74,6 +75,7 @@ class Platform:
     run_id: str = "run-1"
     mover: Traffic | None = None
     """None: the serving layer's own."""
+    prices: PriceBook | None = None
 
     def __post_init__(self) -> None:
         self.registry = DisturbedRegistry(self.clock)
@@ -107,7 +109,8 @@ class Platform:
             self.moving,
             self.costs,
         )
-        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, self._order, self._joined, ADDRESS)
+        asked = self._order, self._joined
+        return Context(tools, self.ledger, self.policies, self._mode, self.clock, timeline, *asked, ADDRESS, prices=self.prices)
 
     async def _order(self, run_id: str) -> Order | None:
         return self.orders.get(run_id)
@@ -121,7 +124,14 @@ class Platform:
     # The world.
 
     def traffic(
-        self, version: str, time: timedelta, *, accuracy: float = 0.9, latency_ms: float = 40.0, wind: float = 0.0
+        self,
+        version: str,
+        time: timedelta,
+        *,
+        accuracy: float = 0.9,
+        latency_ms: float = 40.0,
+        wind: float = 0.0,
+        cpu_s: float | None = None,
     ) -> None:
         """Let `time` pass, with requests that `version` answers."""
         start = self.clock.now()
@@ -140,6 +150,7 @@ class Platform:
                 at=micros,
                 entity=f"flight-{number}",
                 latency_us=int(latency_ms * 1000),
+                cpu_us=cpu_s * 1e6 if cpu_s is not None else None,
                 features={
                     "distance": float((number * 37) % 101),
                     "wind": float((number * 53) % 97) + wind,

@@ -1,6 +1,7 @@
 """From a drift to a training, from the training to a candidate, from there to a rollout, or to people."""
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,14 +15,16 @@ from agents.evidence import Cause
 from agents.policies import ModelPolicy, Policies, Training
 from agents.proposals import Approve, Proposal, Verdict
 from agents.requests import Request, to_alert
-from agents.training import JOB_TAG, spec_of
+from agents.training import CONFIG, JOB_TAG, spec_of
 from graphs.state import Outcome
 from tests.graphs.evaluations import evaluation_of, leave, measured
 from tests.graphs.platform import MODEL, Platform
 from tests.graphs.test_drift_specialist import Drifted, drifted
 from tests.twins.jobs import Play
+from tools.costs.list_prices import LIST_PRICES
 from tools.errors import PermanentError, TemporaryError
 from tools.jobs.port import JobSpec, Phase, Progress, Reason, job_name
+from tools.jobs.prices import Prices
 from tools.registry.port import Alias
 
 COMMAND = ("python", "-m", "train")
@@ -73,6 +76,18 @@ async def test_a_training_that_is_approved_is_one_job_on_the_window_that_was_sho
     assert spec.environment["OPPEN_WINDOW_START"] == proposal.action.window_start.isoformat()
     assert "MLFLOW_TRACKING_URI" in spec.secrets
     assert (await case.platform.jobs.state(JOB)).phase is Phase.RUNNING
+
+
+async def test_a_training_is_told_the_prices_of_the_book_unless_policy_has_its_own() -> None:
+    own = Prices(currency="EUR", cpu_hour="1")
+    with_own = Policies(models={MODEL: ModelPolicy(training=Training(command=COMMAND, prices=own))})
+    for policies, cpu_hour in ((POLICIES, "0.031611000"), (with_own, "1")):
+        case = await drifted("concept_drift")
+        case.platform.policies, case.platform.prices = policies, LIST_PRICES
+        await case.run()
+        await case.platform.decide()
+        ((_, spec),) = case.platform.jobs.submissions
+        assert json.loads(spec.config[CONFIG])["prices"]["cpu_hour"] == cpu_hour
 
 
 @pytest.mark.parametrize("own", [{"command": COMMAND, "team": "growth", "memory_mib": 9_000}, {}])

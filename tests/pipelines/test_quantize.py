@@ -1,9 +1,11 @@
 """A version becomes INT8 by real jobs: measured, signed and left; registered as what was measured; and served by the gateway.
 
-In turn: an experiment on a registered network, the registration of what it made, and the same registration again.
+In turn: an experiment on a registered network, the registration of what it made, the same registration again, and one of files
+that nobody has measured, which is refused.
 """
 
 import asyncio
+import json
 import sys
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,13 +20,14 @@ from agents.cost.quantization import weigh
 from agents.cost.quantization_rules import QuantizationRules
 from agents.evaluation_job import EvaluationJob
 from agents.policies import Training
-from agents.quantization_job import Ordered, follow, key_of, spec_of
+from agents.quantization_job import CONFIG, Ordered, follow, key_of, spec_of
 from agents.training import JOB_TAG, TRACKING
 from agents.verification import Status
 from benchmarks.quantization_models import exported, task, trained
 from tests.mlflow import Outside
 from tests.twins.clock import SteppedClock
 from tests.unit.agents.worlds import NOW
+from tools.errors import PermanentError
 from tools.inference.engines import load, read_spec, warm
 from tools.jobs.local import LocalJobs
 from tools.jobs.port import JobSpec, JobState, Phase, job_name
@@ -35,7 +38,7 @@ from tools.registry.port import ModelFiles, ModelVersion, TrainingRun
 from tools.registry.quantizations import Quantization
 from tools.registry.signing import digest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("quantize")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("quantize")]
 
 SECRET = "what only the platform's own jobs get"
 PRICES = Prices(currency="EUR", cpu_hour=Decimal("0.036"))
@@ -58,7 +61,6 @@ class Done:
     versions: tuple[ModelVersion, ...]
     run: TrainingRun | None
     files: ModelFiles
-    refused: JobState
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,9 @@ async def _done(home: Path, uri: str, process: Any) -> Done:
         repeated = process.submit(_repeated, home / "repeated", ordered.job, uri, dict(spec.config)).result(60)
         found = await registry.quantization("task", "1")
         assert found is not None, [line async for line in jobs.logs(registration.name)]
-        _, _, refused = await submitted("run-2", "0" * 64)
+        other = json.loads(spec.config[CONFIG]) | {"artefact": "0" * 64}
+        with pytest.raises(PermanentError, match="measure it anew"):
+            process.submit(_repeated, home / "other", ordered.job, uri, {CONFIG: json.dumps(other)}).result(60)
         return Done(
             experiment=experiment,
             measured=measured,
@@ -109,7 +113,6 @@ async def _done(home: Path, uri: str, process: Any) -> Done:
             versions=await registry.versions("task"),
             run=await registry.training_run("task", found.produced),
             files=await registry.fetch("task", found.produced, home / "served"),
-            refused=refused,
         )
 
 
@@ -175,7 +178,3 @@ def test_its_version_says_what_it_is(done: Done) -> None:
 def test_the_gateways_engine_takes_it(done: Done) -> None:
     assert done.files.format == "onnx"
     warm(load(done.files, allow_pickle=()), read_spec(done.files), (1, 8, 32), "task 2")
-
-
-def test_what_was_not_measured_is_not_registered(done: Done) -> None:
-    assert done.refused.phase is Phase.FAILED

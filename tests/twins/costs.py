@@ -1,14 +1,17 @@
 """A cost ledger in memory, with the answers of the real one."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from tools.costs.port import Amount, Booked, Dimension, Line, Question, Step, Told, Usage
+from tools.costs.apportioning import total
+from tools.costs.packing import Fact, pack, sort_out
+from tools.costs.port import MOST_CELLS, Amount, Booked, Dimension, Line, Question, Step, Told, Usage
 from tools.costs.pricing import taken_back
-from tools.costs.schema import line_id
-from tools.errors import Conflict, TemporaryError
+from tools.costs.schema import line_id, line_place
+from tools.errors import PermanentError, TemporaryError
 from tools.values import Window
 
 
@@ -18,6 +21,7 @@ class TwinCosts:
     def __init__(self) -> None:
         self.usages: dict[str, Usage] = {}
         """The revision that is booked."""
+        self._facts: dict[str, Fact] = {}
         self._lines: dict[str, Line] = {}
         self._down = False
 
@@ -37,28 +41,20 @@ class TwinCosts:
 
     async def book(self, usages: Sequence[Usage], lines: Sequence[Line]) -> Booked:
         await self.ping()
-        fresh: dict[str, Usage] = {}
-        known = late = 0
-        for usage in usages:
-            before = fresh.get(usage.key) or self.usages.get(usage.key)
-            if before is None or usage.revision > before.revision:
-                late += usage.key in fresh
-                fresh[usage.key] = usage
-            elif usage.revision < before.revision:
-                late += 1
-            elif usage != before:
-                raise Conflict(f"{usage.key}: revision {usage.revision} is booked otherwise")
-            else:
-                known += 1
-        added = [each for each in lines if (said := fresh.get(each.key)) is not None and each.revision == said.revision]
-        added += [
-            taken_back(each, fresh[each.key].revision)
+        packed = pack(usages, lines)
+        fresh, known, late = sort_out(packed.facts, self._facts)
+        revisions = {fact.key: fact.revision for fact in fresh}
+        added = {line_id(each): each for each in lines if revisions.get(each.key) == each.revision}
+        added |= {
+            line_id(back): back
             for each in self._lines.values()
-            if each.key in fresh and not each.taken_back and each.revision == self.usages[each.key].revision
-        ]
-        self._lines |= {line_id(each): each for each in added}
-        self.usages |= fresh
-        return Booked(lines=len(added), known=known, late=late)
+            if each.key in revisions and not each.taken_back and each.revision == self._facts[each.key].revision
+            for back in (taken_back(each, revisions[each.key]),)
+        }
+        self._lines |= {line_place(id, each.window.start): each for id, each in added.items()}
+        self._facts |= {fact.key: fact for fact in fresh}
+        self.usages |= {each.key: each for each in usages if revisions.get(each.key) == each.revision}
+        return Booked(lines=len(added), known=known + packed.repeated, late=late)
 
     async def told(self, keys: Sequence[str]) -> Mapping[str, Told]:
         await self.ping()
@@ -77,8 +73,11 @@ class TwinCosts:
             if any(_value(line, each) not in values for each, values in question.where.items()):
                 continue
             key = _start(line, question.step), line.currency, tuple(_value(line, each) for each in question.by)
-            sums[key][0] += line.cost
-            sums[key][1] += line.quantity
+            sums[key] = [total(pair) for pair in zip(sums[key], (line.cost, line.quantity), strict=True)]
+        if len(sums) > MOST_CELLS:
+            raise PermanentError(
+                f"by: more than {MOST_CELLS:,} cells; ask for fewer dimensions, longer steps or a shorter window"
+            )
         known = Dimension.RESOURCE in question.by
         return tuple(
             Amount(
@@ -95,6 +94,8 @@ class TwinCosts:
 
     async def lines(self, window: Window, *, after: str = "", most: int = 1_000) -> tuple[tuple[str, Line], ...]:
         await self.ping()
+        if after and re.fullmatch("[0-9a-f]{48}", after) is None:
+            raise PermanentError("after: it is no id of a line; take the last one of the page before")
         within = {name: line for name, line in self._lines.items() if window.start <= line.window.start < window.end}
         return tuple((name, within[name]) for name in sorted(within) if name > after)[:most]
 

@@ -22,6 +22,7 @@ from tools.predictions import segments
 from tools.predictions.kinds import FeatureKind, fitting, kinds
 from tools.predictions.port import (
     LABEL,
+    Copies,
     Exposed,
     Exposures,
     FeatureProfile,
@@ -224,6 +225,46 @@ class TwinPredictions:
                 )
             )
         return tuple(told)
+
+    async def copies(self, model: str, version: str, beside: str, window: Window) -> Copies | None:
+        made = {row.id: row for row in self._shadows[model] if row.version == version}
+        pairs = [(made[row.id], row) for row in self._rows(model, window, beside) if row.id in made]
+        if not pairs:
+            return None
+        both = [(copy, row) for copy, row in pairs if copy.error is None and row.error is None]
+        classes = [(copy, row) for copy, row in both if copy.prediction is not None and row.prediction is not None]
+        labels = self._labels[model]
+        wrong = [
+            (copy.prediction != labels[row.id].label, row.prediction != labels[row.id].label)
+            for copy, row in classes
+            if row.id in labels
+        ]
+        latencies = [[each / 1000 for each in _exact((row[side].latency_us for row in pairs), (0.5, 0.99))] for side in (0, 1)]
+        return Copies(
+            window=window,
+            shadow=version,
+            served=beside,
+            requests=len(pairs),
+            shadow_errors=sum(copy.error is not None for copy, _ in pairs),
+            served_errors=sum(row.error is not None for _, row in pairs),
+            both=len(both),
+            same=sum(copy.prediction == row.prediction for copy, row in classes) if len(classes) == len(both) else None,
+            apart=_values(
+                abs(copy.score - row.score) if copy.score is not None and row.score is not None else None for copy, row in both
+            ),
+            labelled=len(wrong),
+            only_shadow_wrong=sum(ours and not theirs for ours, theirs in wrong),
+            only_served_wrong=sum(theirs and not ours for ours, theirs in wrong),
+            shadow_p50_ms=latencies[0][0],
+            shadow_p99_ms=latencies[0][1],
+            served_p50_ms=latencies[1][0],
+            served_p99_ms=latencies[1][1],
+            shadow_cpu_us=_values(copy.cpu_us for copy, _ in pairs),
+            served_cpu_us=_values(row.cpu_us for _, row in pairs),
+            saved_cpu_us=_values(
+                row.cpu_us - copy.cpu_us if row.cpu_us is not None and copy.cpu_us is not None else None for copy, row in pairs
+            ),
+        )
 
     async def exposures(
         self,
@@ -567,6 +608,11 @@ def _profile(name: str, kind: FeatureKind, values: list[Any], like: FeatureProfi
     places = Counter(bisect_right(bins, value) for value in filled)
     known = {"mean": sum(filled) / len(filled), "minimum": ordered[0], "maximum": ordered[-1]} if filled else {}
     return profile.model_copy(update={**known, "edges": bins, "counts": tuple(places[place] for place in range(len(bins) + 1))})
+
+
+def _exact(values: Iterable[float], levels: Sequence[float]) -> list[float]:
+    ordered = sorted(values)
+    return [ordered[floor(level * len(ordered))] for level in levels]
 
 
 def _quantile(ordered: list[float], level: float) -> float:

@@ -157,6 +157,22 @@ async def test_late_records_correct_their_hour(world: World) -> None:
     assert whole.cost == CORE_HOUR
 
 
+async def test_records_that_come_days_late_are_found_within_a_day(world: World) -> None:
+    await world.serve()
+    await world.metering.once()
+    for _ in range(36):
+        world.clock.pass_(HOUR)
+        await world.metering.once()
+    before = (await world.cost())["CPU serving"]
+    world.predict(1800, ago=30 * HOUR)
+    for _ in range(24):
+        world.clock.pass_(HOUR)
+        await world.metering.once()
+    assert await world.cost(version="1") == {"CPU serving": CORE_HOUR / 2}
+    # It was held, and taken for idle.
+    assert (await world.cost())["CPU serving"] == before + 24 * CORE_HOUR
+
+
 async def test_a_gateway_that_is_away_holds_nothing(world: World) -> None:
     await world.serve()
     await world.metering.once()

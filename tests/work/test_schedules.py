@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agents.cost.optimization_rules import Optimizations
 from agents.policies import Dataset, ModelPolicy, Policies, Training
 from agents.requests import Request, request_of
 from api.store import alerts, events, experiments, incidents
@@ -96,6 +97,24 @@ async def test_a_night_without_the_service_is_asked_for_once(timely: Make) -> No
     world.restart()
     assert [await world.schedules.once() for _ in range(2)] == [1, 0]
     assert len(await world.requests()) == 1
+
+
+async def test_a_model_s_cost_is_looked_through_by_its_own_schedule_or_that_of_all(timely: Make) -> None:
+    world = timely()
+    world.registry.publish("other")
+    world.policies = world.policies.model_copy(
+        update={
+            "models": {MODEL: ModelPolicy(optimizations=Optimizations(review="30 * * * *"))},
+            "optimizations": Optimizations(review="0 * * * *"),
+        }
+    )
+    assert await world.schedules.once() == 0
+    world.clock.pass_(HOUR / 2)
+    assert [await world.schedules.once() for _ in range(2)] == [1, 0]
+    world.clock.pass_(HOUR / 2)
+    assert await world.schedules.once() == 1
+    told = {(each.kind, each.model, each.by) for each in await world.requests()}
+    assert told == {("cost-review", MODEL, "schedule:cost-review"), ("cost-review", "other", "schedule:cost-review")}
 
 
 async def test_while_an_experiment_is_under_way_nothing_is_asked_for_and_that_is_told_once(timely: Make) -> None:

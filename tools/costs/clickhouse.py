@@ -10,7 +10,7 @@ from datetime import datetime
 from tools.costs import booking, questions
 from tools.costs.packing import pack
 from tools.costs.port import Amount, Booked, Dimension, Line, Question, Told, Usage
-from tools.costs.schema import line, moment
+from tools.costs.schema import line, line_place, moment
 from tools.predictions.clickhouse import Elsewhere
 from tools.values import Window
 
@@ -60,4 +60,4 @@ def _amounts(question: Question, cells: questions.Cells) -> tuple[Amount, ...]:
 
 def _lines(cells: questions.Cells) -> tuple[tuple[str, Line], ...]:
     found = ((row[0], line(row)) for row in zip(*cells, strict=True))
-    return tuple((questions.line_place(id, each.window.start), each) for id, each in found)
+    return tuple((line_place(id, each.window.start), each) for id, each in found)

@@ -4,9 +4,10 @@ What a call gets wrong is found here, before anything is written.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -55,24 +56,25 @@ _VALUES: dict[str, Callable[[Line], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Fact:
     """A usage, without what only its lines need."""
 
     key: str
     revision: int
     said: str
     """A digest of all of it: the same for the same fact, however its numbers and times are written."""
+    quantity: Decimal
     start: int
     end: int
     """Microseconds since the epoch."""
-    first: int
-    beyond: int
+    first: int = 0
+    beyond: int = 0
     """Its lines in the table: from `first` on, before `beyond`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    told: tuple[Told, ...]
+    facts: tuple[Fact, ...]
     """Each key and revision once."""
     repeated: int
     """Usages that were told more than once within the call."""
@@ -90,16 +92,15 @@ def pack(usages: Sequence[Usage], lines: Sequence[Line]) -> Packed:
         if (found := of_usage.get((line.key, line.revision))) is None or line.taken_back:
             raise PermanentError(f"lines: {line.key}, revision {line.revision} is of no usage that is booked with it")
         found[line.place] = line
-    told, ordered = [], list[Line]()
+    facts, ordered = [], list[Line]()
     for key, (usage, said) in once.items():
         own = of_usage[key].values()
         _check(usage, own)
         first = len(ordered)
         ordered.extend(own)
-        window = usage.window
-        times = microseconds(window.start), microseconds(window.end)
-        told.append(Told(usage.key, usage.revision, said, *times, first, len(ordered)))
-    return Packed(tuple(told), len(usages) - len(once), packed_lines(table(ordered)))
+        times = microseconds(usage.window.start), microseconds(usage.window.end)
+        facts.append(Fact(usage.key, usage.revision, said, usage.quantity, *times, first, len(ordered)))
+    return Packed(tuple(facts), len(usages) - len(once), packed_lines(table(ordered)))
 
 
 def table(lines: Sequence[Line]) -> pa.Table:
@@ -127,11 +128,31 @@ def _once(usages: Sequence[Usage]) -> dict[tuple[str, int], tuple[Usage, str]]:
         said = _said(usage)
         _, other = found.setdefault((usage.key, usage.revision), (usage, said))
         if said != other:
-            raise told_otherwise(usage.key, usage.revision)
+            raise _told_otherwise(usage.key, usage.revision)
     return found
 
 
-def told_otherwise(key: str, revision: int) -> Conflict:
+def sort_out(facts: Sequence[Fact], before: Mapping[str, Fact]) -> tuple[list[Fact], int, int]:
+    """Against what is booked before: (to be booked, how many are booked as they are, how many come too late).
+    Raises Conflict."""
+    newest: dict[str, Fact] = {}
+    known = late = 0
+    for fact in facts:
+        booked, other = before.get(fact.key), newest.get(fact.key)
+        if booked is not None and fact.revision <= booked.revision:
+            late += fact.revision < booked.revision
+            known += fact.revision == booked.revision
+            if fact.revision == booked.revision and fact.said != booked.said:
+                raise _told_otherwise(fact.key, fact.revision)
+        elif other is not None:
+            late += 1
+            newest[fact.key] = max(fact, other, key=lambda each: each.revision)
+        else:
+            newest[fact.key] = fact
+    return list(newest.values()), known, late
+
+
+def _told_otherwise(key: str, revision: int) -> Conflict:
     return Conflict(f"{key}: revision {revision} is told otherwise; what has changed is a later revision")
 
 

@@ -188,5 +188,5 @@ class CostLedger(CostReader, Protocol):
 
     async def told(self, keys: Sequence[str]) -> Mapping[str, Told]:
         """The revision that is booked, of those keys that are: from it a meter goes on, whatever it was killed in. The next one
-        is `revision + 1`, and what of it was written before a crash is then written over."""
+        is `revision + 1`: what of it was written before a crash was never counted."""
         ...

@@ -33,12 +33,8 @@ def priced(usage: Usage, book: PriceBook) -> tuple[Line, ...]:
 
 def taken_back(line: Line, revision: int) -> Line:
     """What undoes it, as `revision` of its key says."""
-    changed = {
-        "revision": revision,
-        "taken_back": True,
-        "quantity": line.quantity.copy_negate(),
-        "cost": line.cost.copy_negate(),
-    }
+    turned = {"quantity": line.quantity.copy_negate(), "cost": line.cost.copy_negate()}
+    changed = {"revision": revision, "taken_back": True, **turned}
     return line.model_copy(update=changed)
 
 

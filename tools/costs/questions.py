@@ -8,7 +8,7 @@ from typing import Any
 from tools.clickhouse.connection import NoTable, translated
 from tools.costs import journal
 from tools.costs.port import MONEY_PLACES, MOST_CELLS, QUANTITY_PLACES, Dimension, Question, Step
-from tools.costs.schema import COLUMNS, MOMENT, NAME, Store, in_utc, microseconds, moment
+from tools.costs.schema import COLUMNS, MOMENT, NAME, Store, in_utc, moment
 from tools.errors import PermanentError
 from tools.values import Window
 
@@ -28,9 +28,7 @@ def ping(store: Store) -> None:
 def breakdown(store: Store, question: Question) -> Cells:
     # The names of columns are of our own enumeration; everything else is bound.
     by = [each.value for each in question.by]
-    step = (
-        [] if question.step is None else [f"toUnixTimestamp64Micro(toDateTime64({_STARTS[question.step]}, 6, 'UTC')) AS step"]
-    )
+    step = [f"toUnixTimestamp64Micro(toDateTime64({_STARTS[question.step]}, 6, 'UTC')) AS step"] if question.step else []
     keys = [*(["step"] if step else []), "currency", *by]
     sums = [f"sum(toDecimal256(cost, {MONEY_PLACES}))"]
     if Dimension.RESOURCE in question.by:
@@ -73,11 +71,6 @@ def lines(store: Store, window: Window, after: str, most: int) -> Cells:
         """
 
     return _answer(store, query, bound)
-
-
-def line_place(id: str, start: datetime) -> str:
-    """The id by which a line is known outside: such ids are in the order of time."""
-    return f"{microseconds(start):016x}{id}"
 
 
 def last(store: Store) -> datetime | None:

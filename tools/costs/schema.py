@@ -56,14 +56,13 @@ TABLES = (
     ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(start) ORDER BY (start, id) SETTINGS {_DURABLE}
     """,
     f"""
-    CREATE TABLE IF NOT EXISTS cost_usages (key String, revision UInt32, told String, start {MOMENT}, end {MOMENT},
-        booking String)
+    CREATE TABLE IF NOT EXISTS cost_usages (key String, revision UInt32, told String, quantity {QUANTITY}, start {MOMENT},
+        end {MOMENT}, booking String)
     ENGINE = ReplacingMergeTree ORDER BY (key, revision) SETTINGS {_DURABLE}
     """,
     f"""
-    CREATE TABLE IF NOT EXISTS cost_bookings (booking String, state LowCardinality(String), at {MOMENT}, start {MOMENT},
-        end {MOMENT})
-    ENGINE = ReplacingMergeTree ORDER BY (booking, state) SETTINGS {_DURABLE}
+    CREATE TABLE IF NOT EXISTS cost_bookings (booking String, sign Int8, at {MOMENT}, start {MOMENT}, end {MOMENT})
+    ENGINE = CollapsingMergeTree(sign) ORDER BY booking SETTINGS {_DURABLE}
     """,
 )
 
@@ -78,6 +77,11 @@ def line_id(line: Line) -> str:
     """The same for the same line of the same usage, so that a repetition is the same row."""
     said = "\0".join((line.key, str(line.revision), str(line.place), "back" if line.taken_back else "said"))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def line_place(id: str, start: datetime) -> str:
+    """The id by which a line is known outside: such ids are in the order of time."""
+    return f"{microseconds(start):016x}{id}"
 
 
 def line(found: tuple[Any, ...]) -> Line:

@@ -121,7 +121,7 @@ def prepare() -> None:
     import torch.export.pt2_archive._package  # noqa: F401
 
 
-def _torch_engine(module: Any) -> Engine:
+def torch_engine(module: Any) -> Engine:
     import torch
 
     this_thread = threading.local()
@@ -161,7 +161,7 @@ def _load_pt2(what: str, path: Path) -> Engine:
             module.graph.erase_node(node)
     module.graph.set_codegen(CodeGen())
     module.recompile()
-    return _torch_engine(module)
+    return torch_engine(module)
 
 
 def _require_any_batch(what: str, program: Any) -> None:
@@ -219,4 +219,4 @@ def _load_pickle(what: str, path: Path) -> Engine:
         raise Unservable(f"{what}: {path.name} cannot be unpickled: {error}") from error
     if not isinstance(module, torch.nn.Module):
         raise Unservable(f"{what}: {path.name} holds a {type(module).__name__}, not a torch module")
-    return _torch_engine(module.eval())
+    return torch_engine(module.eval())

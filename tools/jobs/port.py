@@ -21,7 +21,6 @@ from typing import Annotated, Protocol, Self, runtime_checkable
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from tools.costs.port import Pricing
-from tools.costs.port import Pricing
 from tools.leftovers import Discarded, Leftover
 from tools.values import Frozen, Instant, Window
 

@@ -1,10 +1,15 @@
 """What a job costs: what was reserved for it, for as long as it ran, by a table of prices. Money is decimal, never float."""
 
-from decimal import ROUND_HALF_UP, Decimal
+import contextlib
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Annotated
 
 from pydantic import Field
 
+from tools.costs.port import Pricing
+from tools.costs.prices import NoPrice, PriceBook
+from tools.costs.units import Resource, multiple
 from tools.jobs.port import Resources
 from tools.values import Frozen
 
@@ -13,7 +18,8 @@ _GIB = 1024**3
 _PLACES = Decimal("0.000001")
 """A training of a few seconds costs some hundredths of a cent."""
 
-Price = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=9)]
+_PRICE_PLACES = 9
+Price = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=_PRICE_PLACES)]
 
 
 class Prices(Frozen):
@@ -25,6 +31,25 @@ class Prices(Frozen):
     """Of one core."""
     memory_gib_hour: Price = Decimal(0)
     gpu_hour: Price = Decimal(0)
+
+
+def prices_at(book: PriceBook, moment: datetime, pricing: Pricing = Pricing.STANDARD) -> Prices | None:
+    """What the book says then of what jobs reserve, by the hour; None where it has no price of cores or of memory. GPUs that it
+    has no price of cost nothing here: it says so elsewhere (`oppen doctor`)."""
+
+    def hourly(resource: Resource, unit: str) -> Decimal:
+        found = book.at(resource, "", pricing, moment)
+        exact = found.price / multiple(resource, found.unit) * multiple(resource, unit)
+        return exact.quantize(Decimal(1).scaleb(-_PRICE_PLACES), ROUND_HALF_EVEN)
+
+    try:
+        cpu, memory = hourly(Resource.CPU, "core-hour"), hourly(Resource.MEMORY, "GiB-hour")
+    except NoPrice:
+        return None
+    gpu = Decimal(0)
+    with contextlib.suppress(NoPrice):
+        gpu = hourly(Resource.GPU, "gpu-hour")
+    return Prices(currency=book.currency, cpu_hour=cpu, memory_gib_hour=memory, gpu_hour=gpu)
 
 
 class Cost(Frozen):

@@ -12,6 +12,7 @@ from tools.offload import ChildProcess
 from tools.predictions import exposures
 from tools.predictions.engine import Engine
 from tools.predictions.port import (
+    Copies,
     Exposures,
     FeatureProfile,
     Loaded,
@@ -137,6 +138,9 @@ class ClickHouseStore:
         cpu_hour: float = 3600.0,
     ) -> tuple[Mirrored, ...]:
         return await self._engine.call(Engine.mirrored, model, version, beside, window, step, slow_ms, cpu_hour)
+
+    async def copies(self, model: str, version: str, beside: str, window: Window) -> Copies | None:
+        return await self._engine.call(Engine.copies, model, version, beside, window)
 
     async def exposures(
         self,

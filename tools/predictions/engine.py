@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tools.predictions import exposures, loading, outcomes, sampling, segments, tallies, usage, work
+from tools.predictions import copies, exposures, loading, outcomes, sampling, segments, tallies, usage, work
 from tools.predictions.catalogue import Catalogue, Feature
 from tools.predictions.connection import Connection, translated
 from tools.predictions.distributions import distributions
 from tools.predictions.outcomes import Labelled
 from tools.predictions.port import (
+    Copies,
     Exposures,
     FeatureProfile,
     Mirrored,
@@ -106,6 +107,9 @@ class Engine:
         if not self._knows(model):
             return ()
         return tallies.mirrored(self._query(model, (window,)), version, beside, step, slow_ms, cpu_hour)
+
+    def copies(self, model: str, version: str, beside: str, window: Window) -> Copies | None:
+        return copies.copies(self._query(model, (window,)), version, beside) if self._knows(model) else None
 
     def exposures(self, model: str, window: Window, asked: exposures.Asked) -> Exposures:
         return exposures.exposures(self._query(model, (window,)), asked) if self._knows(model) else Exposures()

@@ -144,6 +144,42 @@ class Mirrored(Frozen):
     only_served_wrong: Count
 
 
+class Copies(Frozen):
+    """A shadow beside the version that was served, over the requests that both got, in one window."""
+
+    window: Window
+    shadow: str
+    served: str
+    requests: Count
+    """That were served, and copied."""
+    shadow_errors: Count
+    served_errors: Count
+    both: Count
+    """Of the requests, how many both answered."""
+    same: Count | None
+    """Of these, how many with one and the same class; None unless all were answered with classes."""
+    apart: Values
+    """Absolute difference of the two scores, of these."""
+    labelled: Count
+    """Of these, answered with classes, whose label has come by now."""
+    only_shadow_wrong: Count
+    only_served_wrong: Count
+    shadow_p50_ms: float
+    """What the requests would have taken with it."""
+    shadow_p99_ms: float
+    served_p50_ms: float
+    served_p99_ms: float
+    shadow_cpu_us: Values
+    """Processor time of a row, of those where it is known."""
+    served_cpu_us: Values
+    saved_cpu_us: Values
+    """The served version's less the shadow's, request by request, where both are known."""
+
+    @property
+    def agreement(self) -> float | None:
+        return self.same / self.both if self.same is not None and self.both else None
+
+
 class TokenCost(Frozen):
     """What the priced calls cost, in one currency. Exact."""
 
@@ -322,6 +358,11 @@ class PredictionReader(Protocol):
     ) -> tuple[Mirrored, ...]:
         """Of the requests that `beside` answered and `version` got a copy of: by step, those without any left out. Nothing else
         here counts what a shadow answers."""
+        ...
+
+    async def copies(self, model: str, version: str, beside: str, window: Window) -> Copies | None:
+        """The same requests as `mirrored`, all together: what `version` would have answered beside what `beside` did, with or
+        without labels. None where nothing was copied."""
         ...
 
     async def exposures(

@@ -22,7 +22,7 @@ def tallies(
     slot = _SLOT.format(at="at")
     labelled = f"""
     SELECT {slot} AS slot, version, count(), count(prediction), countIf(label != prediction),
-        {_moments(f"if(prediction IS NULL, abs(score - {_NUMBER}), NULL)")}
+        {moments(f"if(prediction IS NULL, abs(score - {_NUMBER}), NULL)")}
     FROM {query.labelled(("at", "version", "prediction", "score"))} GROUP BY slot, version
     """
     given = _given(step, slow_ms, cpu_hour)
@@ -66,7 +66,7 @@ def mirrored(
     ]
     for side, miss in zip(sides, misses, strict=True):
         parts += [f"countIf({side}.error IS NOT NULL)", f"countIf({side}.latency_us > {{slow:Float64}})"]
-        parts += [_moments(f"{side}.cpu_us * {{each:Float64}}"), _moments(miss)]
+        parts += [moments(f"{side}.cpu_us * {{each:Float64}}"), moments(miss)]
     statement = f"""
     SELECT {_SLOT.format(at="p.at")} AS slot, {", ".join(parts)} FROM {query.beside_shadows()} GROUP BY slot ORDER BY slot
     """
@@ -116,7 +116,7 @@ def _answered(query: Query, slot: str, currency: str | None, given: dict[str, An
     def asked(rows: str, cost: str) -> str:
         return f"""
         SELECT {slot} AS slot, version, count(), countIf(error IS NOT NULL), countIf(latency_us > {{slow:Float64}}),
-            {_moments(cost)}
+            {moments(cost)}
         FROM {rows} GROUP BY slot, version ORDER BY slot, version
         """
 
@@ -135,7 +135,7 @@ def _answered(query: Query, slot: str, currency: str | None, given: dict[str, An
 def _worth(query: Query, slot: str, metric: str, given: dict[str, Any]) -> dict[tuple[int, str], Values]:
     """By place and version."""
     statement = f"""
-    SELECT {slot} AS slot, version, {_moments("value")} FROM {query.valued(("at", "version"))} GROUP BY slot, version
+    SELECT {slot} AS slot, version, {moments("value")} FROM {query.valued(("at", "version"))} GROUP BY slot, version
     """
     try:
         rows = query.rows(statement, {**given, "metric": metric})
@@ -144,7 +144,7 @@ def _worth(query: Query, slot: str, metric: str, given: dict[str, Any]) -> dict[
     return {(place, version): _values(moments) for place, version, *moments in rows}
 
 
-def _moments(x: str) -> str:
+def moments(x: str) -> str:
     """SQL of how many finite ones, their sum and the sum of their squares. One that is not known is none."""
     of = f"ifNull(isFinite({x}), 0)"
     return f"countIf({of}), sumIf({x}, {of}), sumIf(({x}) * ({x}), {of})"

@@ -32,26 +32,22 @@ class Timing(Frozen):
     """Processor time of one batch in one thread, as the gateway meters it: from features to answers. In ms."""
 
     p50_ms: Positive
-    """Median over the rounds, as p99 is: a moment in which the machine did something else spoils one of them."""
+    """Median over the rounds, as p99 is: a moment in which the machine did something else spoils one of them. What a prediction
+    costs is reckoned from it: the mean of a job's calls tells how often the machine took the processor away."""
     p99_ms: Positive
-    means_ms: tuple[Positive, ...]
-    """Mean of each round's calls."""
+    p50s_ms: tuple[Positive, ...]
+    """p50 of each round's calls."""
     p99s_ms: tuple[Positive, ...]
-    """p99 of each round's calls."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if len(self.means_ms) != len(self.p99s_ms) or len(self.means_ms) < LEAST_ROUNDS:
-            raise ValueError(f"rounds: as many means as p99s are needed, and {LEAST_ROUNDS} at least")
+        if len(self.p50s_ms) != len(self.p99s_ms) or len(self.p50s_ms) < LEAST_ROUNDS:
+            raise ValueError(f"rounds: as many p50s as p99s are needed, and {LEAST_ROUNDS} at least")
         return self
-
-    @property
-    def mean_ms(self) -> float:
-        return sum(self.means_ms) / len(self.means_ms)
 
 
 class Batch(Frozen):
-    """One batch size. In each round the forms take turns, call by call: what the machine does meanwhile hits all alike."""
+    """One batch size. In each round the forms take turns: what the machine does meanwhile hits all alike."""
 
     rows: Annotated[int, Field(ge=1)]
     original: Timing
@@ -60,7 +56,7 @@ class Batch(Frozen):
 
     @model_validator(mode="after")
     def _paired(self) -> Self:
-        if len({len(self.of(form).means_ms) for form in ("original", "converted", "quantized")}) > 1:
+        if len({len(self.of(form).p50s_ms) for form in ("original", "converted", "quantized")}) > 1:
             raise ValueError("rounds: each form takes part in every round")
         return self
 

@@ -209,7 +209,7 @@ class Tracking:
             if marked is None:
                 marked = Mark(at=at, size_bytes=item.size_bytes, aside=folder is not None)
                 self._client.set_model_version_tag(item.model, item.name, TAG, marked.model_dump_json())
-            elif not marked.aside and folder is not None:
+            elif not marked.aside and folder is not None and not folder.is_dir():
                 return marked.told  # it was emptied since
             if folder is not None:
                 discarding.put_aside(folder)

@@ -12,7 +12,7 @@ from agents.wording import milliseconds, number, points, share
 from tools.predictions.port import VersionWindow
 
 Metric = Literal["accuracy", "errors", "latency"]
-When = Literal["now", "before", "preceding"]
+When = Literal["lately", "now", "before", "preceding"]
 METRICS: tuple[Metric, ...] = ("accuracy", "errors", "latency")
 
 
@@ -26,7 +26,12 @@ class Side:
 
     @property
     def name(self) -> str:
-        said = {"now": "now", "before": "in the same hours before", "preceding": "right before the change"}
+        said = {
+            "lately": "since shortly before the alerts",
+            "now": "now",
+            "before": "in the same hours before",
+            "preceding": "right before the change",
+        }
         return f"version {self.window.version} {said[self.when]}"
 
     @property

@@ -29,6 +29,9 @@ class Labels:
     unrelated: Shift | None
     outputs: Shift | None
     """How far the predicted classes have moved, over all versions."""
+    checked: bool = True
+    """Whether enough labels have come for what was asked since the alerts began: what broke then does not show in those of
+    hours."""
 
     @property
     def broken(self) -> tuple[Shift, ...]:
@@ -38,7 +41,14 @@ class Labels:
 def labels(observations: Observations, rules: Investigation) -> Labels:
     now, before = observations.now, observations.before
     outputs = distribution(_outputs(now), _outputs(before), "outputs", observations, rules)
-    return Labels(_late(observations, rules), _one_class(observations, rules), _unrelated(observations, rules), outputs)
+    lately = observations.lately
+    return Labels(
+        late=_late(observations, rules),
+        one_class=_one_class(observations, rules),
+        unrelated=_unrelated(observations, rules),
+        outputs=outputs,
+        checked=lately is None or labelled(lately.versions) >= rules.min_labels,
+    )
 
 
 def _late(observations: Observations, rules: Investigation) -> Shift | None:
@@ -71,8 +81,14 @@ def _late(observations: Observations, rules: Investigation) -> Shift | None:
     )
 
 
+def _latest(observations: Observations, rules: Investigation) -> Period:
+    """A feed that broke an hour ago drowns in a window of six: what came since the alerts began, where that is enough."""
+    lately = observations.lately
+    return lately if lately is not None and labelled(lately.versions) >= rules.min_labels else observations.now
+
+
 def _one_class(observations: Observations, rules: Investigation) -> Shift | None:
-    now, before = _labels(observations.now), _labels(observations.before)
+    now, before = _labels(_latest(observations, rules)), _labels(observations.before)
     total, total_before = sum(now.values()), sum(before.values())
     if not total or not total_before:
         return None
@@ -96,11 +112,12 @@ def _one_class(observations: Observations, rules: Investigation) -> Shift | None
 
 def _unrelated(observations: Observations, rules: Investigation) -> Shift | None:
     """Labels that agree with the predictions no more often than two independent draws would."""
+    latest = _latest(observations, rules)
     then, then_chance = _agreement(observations.before)
-    now, now_chance = _agreement(observations.now)
+    now, now_chance = _agreement(latest)
     if then is None or now is None or then_chance is None or now_chance is None:
         return None
-    total, total_before = labelled(observations.now.versions), labelled(observations.before.versions)
+    total, total_before = labelled(latest.versions), labelled(observations.before.versions)
     low = wilson(round(now * total), total, rules.significance)[0]
     lift_before = wilson(round(then * total_before), total_before, rules.significance)[0] - then_chance
     p_value = two_proportions(round(now * total), total, round(then * total_before), total_before)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 
 from agents.evidence import Evidence
 from agents.incident.measures.shifts import Shift, asked
@@ -16,12 +17,14 @@ _RECENT = 4
 
 
 def traffic(observations: Observations, rules: Investigation) -> Shift | None:
-    """How many times more (or fewer) requests than in the same hours before, as a power of two; the larger of the whole
-    window and its last quarter. None where there is nothing to compare."""
+    """How many times more (or fewer) requests than in the same hours before, as a power of two; the largest of the whole
+    window, its last quarter, and the time of the alerts. None where there is nothing to compare."""
     now, before = observations.now, observations.before
     counts = [("over the window", float(now.count), before.count * (now.window.length / before.window.length))]
     if len(now.volume) >= _RECENT and len(now.volume) == len(before.volume):
         counts.append(("in its last quarter", _tail(now.volume), _tail(before.volume)))
+    if (lately := observations.lately) is not None and lately.count >= rules.min_predictions:
+        counts.append(("since shortly before the alerts", float(lately.count), _usual(before.volume, lately.window.length)))
     # A model that answered nothing in those hours is new, or was not looked at: there is no usual to depart from.
     compared = [each for each in counts if each[2] > 0]
     if not compared:
@@ -81,6 +84,18 @@ def saturation(observations: Observations, rules: Investigation) -> tuple[Shift,
 
 def _fullness(evidence: Evidence, used: float, rules: Investigation) -> Shift:
     return Shift(evidence, used, rules.high_utilisation, significant=True, enough=True)
+
+
+def _usual(volume: Sequence[Volume], length: timedelta) -> float:
+    """Of the same hours before, as long as `length` at their end; 0 where that is not known by steps."""
+    if len(volume) < 2:
+        return 0.0
+    step = volume[1].start - volume[0].start
+    whole, part = divmod(length, step)
+    tail = [float(each.count) for each in reversed(volume)]
+    if whole >= len(tail):
+        return 0.0
+    return sum(tail[:whole]) + tail[whole] * (part / step)
 
 
 def _tail(volume: Sequence[Volume]) -> float:

@@ -108,11 +108,12 @@ def against_previous(observations: Observations, change: Rollout, rules: Investi
         return {}
     found: dict[Metric, Shift] = {}
     for metric in METRICS:
+        side = _latest(metric, change.new, observations, rules) or Side(new, "now")
         shifts = [
             shift
-            for when, period in _periods(observations)
+            for when, period in _periods(observations, lately=side.when == "lately")
             if (old := period.version(change.previous)) is not None
-            and (shift := compare(metric, Side(new, "now"), Side(old, when), rules)) is not None
+            and (shift := compare(metric, side, Side(old, when), rules)) is not None
         ]
         # Ordered from the nearest; one without enough samples is only kept to say that there was too little.
         best = next((each for each in shifts if each.enough), shifts[0] if shifts else None)
@@ -126,8 +127,20 @@ def steady(observations: Observations, version: str | None, rules: Investigation
     now, before = observations.now.version(version), observations.before.version(version)
     if now is None or before is None:
         return {}
-    pairs = ((each, compare(each, Side(now, "now"), Side(before, "before"), rules)) for each in METRICS)
+    pairs = (
+        (each, compare(each, _latest(each, version, observations, rules) or Side(now, "now"), Side(before, "before"), rules))
+        for each in METRICS
+    )
     return {metric: shift for metric, shift in pairs if shift is not None}
+
+
+def _latest(metric: Metric, version: str | None, observations: Observations, rules: Investigation) -> Side | None:
+    """The version since the alerts began, for what shows at once, where that is enough to go by. Labels are late: of those
+    answers hardly any has come."""
+    if metric == "accuracy" or observations.lately is None:
+        return None
+    found = observations.lately.version(version)
+    return Side(found, "lately") if found is not None and found.count >= rules.min_predictions else None
 
 
 def worst_slice(observations: Observations, change: Rollout, rules: Investigation) -> Shift | None:
@@ -175,8 +188,11 @@ def _slice_shift(
     )
 
 
-def _periods(observations: Observations) -> tuple[tuple[When, Period], ...]:
+def _periods(observations: Observations, *, lately: bool = False) -> tuple[tuple[When, Period], ...]:
+    latest: tuple[tuple[When, Period], ...] = ()
+    if lately and observations.lately is not None:
+        latest = (("lately", observations.lately),)
     preceding: tuple[tuple[When, Period], ...] = ()
     if observations.preceding is not None:
         preceding = (("preceding", observations.preceding),)
-    return (("now", observations.now), *preceding, ("before", observations.before))
+    return (*latest, ("now", observations.now), *preceding, ("before", observations.before))

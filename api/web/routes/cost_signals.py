@@ -14,6 +14,8 @@ from agents.cost.budgets import Burn, Standing, burn
 from agents.cost.causes import Aspect, Origin
 from agents.cost.forecasts import Forecast, period
 from agents.cost.rules import Period, Whose
+from api.problems import FieldError, Invalid
+from api.store.text import storable
 from api.web import auth
 from api.web.dependencies import Needs, asks_much
 from api.web.services import Services
@@ -201,6 +203,9 @@ async def show_cost_forecast(
     model: Annotated[Name | None, Query(description="Only what is this model's own.")] = None,
 ) -> CostForecastsView:
     """What will have been spent by the end, with an interval, and what of the budgets is left."""
+    for field, name in (("team", team), ("model", model)):
+        if name is not None and not storable(name):
+            raise Invalid("this is no name", errors=(FieldError(field=field, detail="plain text, please"),))
     where = {dimension: (name,) for dimension, name in ((Dimension.TEAM, team), (Dimension.MODEL, model)) if name is not None}
     rules = needs.policies().cost
     end = await until(needs.costs, rules, needs.clock.now())

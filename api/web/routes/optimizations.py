@@ -36,7 +36,9 @@ class OptimizationView(View):
     version: str | None
     """That the experiment has made."""
     saved: Saved | None
-    """Per day, as the ledger shows it, with its interval; null before it is long enough ago to say anything."""
+    """Per day, as the ledger shows it, with its interval: of what versions use. Null before it is long enough ago to tell."""
+    bill: Saved | None
+    """The same of all that serving costs, with what is held idle: fewer workers turn what is freed into money."""
     roi: Return | None
     """The experiment's cost against what the ledger shows; null while either is unknown."""
     outcome: str | None
@@ -92,6 +94,7 @@ async def _shown(session: ReadSession, run: RunRecord, told: EventRecord) -> Opt
         trial=found.trial,
         version=found.version,
         saved=found.saved,
+        bill=found.bill,
         roi=found.roi,
         outcome=run.outcome,
         found_at=found.found_at,

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import threading
 from base64 import b64decode
+from email.parser import BytesParser
+from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -37,11 +39,15 @@ class Front(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
-        kind, _, given = self.headers.get("Authorization", "").partition(" ")
-        if kind != "Basic" or b64decode(given).decode() != f"{USER}:{PASSWORD}":
+        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        if scheme != "Basic" or b64decode(given).decode() != f"{USER}:{PASSWORD}":
             self._reply(403, b"Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)", code="516")
             return
         given_parameters = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+        if (kind := self.headers.get("Content-Type", "")).startswith("multipart/form-data"):
+            # So a client sends what is too long for an address.
+            given_parameters |= _fields(kind, body)
+            body = b""
         settings = {k: v for k, v in given_parameters.items() if k not in _OF_HTTP and not k.startswith("param_")}
         parameters = {k.removeprefix("param_"): v for k, v in given_parameters.items() if k.startswith("param_")}
         statement, data = given_parameters.get("query", "").encode(), body
@@ -98,6 +104,16 @@ class Front(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Tests are quiet."""
+
+
+def _fields(kind: str, body: bytes) -> dict[str, str]:
+    form = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+    found = {}
+    for part in form.iter_parts():
+        value = part.get_payload(decode=True)
+        assert isinstance(value, bytes)
+        found[str(part.get_param("name", header="content-disposition"))] = value.decode()
+    return found
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ def timing(mean_ms: float, spread: float = 0.01, p99: float = 1.2) -> Timing:
     """Seven rounds around a mean, the same pattern every time."""
     means = tuple(mean_ms * (1 + spread * step) for step in (0, 1, -1, 2, -2, 1, -1))
     p99s = tuple(each * p99 for each in means)
-    return Timing(p50_ms=mean_ms, p99_ms=mean_ms * p99, means_ms=means, p99s_ms=p99s)
+    return Timing(p50_ms=mean_ms, p99_ms=mean_ms * p99, p50s_ms=means, p99s_ms=p99s)
 
 
 def batch(rows: int, original: float, converted: float, quantized: float, *, wobble: float = 0.01, p99: float = 1.2) -> Batch:

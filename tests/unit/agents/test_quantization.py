@@ -1,6 +1,8 @@
 """INT8 is proposed where it is shown to pay, refused where it is shown not to, and left open where too little is known."""
 
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,9 +10,13 @@ from hypothesis import strategies as st
 
 from agents.cost.quantization import Decision, saving_of, weigh
 from agents.cost.quantization_rules import QuantizationRules
+from agents.cost.quantization_traffic import weigh_copies
 from tests.unit.agents.quantizations import accuracy, batch, measured
+from tests.unit.agents.worlds import NOW
 from tools.jobs.prices import Prices
+from tools.predictions.port import Copies, Values
 from tools.registry.evaluations import Compared
+from tools.values import Window
 
 RULES = QuantizationRules(batches=(1, 32))
 EURO = Prices(currency="EUR", cpu_hour=Decimal("0.036"))
@@ -37,7 +43,7 @@ def test_a_small_model_that_gets_slower_is_left_as_it_is() -> None:
 
 
 def test_what_converting_brings_is_no_merit_of_int8() -> None:
-    worth = weigh(measured(batch(1, 0.12, 0.02, 0.02), batch(32, 0.13, 0.023, 0.023)), RULES)
+    worth = weigh(measured(batch(1, 0.12, 0.02, 0.021), batch(32, 0.13, 0.023, 0.023)), RULES)
     assert worth.decision is Decision.DOES_NOT_PAY
     assert "Converting to ONNX in FP32 alone would take 83.3% less." in worth.reason
 
@@ -98,3 +104,65 @@ def test_whoever_takes_more_saves_less(original: float, quantized: float) -> Non
     saving = saving_of(batch(1, original, original, quantized), "original", 0.05)
     assert saving.low <= saving.value <= saving.high
     assert (saving.value > 0.02) <= (quantized < original)
+
+
+def copies(*, requests: int = 1_000, saved: float = 6.0, same: int = 995, **more: object) -> Copies:
+    """Every row takes 10 us in the version that is served, and `saved` less, give or take one, in INT8."""
+    given: dict[str, object] = {
+        "window": Window(start=NOW - timedelta(hours=1), end=NOW),
+        "shadow": "4",
+        "served": "3",
+        "requests": requests,
+        "shadow_errors": 0,
+        "served_errors": 0,
+        "both": requests,
+        "same": same,
+        "apart": Values(count=requests, total=1.0, squares=0.01),
+        "labelled": 0,
+        "only_shadow_wrong": 0,
+        "only_served_wrong": 0,
+        "shadow_p50_ms": 1.0,
+        "shadow_p99_ms": 2.0,
+        "served_p50_ms": 1.1,
+        "served_p99_ms": 2.1,
+        "shadow_cpu_us": Values(count=requests, total=(10 - saved) * requests, squares=0.0),
+        "served_cpu_us": Values(count=requests, total=10.0 * requests, squares=100.0 * requests),
+        "saved_cpu_us": Values(count=requests, total=saved * requests, squares=(saved**2 + 1) * requests),
+        **more,
+    }
+    return Copies.model_validate(given)
+
+
+def test_mirrored_traffic_that_answers_alike_and_takes_less_pays() -> None:
+    worth = weigh_copies(copies(), RULES)
+    assert worth.decision is Decision.PAYS
+    assert worth.saving == pytest.approx(0.6)
+    assert worth.low is not None
+    assert worth.high is not None
+    assert worth.low < 0.6 < worth.high
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"saved": 0.5}, "5.0% less"),
+        ({"same": 900}, "100 answers of 1,000 are another class"),
+        ({"shadow_errors": 9}, "9 requests failed"),
+        ({"shadow_p99_ms": 4.0}, "p99 of a request 4.00 ms"),
+        ({"labelled": 900, "only_shadow_wrong": 40, "only_served_wrong": 2}, "40 are wrong in INT8 alone"),
+    ],
+)
+def test_traffic_says_what_held_out_rows_may_not(given: dict[str, Any], why: str) -> None:
+    worth = weigh_copies(copies(**given), RULES)
+    assert worth.decision is Decision.DOES_NOT_PAY
+    assert why in worth.reason
+
+
+def test_labels_that_have_come_count_more_than_agreement() -> None:
+    assert weigh_copies(copies(same=900, labelled=900), RULES).decision is Decision.PAYS
+
+
+def test_too_little_traffic_shows_nothing() -> None:
+    assert weigh_copies(None, RULES).decision is Decision.INCONCLUSIVE
+    assert weigh_copies(copies(requests=100, same=100), RULES).decision is Decision.INCONCLUSIVE
+    assert weigh_copies(copies(same=975), RULES).decision is Decision.INCONCLUSIVE

@@ -102,12 +102,13 @@ def test_a_costly_start_is_shared_by_more_rows() -> None:
     inefficiency = found(batched())
     wish = remedy(inefficiency)
     assert (wish.from_rows, wish.from_wait_ms, wish.from_generation) == (64, 0, 3)
-    assert wish.wait_ms == RULES.longest_wait_ms
+    # The shortest wait that brings most of it: longer ones make everybody wait for little.
+    assert 3 <= wish.wait_ms < RULES.longest_wait_ms
     assert wish.rows >= 64
     assert inefficiency is not None
     # 3.6 million rows an hour in batches of 1.75, 2 ms each: 1.1 core-hours an hour, of which nearly all is saved.
     whole = Decimal("0.04") * 24 * Decimal(3_600_000) / Decimal("1.75") * Decimal("0.002") / 3600
-    assert whole * Decimal("0.7") < inefficiency.expected.low < inefficiency.expected.high < whole * Decimal("1.05")
+    assert whole * Decimal("0.5") < inefficiency.expected.low < inefficiency.expected.high < whole * Decimal("1.05")
 
 
 def test_the_promise_ends_the_wait() -> None:

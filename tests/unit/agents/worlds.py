@@ -20,9 +20,11 @@ from tools.values import Window
 MODEL = "flights"
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 NOW_WINDOW = Window(start=NOW - timedelta(hours=6), end=NOW)
+LATELY_WINDOW = Window(start=NOW - timedelta(minutes=25), end=NOW)
+"""Since a quarter of an hour before the alert."""
 BEFORE_WINDOW = NOW_WINDOW.shifted(-timedelta(days=1))
 
-When = Literal["now", "before", "preceding", "earlier"]
+When = Literal["lately", "now", "before", "preceding", "earlier"]
 LATE = "late"
 ON_TIME = "on_time"
 
@@ -197,6 +199,7 @@ class World:
             now=self._period("now", NOW_WINDOW),
             before=self._period("before", BEFORE_WINDOW),
             preceding=self._period("preceding", preceding) if has_preceding else None,
+            lately=self._period("lately", LATELY_WINDOW) if any(when == "lately" for _, when in self.versions) else None,
             earlier=self._period("earlier", BEFORE_WINDOW.shifted(-timedelta(days=1))) if self.has_earlier else None,
             champion=self.champion,
             history=self.history,

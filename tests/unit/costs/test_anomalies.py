@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from agents.cost.anomalies import judge, plain
 from agents.cost.rules import Unusual
 from agents.cost.series import Finely, Series, beside, filled, series_of
-from agents.statistics import student_quantile, student_tail
 from benchmarks.cost_accounts import daily, hourly
 from benchmarks.cost_anomalies import score
 from tools.costs.port import Amount, Step
@@ -143,6 +142,15 @@ def test_a_new_account_is_judged_by_the_plain_rule_and_says_why() -> None:
     assert [each.actual for each in found.anomalies] == [13.0]
 
 
+def test_by_the_hour_a_new_account_is_judged_by_whole_days_so_that_no_afternoon_is_unusual() -> None:
+    quiet = judge(by_hour(rhythm(15)), RULES)
+    assert (quiet.rule, quiet.anomalies) == ("plain", ())
+    costs = raised(rhythm(17), 15 * 24, 16 * 24, 2.0)[: 16 * 24 + 5]
+    found = judge(by_hour(costs), RULES)
+    assert [each.start for each in found.anomalies] == [MONDAY + timedelta(days=15)]
+    assert found.open_at(found.end) is not None
+
+
 def test_an_account_of_a_few_days_is_not_judged_at_all() -> None:
     found = judge(by_day([10.0] * 5 + [90.0]), RULES)
     assert (found.rule, found.anomalies) == (None, ())
@@ -238,8 +246,3 @@ def test_where_most_hours_are_empty_they_cost_nothing() -> None:
     assert filled(seldom).costs == (None, 5.0, 0.0, 0.0, 5.0)
     told = Series(step=Step.HOUR, start=MONDAY, costs=(5.0,) * 20 + (None,) + (5.0,) * 20)
     assert filled(told) == told
-
-
-@given(tail=st.floats(1e-9, 0.49), degrees=st.floats(1, 50))
-def test_a_quantile_has_its_tail(tail: float, degrees: float) -> None:
-    assert student_tail(student_quantile(tail, degrees), degrees) / 2 == pytest.approx(tail, rel=1e-5)

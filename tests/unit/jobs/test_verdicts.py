@@ -7,7 +7,7 @@ import pytest
 
 from tools.costs.port import Pricing
 from tools.jobs import verdicts
-from tools.jobs.port import Phase, Reason
+from tools.jobs.port import MIB, Phase, Reason, Resources
 
 T0, T1, T2 = "2026-03-01T10:00:00Z", "2026-03-01T10:00:05Z", "2026-03-01T10:01:05Z"
 Object = dict[str, Any]
@@ -156,6 +156,23 @@ def test_what_a_job_writes_down_is_data(said: str) -> None:
 
 def test_usage_without_pods_is_from_the_job() -> None:
     assert verdicts.usage(job(failed("DeadlineExceeded")), [], NOW).wall_seconds == 65.0
+
+
+def reserving(**requests: Any) -> Object:
+    found = job()
+    found["spec"] = {"template": {"spec": {"containers": [{"name": "job", "resources": {"requests": requests}}]}}}
+    return found
+
+
+def test_what_a_job_holds_is_read_from_its_manifest_as_it_was_written() -> None:
+    held = verdicts.usage(reserving(cpu="1500m", memory="268435456"), [], NOW).reserved
+    assert held == Resources(cpu=1.5, memory_bytes=256 * MIB)
+    assert verdicts.usage(reserving(cpu="2", memory="268435456"), [], NOW).reserved == Resources(cpu=2, memory_bytes=256 * MIB)
+
+
+@pytest.mark.parametrize("requests", [{}, {"cpu": "much", "memory": "1"}, {"cpu": "1", "memory": "1Gi"}])
+def test_what_a_job_holds_is_unknown_where_its_manifest_says_it_otherwise(requests: dict[str, str]) -> None:
+    assert verdicts.usage(reserving(**requests), [], NOW).reserved is None
 
 
 def test_what_was_taken_away_is_counted_apart_from_what_failed_by_itself() -> None:
