@@ -5,6 +5,7 @@ from typing import Any
 from agents.cost.quantization_rules import QuantizationRules
 from benchmarks.quantization import judge, row
 from benchmarks.quantization_side import SIZES
+from pipelines.quantizing import Formed
 from tests.unit.agents.quantizations import batch, measured, timing
 
 RULES = QuantizationRules(batches=SIZES)
@@ -19,21 +20,11 @@ def timed(int8: float) -> dict[str, Any]:
 
 def judged(first: float, again: float) -> dict[str, bool]:
     said = measured().model_dump(mode="json")
-    names = (
-        "recipe",
-        "tried",
-        "facts",
-        "original_bytes",
-        "converted_bytes",
-        "quantized_bytes",
-        "calibration_rows",
-        "built_with",
-    )
     made = {
         "width": 64,
         "seconds": 1.0,
         "best_possible_accuracy": 0.9,
-        "formed": {name: said[name] for name in names},
+        "formed": {name: said[name] for name in Formed.model_fields},
         "artefacts": ["a", "b"],
     }
     checks = judge([row(made, timed(first), timed(again), RULES)], (64,), RULES, 60.0)
