@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from agents.cost.sharing import Rule
-from api import cli_cost_signals
+from api import cli_cost_signals, cli_reconciliation
 from api.cli_remote import URL, Key, Url, call, download
 from api.moments import moment
 from api.terminal import JsonFlag, WrongUse, emit, show
@@ -16,6 +16,7 @@ from tools.costs.port import Dimension, Step
 
 costs = typer.Typer(invoke_without_command=True, help="What it all costs, by whom and by what.")
 cli_cost_signals.register(costs)
+cli_reconciliation.register(costs)
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _WIDTH = 40

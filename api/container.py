@@ -18,7 +18,7 @@ from api.store.actions import ActionLedger
 from api.store.database import Database
 from api.store.notifications import SentMessages
 from api.store.quarantines import SqlQuarantines
-from api.web.services import Services
+from api.web.services import Auditor, Services
 from api.work.approvals import Approvals
 from api.work.autonomy import Autonomy
 from api.work.checkpoints import open_checkpoints
@@ -82,6 +82,8 @@ _METER, _METER_FAST = timedelta(minutes=1), timedelta(seconds=2)
 """How often it is seen whether the meters are to be read; and on a clock that passes days in seconds."""
 _TIDY = timedelta(hours=1)
 """How often rows that have served are dropped."""
+_AUDIT = timedelta(seconds=25)
+"""How long OpenCost may take to begin its answer: the command line waits half a minute for all of it."""
 _BUILD = _WARM = timedelta(seconds=1)
 """How long the first pause is after what is done once at the start has failed."""
 
@@ -246,6 +248,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             dropped=tidying.dropped,
             retried=engine.retried,
             senders=settings.senders,
+            auditor=_open_auditor(settings, book.currency, stack),
             gates=None if adapters.flagger is None else Gates(database, adapters.flagger, autonomy.mode, clock),
         )
 
@@ -302,6 +305,18 @@ def _open_features(settings: Settings, clock: Clock, stack: contextlib.AsyncExit
     features = OffloadedFeatures(place, clock)
     stack.push_async_callback(features.close)
     return features
+
+
+def _open_auditor(settings: Settings, currency: str, stack: contextlib.AsyncExitStack) -> Auditor | None:
+    """None: no OpenCost is configured. It is not among the checks of readiness: each would have it reckon an hour anew."""
+    from tools.costs.opencost import OpenCost
+
+    if settings.opencost_url is None:
+        return None
+    token = settings.opencost_token.get_secret_value() if settings.opencost_token else None
+    reader = OpenCost(settings.opencost_url.get_secret_value(), token, timeout=_AUDIT)
+    stack.push_async_callback(reader.close)
+    return Auditor(reader, settings.opencost_currency or currency, settings.opencost_controllers)
 
 
 def _materializing(settings: Settings, policies: Callable[[], Policies], clock: Clock) -> tuple[Chore[Any], ...]:

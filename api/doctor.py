@@ -54,6 +54,7 @@ async def examine() -> list[Finding]:
             "gateway", False, lambda: _get(f"{found.gateway_url}/v2/health/ready"), "start it: python -m gateway --model NAME"
         ),
         _ask("metrics system", False, lambda: _prometheus(found), "check OPPEN_PROMETHEUS_URL"),
+        _ask("OpenCost", False, lambda: _opencost(found), "check OPPEN_OPENCOST_URL and OPPEN_OPENCOST_TOKEN"),
         _ask("feature store", False, lambda: _features(found), "see docs/features.md"),
         _ask("channels", False, lambda: _channels(found), "check OPPEN_CHANNELS"),
         _ask(
@@ -133,6 +134,20 @@ async def _prometheus(found: Settings) -> str:
     if not found.prometheus_url:
         return "none (OPPEN_PROMETHEUS_URL): investigations do without, and say so"
     return await _get(f"{found.prometheus_url}/-/healthy")
+
+
+async def _opencost(found: Settings) -> str:
+    if found.opencost_url is None:
+        return "none (OPPEN_OPENCOST_URL): costs are held against nobody else's"
+    from tools.costs.opencost import OpenCost
+
+    url = found.opencost_url.get_secret_value()
+    reader = OpenCost(url, found.opencost_token.get_secret_value() if found.opencost_token else None)
+    try:
+        await reader.ping()
+    finally:
+        await reader.close()
+    return f"{httpx.URL(url).host} answers, reckoning in {found.opencost_currency or price_file.load(found.prices).currency}"
 
 
 async def _features(found: Settings) -> str:

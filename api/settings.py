@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from api import addresses
 from pipelines.feature_jobs import Job
+from tools.errors import PermanentError
 from tools.features.addresses import Place
 from tools.jobs.manifests import Settings as ClusterJobs
 from tools.registry.library import artifact_location
@@ -112,6 +113,16 @@ class Settings(BaseSettings):
     prometheus_url: str = ""
     """Empty: no metrics system, and investigations say so."""
     prometheus_token: SecretStr | None = None
+    opencost_url: SecretStr | None = None
+    """OpenCost's API, or Kubecost's, which bills are held against, e.g. `http://opencost.opencost:9003`; with `/model` where it
+    is behind that. Empty: there is nothing to hold it against, and the service says so."""
+    opencost_token: SecretStr | None = None
+    """Sent as `Authorization: Bearer`, where something before it asks for that."""
+    opencost_currency: str = Field(default="", pattern=r"^([A-Z]{3})?$")
+    """Which it reckons in, ISO 4217: it does not say so itself. Default: the price book's."""
+    opencost_controllers: dict[str, str] = Field(default_factory=dict)
+    """Our workload -> the controller that it runs under, where that has another name, e.g. `{"gateway": "oppen", "gateway
+    (idle)": "oppen", "gateway (shadow)": "oppen"}`."""
     channels: dict[str, list[SecretStr]] = Field(default_factory=dict)
     """Channel -> Apprise URLs, e.g. `{"ops": ["slack://..."]}`; default: everything goes to `home/outbox.jsonl`."""
     features: Path | None = None
@@ -202,6 +213,28 @@ class Settings(BaseSettings):
         if url is not None:
             _of_scheme(url.get_secret_value(), "redis", "rediss")
         return url
+
+    @field_validator("opencost_url")
+    @classmethod
+    def _opencost(cls, url: SecretStr | None) -> SecretStr | None:
+        if not url:
+            return None
+        from tools.costs.opencost import address
+
+        try:
+            address(url.get_secret_value())
+        except PermanentError as error:
+            raise ValueError(f"{error}: write http://HOST:PORT, with /model where it is behind that") from error
+        return url
+
+    @field_validator("opencost_token")
+    @classmethod
+    def _token(cls, token: SecretStr | None) -> SecretStr | None:
+        """What is no header would be told in the error about it. That a file's last line ends with a newline is none of it."""
+        said = token.get_secret_value().strip() if token else ""
+        if not all("!" <= letter <= "~" for letter in said):
+            raise ValueError("a token is of letters, digits and signs, without blanks")
+        return SecretStr(said) if said else None
 
     @field_validator("gateway_url", "prometheus_url", "public_url")
     @classmethod

@@ -5,7 +5,7 @@ we price what was metered at the price book's. What differs by more than that ex
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -59,7 +59,7 @@ class Reconciled(Frozen):
     idle: dict[date, Decimal]
     """Paid for and asked for by nobody, as OpenCost says."""
     unowned_here: dict[date, Decimal]
-    """Booked for no workload in particular, such as a load balancer."""
+    """Booked for no workload in particular."""
     unowned_there: dict[date, Decimal]
     """Of no controller, or volumes that nobody has mounted."""
 
@@ -80,6 +80,22 @@ class Reconciled(Frozen):
 def controller_of(allocation: Allocation) -> str:
     """The workload's name as the jobs' and gateways' meters say it: that of what controls its pods."""
     return allocation.controller or allocation.name.rpartition("/")[2].rpartition(":")[2]
+
+
+def under(ours: Sequence[Amount], controllers: Mapping[str, str]) -> tuple[Amount, ...]:
+    """`ours` by the controllers that they run under, where those have other names: a gateway's idle workers are in the same
+    pods as those that answer."""
+
+    def named(amount: Amount) -> Amount:
+        workload = amount.at.get(Dimension.WORKLOAD, "")
+        return amount.model_copy(update={"at": {**amount.at, Dimension.WORKLOAD: controllers.get(workload, workload)}})
+
+    return tuple(map(named, ours)) if controllers else tuple(ours)
+
+
+def within(theirs: Sequence[Allocation], namespaces: Collection[str]) -> tuple[Allocation, ...]:
+    """Of these namespaces, and what is of none, such as idle nodes. None: all of them."""
+    return tuple(each for each in theirs if not namespaces or each.namespace in ("", UNMOUNTED, UNALLOCATED, *namespaces))
 
 
 def reconcile(

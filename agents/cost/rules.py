@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from agents.cost.reconciling import Reconciliation
 from tools.costs.port import Currency, Dimension, Word
 from tools.values import Duration, Frozen
 
@@ -76,6 +77,8 @@ class CostSignals(Frozen):
     """None by default: only who pays knows them."""
     interval: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     """How surely a forecast's interval holds what will have been spent."""
+    reconciliation: Reconciliation = Reconciliation()
+    """When our bill and OpenCost's are the same."""
 
     @model_validator(mode="after")
     def _once(self) -> Self:

@@ -28,6 +28,7 @@ from api.web.routes import (
     models,
     optimizations,
     quarantines,
+    reconciliation,
     records,
     rollouts,
     triggers,
@@ -56,6 +57,7 @@ _ROUTES = (
     lineage,
     costs,
     cost_signals,
+    reconciliation,
     records,
     keys,
 )

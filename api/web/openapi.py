@@ -16,6 +16,7 @@ from api.web.errors import MEDIA_TYPE
 from api.web.examples import EXAMPLES, TEXTS
 from api.web.examples_cost_signals import COST_SIGNALS
 from api.web.examples_costs import COSTS, EXPORTS
+from api.web.examples_reconciliation import RECONCILIATION
 from api.web.examples_usage import USAGE
 
 _TITLE = "OPPEN"
@@ -68,6 +69,7 @@ _EXAMPLES = {
     **USAGE,
     **COSTS,
     **COST_SIGNALS,
+    **RECONCILIATION,
 }
 _TEXTS = {**TEXTS, **EXPORTS}
 _PAGE = "PageView_"

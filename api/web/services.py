@@ -19,6 +19,7 @@ from api.work.metering import Billing
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from tools.clock import Clock
+from tools.costs.allocations import AllocationReader
 from tools.costs.port import CostReader
 from tools.errors import TemporaryError
 from tools.features.port import Features
@@ -30,6 +31,17 @@ from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Auditor:
+    """Somebody else who reckons what the cluster costs, and how our names are said there."""
+
+    reader: AllocationReader
+    currency: str
+    """Which it reckons in."""
+    controllers: Mapping[str, str]
+    """Our workload -> the controller that it runs under, where that has another name."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,8 @@ class Services:
     senders: Mapping[str, Sender]
     gates: Gates | None = None
     """None: nothing asks before it moves traffic."""
+    auditor: Auditor | None = None
+    """None: no OpenCost is configured."""
 
     async def wake(self, run_id: str) -> None:
         """Have a run moved on whose commit is on disk. An engine that is away is no reason to tell the caller that it failed:

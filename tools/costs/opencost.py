@@ -70,20 +70,25 @@ class _Answer(BaseModel):
 _ANSWER = TypeAdapter(_Answer)
 
 
+def address(url: str) -> httpx.URL:
+    """Raises PermanentError on one that is none, which it does not repeat: it may hold a password."""
+    try:
+        found = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise PermanentError("the address of OpenCost cannot be read") from error
+    if found.scheme not in ("http", "https") or not found.host:
+        raise PermanentError("the address of OpenCost is to be http:// or https://")
+    return found
+
+
 class OpenCost:
     """`AllocationReader`."""
 
     def __init__(self, url: str, bearer: str | None = None, *, timeout: timedelta = timedelta(seconds=60)) -> None:
         """`url`: without `/allocation`, and with `/model` where it is behind that; a user and password in it are sent. Raises
         PermanentError on a bad one."""
-        try:
-            address = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise PermanentError("the address of OpenCost cannot be read") from error
-        if address.scheme not in ("http", "https") or not address.host:
-            raise PermanentError("the address of OpenCost is to be http:// or https://")
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else None
-        self._client = httpx.AsyncClient(base_url=address, headers=headers, timeout=timeout.total_seconds())
+        self._client = httpx.AsyncClient(base_url=address(url), headers=headers, timeout=timeout.total_seconds())
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.cost.reconciling import Reconciled, Reconciliation, Standing, reconcile
+from agents.cost.reconciling import Reconciled, Reconciliation, Standing, reconcile, under, within
 from tools.costs.allocations import IDLE, UNALLOCATED, UNMOUNTED, Allocation
 from tools.costs.apportioning import total
 from tools.costs.port import Amount, Dimension
@@ -47,6 +47,23 @@ def test_each_workload_of_each_day_has_its_standing() -> None:
         ("same", 3, "matched"),
     ]
     assert [each.difference for each in found.of(Standing.DIFFERS)] == [2]
+
+
+def test_what_runs_under_one_controller_is_held_against_it_as_a_whole() -> None:
+    booked = [ours("gateway", "3"), ours("gateway (idle)", "4"), ours("job", "1"), ours("", "2")]
+    named = under(booked, {"gateway": "oppen", "gateway (idle)": "oppen"})
+    found = reconcile(named, [theirs("oppen", "7.2"), theirs("job", "1")], POLICY, currency="USD")
+    assert compared(found) == [("job", 2, "matched"), ("oppen", 2, "matched")]
+    assert (found.here, under(booked, {})) == (10, tuple(booked))
+
+
+def test_of_other_namespaces_nothing_is_kept_but_what_is_of_none() -> None:
+    each = {
+        name: theirs(name, "1").model_copy(update={"namespace": namespace})
+        for name, namespace in {"ours": "models", "theirs": "kube-system", IDLE: "", UNMOUNTED: UNMOUNTED}.items()
+    }
+    assert [kept.name for kept in within(tuple(each.values()), ["models"])] == ["ours", IDLE, UNMOUNTED]
+    assert within(tuple(each.values()), []) == tuple(each.values())
 
 
 @pytest.mark.parametrize(
