@@ -4,6 +4,7 @@ Answers are outside data: an answer of another shape is an error, and what is no
 just as they are written; OpenCost has rounded them to five decimals.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -114,10 +115,8 @@ class OpenCost:
             "includeIdle": "true",
             "shareIdle": "false",
         }
-        answer = _parsed(await self._get(asked))
-        if answer.code != httpx.codes.OK:
-            raise _refused(answer.code, answer.message)
-        return tuple(_said(each) for step_s in answer.data or () for each in (step_s or {}).values())
+        # A month of a large cluster is seconds of work, in which others are answered.
+        return await asyncio.to_thread(_read, await self._get(asked))
 
     async def _get(self, asked: Mapping[str, str]) -> bytes:
         try:
@@ -133,6 +132,13 @@ class OpenCost:
         if not response.is_success:
             raise _refused(response.status_code, _message(bytes(content)) or response.reason_phrase)
         return bytes(content)
+
+
+def _read(content: bytes) -> tuple[Allocation, ...]:
+    answer = _parsed(content)
+    if answer.code != httpx.codes.OK:
+        raise _refused(answer.code, answer.message)
+    return tuple(_said(each) for step_s in answer.data or () for each in (step_s or {}).values())
 
 
 def _said(found: _Allocation) -> Allocation:
