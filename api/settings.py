@@ -227,7 +227,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{error}: write http://HOST:PORT, with /model where it is behind that") from error
         return url
 
-    @field_validator("opencost_token")
+    @field_validator("gateway_token", "prometheus_token", "opencost_token")
     @classmethod
     def _token(cls, token: SecretStr | None) -> SecretStr | None:
         """What is no header would be told in the error about it. That a file's last line ends with a newline is none of it."""
