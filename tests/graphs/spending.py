@@ -61,7 +61,12 @@ async def book_serving(platform: Platform, version: str, start: datetime, time: 
         await spend(platform, owner, Window(start=at, end=at + HOUR), 60 * seconds * wobble)
 
 
-def training(days: int = 28, command: tuple[str, ...] = ("python", "-m", "train"), end: datetime | None = None) -> JobSpec:
+def training(
+    days: int = 28,
+    command: tuple[str, ...] = ("python", "-m", "train"),
+    end: datetime | None = None,
+    config: dict[str, str] | None = None,
+) -> JobSpec:
     end = end or datetime(2026, 3, 1, tzinfo=UTC)
     return JobSpec(
         model=MODEL,
@@ -72,6 +77,7 @@ def training(days: int = 28, command: tuple[str, ...] = ("python", "-m", "train"
             "OPPEN_WINDOW_START": (end - timedelta(days=days)).isoformat(),
             "OPPEN_WINDOW_END": end.isoformat(),
         },
+        config=config or {},
         resources=Resources(cpu=1, memory_bytes=512 * MIB),
         deadline=timedelta(hours=6),
     )
