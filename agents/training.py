@@ -110,8 +110,7 @@ def follow(job: JobState, usage: Usage | None, versions: tuple[ModelVersion, ...
         )
     if job.phase is Phase.FAILED and job.reason is Reason.CANCELLED and job.detail.startswith(_INTO):
         why = f"The training was {job.detail}."
-        held = Verification(status=Status.HOLDS, reason=why, measures=measures, at=now)
-        return Followed(verification=held, merged=True)
+        return Followed(verification=Verification(status=Status.HOLDS, reason=why, measures=measures, at=now), merged=True)
     if job.phase is Phase.FAILED:
         why = f"The training failed: {failure_of(job)}."
         return Followed(verification=Verification(status=Status.FAILED, reason=why, measures=measures, at=now))

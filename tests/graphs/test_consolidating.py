@@ -91,8 +91,9 @@ async def test_the_others_are_cancelled_and_the_ledger_shows_no_more_of_them() -
     assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
     saved = ended["optimization"].saved
     # Two of them, for the three hours that the kept one went on.
-    assert (saved.claim, saved.value, saved.currency) == ("holds", 600, "USD")
-    assert "USD 600.00" in ended["reason"]
+    assert (saved.claim, saved.value, saved.currency, saved.per) == ("holds", 600, "USD", "once")
+    assert (saved.low, saved.high) == (400, 850)
+    assert "USD 600.00 in total" in ended["reason"]
 
 
 async def test_what_the_ledger_still_shows_of_them_is_no_saving() -> None:

@@ -1,6 +1,6 @@
 """From a model that is dear to serve to an INT8 version: measured, rolled out, and kept where the ledger shows the saving."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,9 +14,10 @@ from agents.quantization_job import key_of
 from agents.training import JOB_TAG
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
-from tests.graphs.spending import book_job, book_serving, cost_alert, review, serve
+from tests.graphs.spending import book_job, book_serving, cost_alert, review, serve, spend
 from tests.twins.jobs import Play
 from tests.unit.agents.quantizations import batch, measured
+from tools.costs.port import Component, Owner
 from tools.errors import TemporaryError
 from tools.jobs.port import JobSpec, JobState, Phase, Reason, job_name
 from tools.jobs.prices import Prices
@@ -117,7 +118,7 @@ async def test_what_serving_costs_is_the_reason_for_an_experiment() -> None:
     assert saving is not None
     assert (saving.low, saving.currency) == (0, "USD")
     assert 25 < saving.high < 28
-    assert "USD 39.98 a day" in proposal.finding.summary
+    assert "USD 40.02 a day" in proposal.finding.summary
     await platform.decide()
     ((key, spec),) = platform.jobs.submissions
     assert key == key_of("run-1", "1")
@@ -188,14 +189,47 @@ async def test_a_saving_that_the_ledger_shows_is_kept_and_said_with_its_interval
     ended = await watched(platform, version, CHEAP)
     assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
     optimization = ended["optimization"]
-    saved = optimization.saved
+    saved = optimization.freed
     assert saved.claim == "holds"
+    # Nothing is held idle here, so that all of it is money.
+    assert optimization.money.claim == "holds"
+    assert 18 < optimization.money.value < 22
     # 60 answers an hour of half a core-second less, at 100 USD an hour: 20 USD a day.
     assert 0 < saved.low < 20 < saved.high
     assert 19 < saved.value < 21
     assert float(saved.before / saved.after) == pytest.approx(2, rel=0.05)
     assert optimization.roi.cost == 10
     assert float(optimization.roi.payback_days) == pytest.approx(0.5, rel=0.1)
+
+
+async def test_what_is_freed_of_workers_that_are_held_is_kept_and_is_no_money() -> None:
+    platform = await healthy(policies=POLICIES)
+    start = platform.clock.now()
+    await serve(platform, "1", 24 * HOUR, DEAR)
+    await idle(platform, start, 24, 3600 - 60 * DEAR)
+    await platform.start(review(platform.clock.now()))
+    await platform.decide()
+    version = await registered(platform)
+    await platform.decide(by="bob")
+    start = platform.clock.now()
+    await book_job(platform, EXPERIMENT, Window(start=start, end=start + HOUR), cores=0.1)
+    await rolled(platform, version, CHEAP)
+    await idle(platform, start, 60, 3600 - 60 * CHEAP)
+    ended = await watched(platform, version, CHEAP)
+    assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
+    optimization = ended["optimization"]
+    assert (optimization.freed.claim, optimization.money.claim, optimization.money.unit) == ("holds", "not_shown", "hour")
+    assert optimization.roi is None
+    assert "It frees processor time worth USD" in ended["reason"]
+    assert "only fewer of them (scale_down)" in ended["reason"]
+
+
+async def idle(platform: Platform, start: datetime, hours: int, seconds: float) -> None:
+    """Of one worker that is held all the time."""
+    owner = Owner(component=Component.SERVING, part="CPU serving", model=MODEL, workload="gateway (idle)")
+    for place in range(hours):
+        at = start + place * HOUR
+        await spend(platform, owner, Window(start=at, end=at + HOUR), seconds + 36 * (place % 3))
 
 
 async def test_a_saving_that_does_not_come_is_taken_back() -> None:
