@@ -1,23 +1,26 @@
 """From a model that is dear to serve to an INT8 version: measured, rolled out, and kept where the ledger shows the saving."""
 
-from datetime import datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from agents.actions import NoAction, Promote, Quantize, Risk, Rollback, StartRollout
+from agents.cost.optimization_rules import Optimizations
 from agents.evidence import Cause
 from agents.policies import Approval, Mode, ModelPolicy, Policies, Slo, Training
 from agents.promotion_rules import Guardrails, Rollouts, Stage
 from agents.proposals import Edit, Reject
-from agents.quantization_job import key_of
+from agents.quantization_job import CONFIG, key_of
 from agents.training import JOB_TAG
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
-from tests.graphs.spending import book_job, book_serving, cost_alert, review, serve, spend
+from tests.graphs.spending import BOOK, book_job, book_serving, cost_alert, review, serve, spend
 from tests.twins.jobs import Play
 from tests.unit.agents.quantizations import batch, measured
 from tools.costs.port import Component, Owner
+from tools.costs.prices import Price, PriceBook
 from tools.errors import TemporaryError
 from tools.jobs.port import JobSpec, JobState, Phase, Reason, job_name
 from tools.jobs.prices import Prices
@@ -39,6 +42,10 @@ EXPERIMENT = job_name(key_of("run-1", "1"))
 REGISTRATION = job_name(key_of("run-1", "1", register=True))
 DEAR, CHEAP = 1.0, 0.5
 """Core-seconds of an answer, of the original and in INT8."""
+
+_FREE = {"resource": "memory", "unit": "GiB-hour", "price": "0", "from": datetime(2025, 1, 1, tzinfo=UTC)}
+WHOLE_BOOK = PriceBook(currency="USD", prices=(*BOOK.prices, Price.model_validate(_FREE)))
+"""Memory has a price as well, without which no job's cost can be told."""
 
 
 class Killed(BaseException):
@@ -144,6 +151,34 @@ async def test_what_pays_is_registered_and_its_rollout_asked_for_with_the_figure
     assert saving is not None
     assert 29 < saving.low < saving.high < 31
     assert any("p99 in batches of 32" in each.statement.lower() for each in proposal.finding.evidence)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_without_prices_of_policy_the_experiment_costs_what_the_book_says(known: bool) -> None:
+    own = {MODEL: ModelPolicy(training=Training())}
+    platform = await dear(policies=POLICIES.model_copy(update={"models": own}), prices=WHOLE_BOOK if known else None)
+    await platform.start(review(platform.clock.now()))
+    await platform.decide()
+    ((_, spec),) = platform.jobs.submissions
+    assert (json.loads(spec.config[CONFIG])["prices"] is not None) is known
+    platform.clock.pass_(HOUR)
+    await registered(platform)
+    trial = (await platform.graph.aget_state(platform.config)).values["optimization"].trial
+    assert (trial.cost, trial.currency) == ((100, "USD") if known else (None, None))
+    assert any(each.name == "cost of 1,000 predictions" for each in trial.figures) is known
+
+
+async def test_an_experiment_that_is_earned_back_too_late_by_the_book_leads_to_no_rollout() -> None:
+    rules = Optimizations(longest_payback=timedelta(hours=1))
+    policies = POLICIES.model_copy(update={"models": {}, "optimizations": rules})
+    platform = await dear(policies=policies, prices=WHOLE_BOOK)
+    await platform.start(review(platform.clock.now()))
+    await platform.decide()
+    platform.clock.pass_(HOUR)
+    await registered(platform)
+    values = (await platform.graph.aget_state(platform.config)).values
+    assert isinstance(values["proposal"].action, NoAction)
+    assert "the experiment has cost USD 100.00" in values["recommendation"].reason
 
 
 async def test_what_does_not_pay_ends_with_the_figures_and_proposes_nothing() -> None:
