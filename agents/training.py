@@ -83,12 +83,22 @@ def _price(resources: Resources, rules: Training) -> dict[str, Any]:
     return {"resources": resources.model_dump(mode="json"), "prices": rules.prices.model_dump(mode="json")}
 
 
+_INTO = "consolidated into "
+
+
+def consolidated(kept: str, proposal: str) -> str:
+    """Why a job is cancelled beside one that does the same. `oppen` alone says so: a person's reason has a name before it."""
+    return f"{_INTO}{kept}, which trains the same on the same data ({proposal})"
+
+
 class Followed(Frozen):
     """One look at a training job."""
 
     verification: Verification
     candidate: str | None = None
     """The version that it made."""
+    merged: bool = False
+    """Another job makes what it would have made; which, the verification says."""
 
 
 def follow(job: JobState, usage: Usage | None, versions: tuple[ModelVersion, ...], now: datetime) -> Followed:
@@ -98,6 +108,9 @@ def follow(job: JobState, usage: Usage | None, versions: tuple[ModelVersion, ...
         return Followed(
             verification=Verification(status=Status.WAITING, reason=standing_of(job, "training"), measures=measures, at=now)
         )
+    if job.phase is Phase.FAILED and job.reason is Reason.CANCELLED and job.detail.startswith(_INTO):
+        why = f"The training was {job.detail}."
+        return Followed(verification=Verification(status=Status.HOLDS, reason=why, measures=measures, at=now), merged=True)
     if job.phase is Phase.FAILED:
         why = f"The training failed: {failure_of(job)}."
         return Followed(verification=Verification(status=Status.FAILED, reason=why, measures=measures, at=now))

@@ -33,10 +33,11 @@ def show_optimization(optimization: str, url: Url = URL, key: Key = "", as_json:
     if trial is not None:
         cost = f" (it cost {trial['currency']} {trial['cost']})" if trial["cost"] is not None else ""
         lines.append(f"experiment {trial['job']}{cost}: {trial['reason']}")
-    if (saved := found["saved"]) is not None:
-        value = f"{saved['currency']} {float(saved['value']):,.2f} per day, {_range(saved)}"
-        hours = f"{saved['hours_before']} hours before, {saved['hours_after']} since"
-        lines.append(f"the ledger: {saved['claim'].replace('_', ' ')}, {value} ({hours})")
+    for name, shown in (("the ledger", found["saved"]), ("processor time freed", found["freed"])):
+        if shown is not None:
+            value = f"{shown['currency']} {float(shown['value']):,.2f} {_per(shown)}, {_range(shown)}"
+            hours = f"{shown['hours_before']} hours before, {shown['hours_after']} since"
+            lines.append(f"{name}: {shown['claim'].replace('_', ' ')}, {value} ({hours})")
     if roi is not None:
         back = f"earned back in {roi['payback_days']} days" if roi["payback_days"] is not None else "never earned back"
         lines.append(f"return: {back}")
@@ -45,9 +46,30 @@ def show_optimization(optimization: str, url: Url = URL, key: Key = "", as_json:
 
 
 def _line(each: dict[str, Any]) -> str:
-    saved = each["saved"]
-    shown = f", saves {saved['currency']} {float(saved['value']):,.2f} a day" if saved is not None else ""
+    saved, freed = each["saved"], each["freed"]
+    shown = f", {_claimed(saved)}" if saved is not None else ""
+    if freed is not None and freed["claim"] == "holds":
+        shown += f", frees processor time worth {_amount(freed)}"
     return f"{each['id']}  {each['status']:<12}  {each['model']}  {each['kind']}{shown}"
+
+
+def _claimed(saved: dict[str, Any]) -> str:
+    """What is not shown is no saving, whatever its middle is."""
+    match saved["claim"]:
+        case "holds":
+            return f"saves {_amount(saved)}"
+        case "worse":
+            return f"costs {_amount({**saved, 'value': abs(float(saved['value']))})} more"
+        case _:
+            return "saving not shown"
+
+
+def _amount(saved: dict[str, Any]) -> str:
+    return f"{saved['currency']} {float(saved['value']):,.2f} {_per(saved)}"
+
+
+def _per(saved: dict[str, Any]) -> str:
+    return "a day" if saved["per"] == "day" else "in total"
 
 
 def _range(saving: dict[str, Any]) -> str:

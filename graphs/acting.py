@@ -40,10 +40,6 @@ _NO_END = (NoAction, Notify, Scale, Retrain, QuarantineData, ReleaseData, *OPTIM
 """What leaves a rollout where it is, although it was made of one."""
 
 
-_NO_END = (NoAction, Notify, Scale, Retrain, QuarantineData, ReleaseData, *OPTIMIZES)
-"""What leaves a rollout where it is, although it was made of one."""
-
-
 async def act(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
     """Judge again, on the state of now, and carry it out.
 

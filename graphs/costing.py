@@ -11,6 +11,7 @@ from agents.cost.causes import Origin
 from agents.cost.changes import Change, explain
 from agents.cost.inefficiency import Inefficiency
 from agents.cost.optimization import Optimization
+from agents.cost.repricing import Kind, Metered, Rates, by_hour, rates
 from agents.cost.savings import Hour
 from agents.policies import Policies
 from agents.quantization_job import is_quantization
@@ -20,9 +21,10 @@ from agents.training import JOB_TAG
 from graphs.gathering import Sources
 from graphs.spending import surge
 from graphs.surplus import surplus
-from tools.costs.port import Amount, Component, CostReader, Dimension, Question, Step
-from tools.costs.prices import PriceBook
-from tools.costs.units import Resource
+from tools.costs.meters.serving import sku_of
+from tools.costs.port import Amount, Component, CostReader, Dimension, Pricing, Question, Step
+from tools.costs.prices import NoPrice, PriceBook
+from tools.costs.units import Resource, multiple
 from tools.jobs.port import JobsReader, JobState
 from tools.predictions.port import PredictionReader
 from tools.registry.port import Alias
@@ -31,6 +33,8 @@ from tools.values import Window
 
 HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
+_READ = timedelta(minutes=15)
+"""Meters are read every ten minutes, in turn, and what answers late is read again."""
 _HALF = 0.5
 """Of an hour's predictions: a version that answers less than that computes emptier batches than it would with all of them."""
 _BY_CHANGE = (Dimension.COMPONENT, Dimension.VERSION, Dimension.WORKLOAD)
@@ -76,7 +80,9 @@ async def survey(
                     each.at[Dimension.WORKLOAD]: each.cost for each in own if each.at[Dimension.COMPONENT] == Component.TRAINING
                 },
                 "change": await sources.ask("costs", _change(where, currency, now, window, readers.costs), None),
-                "serving": await sources.ask("costs", _serving(model, champion, currency, window, readers), None),
+                "serving": await sources.ask(
+                    "costs", _serving(model, champion, currency, window, settled(policies, now), readers), None
+                ),
             }
         )
     jobs = await sources.ask("jobs", _jobs(model, readers.jobs), ())
@@ -135,10 +141,14 @@ async def _change(
     return explain(before, after, _BY_CHANGE, scale)
 
 
-async def _serving(model: str, version: str | None, currency: str, window: Window, readers: Readers) -> Serving | None:
+async def _serving(
+    model: str, version: str | None, currency: str, window: Window, until: datetime, readers: Readers
+) -> Serving | None:
     if version is None:
         return None
-    hours = await serving_hours(model, window, currency, readers, version=version)
+    # Where there is a whole hour to end it at: half an hour's bill for all of its predictions is no rate.
+    whole = window.model_copy(update={"end": until}) if until > window.start else window
+    hours = await serving_hours(model, whole, currency, readers, version=version)
     if not hours:
         return None
     cost, units = (sum((getattr(each, name) for each in hours), Decimal(0)) for name in ("cost", "units"))
@@ -154,18 +164,17 @@ async def serving_hours(
     version: str | None = None,
     as_all: bool = False,
     held: bool = True,
+    at: Rates | None = None,
 ) -> tuple[Hour, ...]:
     """Full hours that are booked, of the version or of all of the model: what serving has cost, and for how many predictions.
     `held`: with what is held and no version has used, where all of the model is asked for. `as_all`: only those in which the
-    version has answered half of them or more, and what all of them would have cost by it."""
+    version has answered half of them or more, and what all of them would have cost by it. `at`: by these rates, instead of as
+    it was paid."""
     whole = await booked(window, readers.costs)
     if whole is None:
         return ()
-    where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,), Dimension.COMPONENT: (Component.SERVING.value,)}
-    if version is not None:
-        where[Dimension.VERSION] = (version,)
-    question = Question(window=whole, step=Step.HOUR, by=(Dimension.VERSION,), where=where)
-    costs = await hourly(question, currency, readers.costs, held=held)
+    used = await metered(model, Component.SERVING, whole, currency, readers.costs, version=version)
+    costs = by_hour([each for each in used if held or each.kind.version], at)
     counts = await _counts(model, whole, readers.predictions)
     found = []
     for start, cost in sorted(costs.items()):
@@ -180,24 +189,77 @@ async def serving_hours(
     return tuple(found)
 
 
-async def training_hours(model: str, window: Window, currency: str, readers: Readers) -> tuple[Hour, ...]:
+async def training_hours(
+    model: str, window: Window, currency: str, readers: Readers, at: Rates | None = None
+) -> tuple[Hour, ...]:
     """Full hours that are booked in which the model was trained: what that has cost, and for how many core-hours."""
     whole = await booked(window, readers.costs)
     if whole is None:
         return ()
-    where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,), Dimension.COMPONENT: (Component.TRAINING.value,)}
-    costs: dict[datetime, Decimal] = defaultdict(Decimal)
+    used = await metered(model, Component.TRAINING, whole, currency, readers.costs)
     units: dict[datetime, Decimal] = defaultdict(Decimal)
-    asked = Question(window=whole, step=Step.HOUR, by=(Dimension.RESOURCE,), where=where)
-    for each in await readers.costs.breakdown(asked):
-        if each.currency != currency or each.start is None:
-            continue
-        kind, start = Resource(each.at[Dimension.RESOURCE]), each.start.astimezone(UTC)
-        if kind is not Resource.STORAGE:
-            costs[start] += each.cost
-        if kind is Resource.CPU and each.quantity is not None:
-            units[start] += each.quantity / 3600
+    for each in used:
+        if each.kind.resource is Resource.CPU:
+            units[each.start] += each.quantity / 3600
+    costs = by_hour([each for each in used if each.kind.resource is not Resource.STORAGE], at)
     return tuple(Hour(start=start, cost=costs[start], units=units[start]) for start in sorted(costs) if units[start] > 0)
+
+
+async def metered(
+    model: str, component: Component, window: Window, currency: str, costs: CostReader, *, version: str | None = None
+) -> tuple[Metered, ...]:
+    """By the hour, resource and pricing; of serving by version, too, because versions may have prices of their own."""
+    where: dict[Dimension, tuple[str, ...]] = {Dimension.MODEL: (model,), Dimension.COMPONENT: (component.value,)}
+    if version is not None:
+        where[Dimension.VERSION] = (version,)
+    by: tuple[Dimension, ...] = (Dimension.RESOURCE, Dimension.PRICING)
+    if component is Component.SERVING:
+        by = (*by, Dimension.VERSION)
+    return tuple(
+        Metered(
+            start=each.start.astimezone(UTC),
+            kind=Kind(
+                resource=Resource(each.at[Dimension.RESOURCE]),
+                pricing=Pricing(each.at[Dimension.PRICING]),
+                version=each.at.get(Dimension.VERSION, ""),
+            ),
+            quantity=each.quantity,
+            cost=each.cost,
+        )
+        for each in await costs.breakdown(Question(window=window, step=Step.HOUR, by=by, where=where))
+        if each.currency == currency and each.start is not None and each.quantity is not None
+    )
+
+
+async def rates_since(
+    since: datetime,
+    model: str,
+    component: Component,
+    window: Window,
+    currency: str,
+    costs: CostReader,
+    book: PriceBook | None,
+) -> Rates:
+    """At which all of `window` is valued: prices after the change at `since`, as they were paid or, for what is not used any
+    more, as the book lists them at its end."""
+
+    def listed(kind: Kind) -> Decimal | None:
+        if book is None or book.currency != currency:
+            return None
+        try:
+            found = book.at(kind.resource, sku_of(model, kind.version, book), kind.pricing, window.end)
+        except NoPrice:
+            return None
+        return found.price / multiple(kind.resource, found.unit)
+
+    whole = await booked(window, costs)
+    used = await metered(model, component, whole, currency, costs) if whole is not None else ()
+    return rates(used, _ceiling(since), listed)
+
+
+def settled(policies: Policies, now: datetime) -> datetime:
+    """Until then the bill is whole. That something was booked later says nothing of the other meters."""
+    return now - max(policies.verification.settle, _READ)
 
 
 async def booked(window: Window, costs: CostReader) -> Window | None:
@@ -207,15 +269,6 @@ async def booked(window: Window, costs: CostReader) -> Window | None:
         return None
     start, end = _ceiling(window.start), _floor(min(window.end, last))
     return Window(start=start, end=end) if end > start else None
-
-
-async def hourly(question: Question, currency: str, costs: CostReader, *, held: bool) -> dict[datetime, Decimal]:
-    """`held`: also what belongs to no version."""
-    found: dict[datetime, Decimal] = defaultdict(Decimal)
-    for each in await costs.breakdown(question):
-        if each.currency == currency and each.start is not None and (held or each.at[Dimension.VERSION]):
-            found[each.start.astimezone(UTC)] += each.cost
-    return found
 
 
 async def _counts(model: str, window: Window, predictions: PredictionReader) -> dict[datetime, dict[str, int]]:

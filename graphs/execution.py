@@ -34,7 +34,7 @@ from agents.actions import (
 )
 from agents.proposals import Proposal, Receipt
 from agents.quantization_job import Ordered, key_of
-from agents.training import spec_of
+from agents.training import consolidated, spec_of
 from graphs import moves, quantizing, thrift
 from graphs.context import Context
 from graphs.training import Outrun, claim, outrun, trained
@@ -292,7 +292,7 @@ async def _perform(
             return None, None
         case ConsolidateTraining(kept=kept, cancelled=cancelled):
             for name in cancelled:
-                await context.tools.jobs.cancel(name, reason=f"{kept} trains the same on the same data ({proposal.id})")
+                await context.tools.jobs.cancel(name, reason=consolidated(kept, proposal.id))
             return None, None
         case SetBatching() as batching:
             return await thrift.rebatch(batching, before, proposal.id, context.tools), None

@@ -9,6 +9,7 @@ from graphs.context import Context
 from graphs.labelled import labelled_traffic, left_out_of
 from tools.errors import Conflict, PermanentError
 from tools.jobs.port import job_name
+from tools.jobs.prices import Prices, prices_at
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ async def order(model: str, version: str, run_id: str, context: Context, *, arte
         run_id,
         rules,
         evaluation,
-        policies.training_of(model),
+        policies.training_of(model).model_copy(update={"prices": job_prices(model, context)}),
         held_out=held_out if evaluation.source else None,
         recent=recent,
         left_out=left_out,
@@ -52,6 +53,14 @@ async def order(model: str, version: str, run_id: str, context: Context, *, arte
         # Submitted before a crash, on the traffic of that moment: that one is followed.
         log.warning("quantization.as_submitted_before", job=ordered.job)
     return ordered
+
+
+def job_prices(model: str, context: Context) -> Prices | None:
+    """Of what the job reserves: of policy, else of the installation's price book as it is now."""
+    own = context.policies.training_of(model).prices
+    if own is not None or context.prices is None:
+        return own
+    return prices_at(context.prices, context.clock.now())
 
 
 async def _known(name: str, context: Context) -> bool:

@@ -1,5 +1,6 @@
 """What a change that was made to save money has saved by now: the ledger since, beside the ledger before."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, assert_never
@@ -14,12 +15,12 @@ from agents.policies import Policies
 from agents.proposals import Proposal, Receipt
 from agents.verification import Status, Verification
 from graphs.context import Context
-from graphs.costing import booked, serving_hours, training_hours
+from graphs.costing import booked, rates_since, serving_hours, settled, training_hours
 from graphs.gathering import Sources
 from graphs.state import RunState
-from tools.costs.port import CostReader, Dimension, Question
+from tools.costs.port import Component, CostReader, Dimension, Question
 from tools.errors import PermanentError
-from tools.jobs.port import JobState
+from tools.jobs.port import JobState, Phase
 from tools.toolbox import Readers
 from tools.values import Window
 
@@ -59,18 +60,20 @@ async def look(optimization: Optimization, quality: Verification, context: Conte
     if isinstance(remedy, Expiry):
         # The room is free when what was put aside is emptied, and nobody waits for that.
         return verification_of_expiry(quality, now), optimization
-    due = look_at(optimization.applied_at, rules, now)
+    # The hours of a look are whole, so that the same look finds the same however often it is repeated.
+    due = look_at(optimization.applied_at, rules, settled(context.policies, now))
     gained = bill = None
+    held = isinstance(remedy, Quantization | Rebatching) and rules.billed == "held"
     if due is not None:
         gained = await Sources().ask("costs", _saved(optimization, due, context), None)
-        bill = await Sources().ask("costs", _billed(optimization, due, context), None)
+        if held:
+            bill = await Sources().ask("costs", _billed(optimization, due, context), None)
     lenient = isinstance(remedy, Move)
-    verification = confirm(quality, due, gained, optimization.applied_at, rules, now, bill=bill, lenient=lenient)
+    verification = confirm(quality, due, gained, optimization.applied_at, rules, now, bill=bill, held=held, lenient=lenient)
     if verification.status is not Status.WAITING:
         optimization = await _with_its_cost(optimization, context.tools.readers.costs, now)
-    return verification, optimization.model_copy(
-        update={"saved": gained or optimization.saved, "bill": bill or optimization.bill}
-    )
+    known = {"saved": gained or optimization.saved, "bill": bill or optimization.bill, "held": held}
+    return verification, optimization.model_copy(update=known)
 
 
 async def _saved(optimization: Optimization, due: Look, context: Context) -> Saved | None:
@@ -80,6 +83,9 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
     assert applied_at is not None
     rules = context.policies.optimizations_of(remedy.model)
     past, since = Window(start=began - _BEFORE, end=began), Window(start=applied_at, end=due.until)
+    both = Window(start=past.start, end=since.end)
+    component = Component.TRAINING if isinstance(remedy, Move) else Component.SERVING
+    at = await rates_since(applied_at, remedy.model, component, both, currency, readers.costs, context.prices)
     before: tuple[Hour, ...]
     after: tuple[Hour, ...]
     unit: Literal["1,000 predictions", "hour", "core-hour"] = "1,000 predictions"
@@ -87,26 +93,19 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
     match remedy:
         case Quantization(model=model, version=version):
             # Version against version: hours in which both answered count for either that answered half of them.
-            both = Window(start=past.start, end=since.end)
-            before = await serving_hours(model, both, currency, readers, version=version, as_all=True)
-            after = await serving_hours(
-                model,
-                Window(start=began, end=since.end),
-                currency,
-                readers,
-                version=optimization.version or "",
-                as_all=True,
-            )
+            before = await serving_hours(model, both, currency, readers, version=version, as_all=True, at=at)
+            tried = Window(start=began, end=since.end)
+            after = await serving_hours(model, tried, currency, readers, version=optimization.version or "", as_all=True, at=at)
         case Rebatching(model=model):
-            before = await serving_hours(model, past, currency, readers, held=False)
-            after = await serving_hours(model, since, currency, readers, held=False)
+            before = await serving_hours(model, past, currency, readers, held=False, at=at)
+            after = await serving_hours(model, since, currency, readers, held=False, at=at)
         case Shrinking(model=model):
-            before = _by_the_hour(await serving_hours(model, past, currency, readers))
-            after = _by_the_hour(await serving_hours(model, since, currency, readers))
+            before = _by_the_hour(await serving_hours(model, past, currency, readers, at=at))
+            after = _by_the_hour(await serving_hours(model, since, currency, readers, at=at))
             unit = "hour"
         case Move(model=model):
-            before = await training_hours(model, past, currency, readers)
-            after = await training_hours(model, since, currency, readers)
+            before = await training_hours(model, past, currency, readers, at)
+            after = await training_hours(model, since, currency, readers, at)
             unit, a_day = "core-hour", len(after) * 24 / max((due.until - applied_at) / timedelta(hours=1), 1.0)
         case Consolidation() | Expiry():
             raise TypeError(f"{remedy.kind} is not judged by hours")
@@ -118,20 +117,30 @@ async def _saved(optimization: Optimization, due: Look, context: Context) -> Sav
 
 
 async def _billed(optimization: Optimization, due: Look, context: Context) -> Saved | None:
-    """The same of all that serving the model costs, with what is held idle. None where that is what is saved anyway."""
+    """All that serving the model costs, with what is held idle: by the hour where something is, because what is held costs the
+    same however many predictions share it."""
     remedy, readers = optimization.inefficiency.remedy, context.tools.readers
-    if not isinstance(remedy, Quantization | Rebatching) or optimization.began_at is None or optimization.applied_at is None:
-        return None
-    rules, currency = context.policies.optimizations_of(remedy.model), optimization.inefficiency.expected.currency
-    past = Window(start=optimization.began_at - _BEFORE, end=optimization.began_at)
-    before = await serving_hours(remedy.model, past, currency, readers)
-    after = await serving_hours(remedy.model, Window(start=optimization.applied_at, end=due.until), currency, readers)
-    level = rules.level / len(LOOKS)
-    return saved(before, after, currency=currency, unit="1,000 predictions", least=rules.least_hours, level=level)
+    began, applied_at, currency = optimization.began_at, optimization.applied_at, optimization.inefficiency.expected.currency
+    assert began is not None
+    assert applied_at is not None
+    past, since = Window(start=began - _BEFORE, end=began), Window(start=applied_at, end=due.until)
+    both = Window(start=past.start, end=since.end)
+    at = await rates_since(applied_at, remedy.model, Component.SERVING, both, currency, readers.costs, context.prices)
+    before, after = [await serving_hours(remedy.model, each, currency, readers, at=at) for each in (past, since)]
+    used = [await serving_hours(remedy.model, each, currency, readers, held=False, at=at) for each in (past, since)]
+    unit: Literal["1,000 predictions", "hour"] = "1,000 predictions"
+    if _cost((*before, *after)) > _cost((*used[0], *used[1])):
+        before, after, unit = _by_the_hour(before), _by_the_hour(after), "hour"
+    rules = context.policies.optimizations_of(remedy.model)
+    return saved(before, after, currency=currency, unit=unit, least=rules.least_hours, level=rules.level / len(LOOKS))
 
 
 def _by_the_hour(hours: tuple[Hour, ...]) -> tuple[Hour, ...]:
     return tuple(each.model_copy(update={"units": Decimal(1)}) for each in hours)
+
+
+def _cost(hours: Iterable[Hour]) -> Decimal:
+    return sum((each.cost for each in hours), Decimal(0))
 
 
 async def _with_its_cost(optimization: Optimization, costs: CostReader, now: datetime) -> Optimization:
@@ -162,9 +171,9 @@ async def _consolidated(
             continue  # forgotten, so it is over
     cancelled = tuple(known[name] for name in remedy.cancelled if name in known)
     ended = max([at, *(each.ended_at for each in cancelled if each.ended_at is not None)])
-    settled, costs = ended + policies.verification.settle, readers.costs
+    over, until, costs = ended + policies.verification.settle, settled(policies, now), readers.costs
     told = Consolidated(kept=known.get(remedy.kept), cancelled=cancelled, since=None, currency=currency)
-    if now <= settled or await Sources().ask("costs", booked(Window(start=settled, end=now), costs), None) is None:
+    if until <= over or await Sources().ask("costs", booked(Window(start=over, end=until), costs), None) is None:
         return told
 
     async def cost(window: Window, *names: str) -> Decimal:
@@ -172,16 +181,18 @@ async def _consolidated(
         # A ledger that does not answer is asked again: that nothing is on record has to be its own word.
         return sum((each.cost for each in await costs.breakdown(asked) if each.currency == currency), Decimal(0))
 
-    started = min((each.started_at for each in cancelled if each.started_at is not None), default=None)
-    before = Decimal(0)
-    if started is not None and started < ended:
-        before = await cost(Window(start=started, end=ended), *remedy.cancelled) / Decimal(
-            repr((ended - started) / timedelta(hours=1))
+    took: tuple[float, ...] = ()
+    if (kept := told.kept) is not None and kept.work:
+        likes = [each for each in await readers.jobs.jobs(model=remedy.model) if each.work == kept.work]
+        took = tuple(
+            (each.ended_at - each.started_at) / timedelta(hours=1)
+            for each in likes
+            if each.phase is Phase.SUCCEEDED and each.started_at is not None and each.ended_at is not None
         )
     return told.model_copy(
         update={
-            "since": await cost(Window(start=settled, end=now), *remedy.cancelled),
-            "before": before.quantize(Decimal("0.000001")),
-            "kept_since": await cost(Window(start=at, end=now), remedy.kept),
+            "since": await cost(Window(start=over, end=now), *remedy.cancelled),
+            "costs": {each.name: await cost(Window(start=each.submitted_at, end=now), each.name) for each in cancelled},
+            "took": took,
         }
     )

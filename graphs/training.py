@@ -95,6 +95,11 @@ async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
             return Command(goto="wait", update=update)
         case Status.FAILED:
             return Command(goto="report", update={**update, **Ended(outcome=Outcome.FAILED, reason=found.verification.reason)})
+        case Status.HOLDS if found.merged:
+            # What the kept one makes is looked at by whoever asked for that.
+            return Command(
+                goto="report", update={**update, **Ended(outcome=Outcome.NO_ACTION, reason=found.verification.reason)}
+            )
         case Status.HOLDS:
             # The next proposal takes the place of this one and of what became of it.
             await context.timeline.tell({**state, **update})  # type: ignore[typeddict-item]

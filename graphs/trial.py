@@ -20,6 +20,7 @@ from agents.routing import Specialist
 from agents.verification import Status, Verification
 from graphs import execution
 from graphs.context import Context
+from graphs.quantizing import job_prices
 from graphs.state import Ended, Outcome, RunState
 from tools.errors import PermanentError
 from tools.jobs.port import MIB, Resources, job_name
@@ -66,13 +67,12 @@ async def attend(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
 
 async def _weighed(state: RunState, optimization: Optimization, ordered: Ordered, context: Context) -> Command[Any]:
     """What it is worth by what was measured; what pays is registered."""
-    policies, now = context.policies, context.clock.now()
-    rules = policies.quantization_of(ordered.model)
+    now, rules = context.clock.now(), context.policies.quantization_of(ordered.model)
     found = await context.tools.registry.quantization(ordered.model, ordered.version)
     if found is None:
         return _failed(f"The experiment {ordered.job} ended well, but left nothing that was measured of these files.")
     try:
-        worth = quantization.weigh(found, rules, rules.prices or policies.training_of(ordered.model).prices)
+        worth = quantization.weigh(found, rules, rules.prices or job_prices(ordered.model, context))
     except ValueError as error:
         return _failed(f"What was measured cannot be weighed: {error}")
     trial = await _told(ordered, found, worth, context)
@@ -121,8 +121,7 @@ async def _told(ordered: Ordered, found: Quantization, worth: Worth, context: Co
 
 async def _cost(ordered: Ordered, context: Context) -> tuple[Decimal | None, str | None]:
     """Of the job, by what was reserved for it; the ledger has it within the hour."""
-    policies = context.policies
-    rules, prices = policies.quantization_of(ordered.model), policies.training_of(ordered.model).prices
+    rules, prices = context.policies.quantization_of(ordered.model), job_prices(ordered.model, context)
     if prices is None:
         return None, None
     usage = await context.tools.jobs.usage(ordered.job)

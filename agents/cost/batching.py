@@ -148,7 +148,8 @@ def small(batched: Batched, rules: BatchingRules, book: PriceBook, at: datetime)
         what=f"batches of {batched.model} have {flows[0].mean:.1f} rows on average, and each costs "
         f"{1000 * flows[0].line.fixed:.2f} ms of a core before its first row: a wait of {best.wait_ms:g} ms for more saves "
         f"{share(best.low / spent)} to {share(min(1.0, best.high / spent))} of its processor time; p99 would be about "
-        f"{best.p99_ms:.0f} ms",
+        f"{best.p99_ms:.0f} ms. Where workers are billed while they are held, only fewer of them (scale_down) turn that "
+        "into money",
         remedy=Rebatching(
             model=batched.model,
             from_rows=now.rows,

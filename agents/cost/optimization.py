@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from agents.cost.inefficiency import Inefficiency
-from agents.cost.savings import Return, Saved, returned
+from agents.cost.savings import Claim, Return, Saved, returned
 from agents.quantization_job import Ordered
 from tools.costs.port import Currency
 from tools.values import Frozen, Instant
@@ -48,14 +48,27 @@ class Optimization(Frozen):
     applied_at: Instant | None = None
     """When all of it was."""
     saved: Saved | None = None
-    """By the latest look, of what versions have used; None before there is one that says anything."""
+    """By the latest look; where `held`, of what versions use. None before there is one that says anything."""
     bill: Saved | None = None
-    """The same of all that serving costs, with what is held idle; None where that is what is saved anyway."""
+    """Where `held`: the same of all that serving costs, with what is idle."""
+    held: bool = False
+    """Workers are billed while they are held: `saved` is processor time that was freed, and money is what `bill` says."""
+
+    @property
+    def money(self) -> Saved | None:
+        return self.bill if self.held else self.saved
+
+    @property
+    def freed(self) -> Saved | None:
+        """Processor time, at its price, which is no money yet."""
+        return self.saved if self.held else None
 
     @property
     def roi(self) -> Return | None:
-        """Of the experiment against what the ledger shows; None while either is not known."""
-        trial, saved = self.trial, self.saved
-        if trial is None or trial.cost is None or saved is None or trial.currency != saved.currency:
+        """Of the experiment against the money that the ledger shows to be saved; None while either is not known."""
+        trial, saved = self.trial, self.money
+        if saved is None or saved.claim is not Claim.HOLDS:
+            return None
+        if trial is None or trial.cost is None or trial.currency != saved.currency:
             return None
         return returned(trial.cost, saved.value, saved.currency)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,6 +29,9 @@ class Optimizations(Frozen):
     verify: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(days=1)
     """For so long the ledger may take to show a saving: a whole day, because hours differ. It is looked at after a quarter of
     it, after half and at its end; what is not shown by then is taken back."""
+    billed: Literal["held", "used"] = "held"
+    """What is paid for where models are served: workers while they are held, so that processor time that is freed is money
+    only once fewer are held; or what is used of them."""
     least_hours: int = Field(default=6, ge=3, le=168)
     """Before and after: of fewer hours a spread says little, and no saving is claimed."""
     scale_down: ScaleDownRules = ScaleDownRules()

@@ -31,7 +31,7 @@ class QuantizationRules(Frozen):
     good_for: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(days=7)
     """So long what was measured of the same files stands; after that it is measured anew before anything rests on it."""
     prices: Prices | None = None
-    """Of the serving layer; None: those of the model's training."""
+    """Of the serving layer; None: those of the model's training, or else of the installation's price book."""
     seed: Annotated[int, Field(ge=0)] = 0
     calibration_rows: Annotated[int, Field(ge=10, le=10_000)] = 1_000
     """By which the ranges of activations are found; at most a quarter of the held-out rows. Ranges of so many rows differ from

@@ -47,9 +47,12 @@ class Hour(Frozen):
 
 
 class Saved(Frozen):
-    """Measured, per day at the units of the hours after the change."""
+    """Measured, at the prices and the units of the hours after the change."""
 
     claim: Claim
+    per: Literal["day", "once"] = "day"
+    """Of what `value`, `low` and `high` are: a day, or all that there is to it. Once: between what is known bounds it, which is
+    no interval of chance, and `level` is 0."""
     value: Decimal
     low: Decimal
     high: Decimal
@@ -69,6 +72,8 @@ class Saved(Frozen):
         rates = [money(each, self.currency) for each in (self.before, self.after)]
         per = f"{rates[0]} before and {rates[1]} since, per {self.unit}"
         sure = f"{1 - self.level:.1%} interval {between(self.low, self.high, self.currency)}"
+        if self.per == "once":
+            return f"{money(self.value, self.currency)} in total ({between(self.low, self.high, self.currency)})"
         size = f"{counted(self.hours_after, 'hour')} since, {self.paired:,} of them beside the same hour of a day before"
         return f"{money(self.value, self.currency)} per day ({sure}; {per}; {size})"
 

@@ -26,6 +26,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "version": "7",
         "saved": {
             "claim": "holds",
+            "per": "day",
             "value": "19.870000000",
             "low": "18.900000000",
             "high": "20.840000000",
@@ -38,7 +39,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
             "paired": 6,
             "level": 0.016666666666666666,
         },
-        "bill": None,
+        "freed": None,
         "roi": {"cost": "0.012000", "currency": "USD", "payback_days": "0.00", "per_month": "49674.00"},
         "outcome": "resolved",
         "found_at": "2026-11-24T12:00:00Z",

@@ -110,6 +110,23 @@ async def test_what_is_none_is_not_found(platform: Platform) -> None:
         refused(await platform.viewer.get(f"/v1/optimizations/{name}"), 404, "not-found")
 
 
+async def test_the_terminal_calls_nothing_a_saving_that_is_not_shown(platform: Platform) -> None:
+    terminal = Terminal(platform, "viewer")
+    run_id, incident_id = await opened(platform)
+    values = {name: _SHOWN[name] for name in ("trial", "began_at", "applied_at")}
+    held = {"saved": _SHOWN["saved"], "held": True}
+    for said, claim in (("saving not shown", "not_shown"), ("costs USD 3.00 a day more", "worse")):
+        bill = {**_SHOWN["saved"], "claim": claim, "value": "-3"}
+        for shown in ({"saved": bill}, {**held, "bill": bill}):
+            await told(platform, run_id, incident_id, found(platform, **values, **shown))
+            listed = (await terminal.run("optimizations", "list")).stdout
+            assert said in listed
+            assert "saves" not in listed
+            assert ("frees processor time worth USD 19.87 a day" in listed) is ("bill" in shown)
+            (item,) = (await platform.viewer.get("/v1/optimizations")).json()["items"]
+            assert (item["roi"], item["saved"]["claim"]) == (None, claim)
+
+
 async def test_the_terminal_tells_what_was_expected_and_what_the_ledger_shows(platform: Platform) -> None:
     terminal = Terminal(platform, "viewer")
     run_id, incident_id = await opened(platform)
@@ -121,4 +138,4 @@ async def test_the_terminal_tells_what_was_expected_and_what_the_ledger_shows(pl
     shown = await terminal.run("optimizations", "show", run_id.replace("run_", "opt_"))
     assert shown.exit_code == 0, shown.output
     assert "expected: USD 19.10 to 20.90 per day" in shown.stdout
-    assert "the ledger: holds, USD 19.87 per day, USD 18.90 to 20.84" in shown.stdout
+    assert "the ledger: holds, USD 19.87 a day, USD 18.90 to 20.84" in shown.stdout

@@ -7,7 +7,7 @@ from typing import Any
 from agents.alerts import Alert
 from agents.requests import REVIEW, Request, to_alert
 from tests.graphs.platform import HOUR, MODEL, Platform, alert
-from tools.costs.port import Component, Owner, Usage
+from tools.costs.port import Component, Owner, Pricing, Usage
 from tools.costs.prices import Price, PriceBook
 from tools.costs.pricing import priced
 from tools.costs.units import Resource
@@ -16,14 +16,15 @@ from tools.values import Window
 
 CPU_HOUR = 100
 """USD."""
-BOOK = PriceBook(
-    currency="USD",
-    prices=(
-        Price.model_validate(
-            {"resource": "cpu", "unit": "core-hour", "price": str(CPU_HOUR), "from": datetime(2025, 1, 1, tzinfo=UTC)}
-        ),
-    ),
-)
+_LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def core_hour(price: int, since: datetime = _LONG_AGO, pricing: Pricing = Pricing.STANDARD) -> Price:
+    told = {"resource": "cpu", "unit": "core-hour", "price": str(price), "pricing": pricing, "from": since}
+    return Price.model_validate(told)
+
+
+BOOK = PriceBook(currency="USD", prices=(core_hour(CPU_HOUR),))
 
 
 def cost_alert(at: datetime, **values: Any) -> Alert:
@@ -35,15 +36,23 @@ def review(at: datetime, by: str = "schedule:cost-review") -> Alert:
     return to_alert(Request(kind=REVIEW, model=MODEL, by=by, reason="it is time"), "rev", at)
 
 
-async def spend(platform: Platform, owner: Owner, window: Window, core_seconds: float) -> None:
+async def spend(
+    platform: Platform,
+    owner: Owner,
+    window: Window,
+    core_seconds: float,
+    book: PriceBook | None = None,
+    pricing: Pricing = Pricing.STANDARD,
+) -> None:
     usage = Usage(
         key=f"{owner.workload or owner.version}/{window.start.isoformat()}",
         resource=Resource.CPU,
         quantity=Decimal(repr(round(core_seconds, 6))),
         window=window,
         owner=owner,
+        pricing=pricing,
     )
-    await platform.costs.book([usage], priced(usage, BOOK))
+    await platform.costs.book([usage], priced(usage, book or BOOK))
 
 
 async def serve(platform: Platform, version: str, time: timedelta, seconds: float, **traffic: Any) -> None:
@@ -61,7 +70,12 @@ async def book_serving(platform: Platform, version: str, start: datetime, time: 
         await spend(platform, owner, Window(start=at, end=at + HOUR), 60 * seconds * wobble)
 
 
-def training(days: int = 28, command: tuple[str, ...] = ("python", "-m", "train"), end: datetime | None = None) -> JobSpec:
+def training(
+    days: int = 28,
+    command: tuple[str, ...] = ("python", "-m", "train"),
+    end: datetime | None = None,
+    config: dict[str, str] | None = None,
+) -> JobSpec:
     end = end or datetime(2026, 3, 1, tzinfo=UTC)
     return JobSpec(
         model=MODEL,
@@ -72,6 +86,7 @@ def training(days: int = 28, command: tuple[str, ...] = ("python", "-m", "train"
             "OPPEN_WINDOW_START": (end - timedelta(days=days)).isoformat(),
             "OPPEN_WINDOW_END": end.isoformat(),
         },
+        config=config or {},
         resources=Resources(cpu=1, memory_bytes=512 * MIB),
         deadline=timedelta(hours=6),
     )

@@ -1,6 +1,7 @@
 """Trainings that are the same twice: found, one kept, the others cancelled, and shown by the ledger not to cost any more."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -90,8 +91,9 @@ async def test_the_others_are_cancelled_and_the_ledger_shows_no_more_of_them() -
     assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
     saved = ended["optimization"].saved
     # Two of them, for the three hours that the kept one went on.
-    assert (saved.claim, saved.value, saved.currency) == ("holds", 600, "USD")
-    assert "USD 600.00" in ended["reason"]
+    assert (saved.claim, saved.value, saved.currency, saved.per) == ("holds", 600, "USD", "once")
+    assert (saved.low, saved.high) == (400, 850)
+    assert "USD 600.00 in total" in ended["reason"]
 
 
 async def test_what_the_ledger_still_shows_of_them_is_no_saving() -> None:
@@ -199,6 +201,39 @@ async def test_other_commands_and_other_data_are_no_duplicates() -> None:
     ended = await platform.start(review(platform.clock.now()))
     assert ended["outcome"] == Outcome.NO_ACTION
     assert isinstance(ended["proposal"].action, NoAction)
+
+
+def asked(proposal: str, left_out: str) -> dict[str, str]:
+    said = {"champion": "1", "left_out": [left_out] if left_out else [], "proposal": proposal, "reason": f"because {proposal}"}
+    return {"training.json": json.dumps(said | {"window_start": proposal})}
+
+
+@pytest.mark.parametrize(("left_out", "same"), [("", True), ("the days that were quarantined", False)])
+async def test_a_training_that_leaves_bad_data_out_is_another_than_one_that_does_not(left_out: str, same: bool) -> None:
+    platform = await healthy()
+    end = datetime(2026, 3, 1, tzinfo=UTC)
+    old = await train(platform, "old", training(end=end, config=asked("run-7/1", "")))
+    new = await train(platform, "new", training(end=end + timedelta(days=2), config=asked("run-8/1", left_out)))
+    platform.jobs.go_on(old.name, Play(progress=Progress(fraction=0.9)))
+    await hours(platform, 1, old.name, new.name)
+    action = (await platform.start(cost_alert(platform.clock.now())))["proposal"].action
+    if same:
+        # It is not as far, and learns from the two latest days as well.
+        assert action == ConsolidateTraining(model=MODEL, kept=new.name, cancelled=(old.name,))
+    else:
+        assert not isinstance(action, ConsolidateTraining)
+
+
+async def test_what_waits_for_a_machine_takes_the_place_of_nothing_that_runs() -> None:
+    platform = await healthy()
+    end = datetime(2026, 3, 1, tzinfo=UTC)
+    old = await train(platform, "old", training(end=end))
+    new = await train(platform, "new", training(end=end + timedelta(days=1)))
+    platform.jobs.go_on(old.name, Play(progress=Progress(fraction=0.1)))
+    platform.jobs.go_on(new.name, Play(Phase.PENDING, Reason.UNSCHEDULABLE))
+    await hours(platform, 1, old.name)
+    ended = await platform.start(cost_alert(platform.clock.now()))
+    assert not isinstance(ended["proposal"].action, ConsolidateTraining)
 
 
 async def test_a_cost_alert_that_nothing_explains_is_told_to_people() -> None:

@@ -1,22 +1,26 @@
 """From a model that is dear to serve to an INT8 version: measured, rolled out, and kept where the ledger shows the saving."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from agents.actions import NoAction, Promote, Quantize, Risk, Rollback, StartRollout
+from agents.cost.optimization_rules import Optimizations
 from agents.evidence import Cause
 from agents.policies import Approval, Mode, ModelPolicy, Policies, Slo, Training
 from agents.promotion_rules import Guardrails, Rollouts, Stage
 from agents.proposals import Edit, Reject
-from agents.quantization_job import key_of
+from agents.quantization_job import CONFIG, key_of
 from agents.training import JOB_TAG
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
-from tests.graphs.spending import book_job, book_serving, cost_alert, review, serve
+from tests.graphs.spending import BOOK, book_job, book_serving, cost_alert, review, serve, spend
 from tests.twins.jobs import Play
 from tests.unit.agents.quantizations import batch, measured
+from tools.costs.port import Component, Owner
+from tools.costs.prices import Price, PriceBook
 from tools.errors import TemporaryError
 from tools.jobs.port import JobSpec, JobState, Phase, Reason, job_name
 from tools.jobs.prices import Prices
@@ -38,6 +42,10 @@ EXPERIMENT = job_name(key_of("run-1", "1"))
 REGISTRATION = job_name(key_of("run-1", "1", register=True))
 DEAR, CHEAP = 1.0, 0.5
 """Core-seconds of an answer, of the original and in INT8."""
+
+_FREE = {"resource": "memory", "unit": "GiB-hour", "price": "0", "from": datetime(2025, 1, 1, tzinfo=UTC)}
+WHOLE_BOOK = PriceBook(currency="USD", prices=(*BOOK.prices, Price.model_validate(_FREE)))
+"""Memory has a price as well, without which no job's cost can be told."""
 
 
 class Killed(BaseException):
@@ -117,7 +125,7 @@ async def test_what_serving_costs_is_the_reason_for_an_experiment() -> None:
     assert saving is not None
     assert (saving.low, saving.currency) == (0, "USD")
     assert 25 < saving.high < 28
-    assert "USD 39.98 a day" in proposal.finding.summary
+    assert "USD 40.02 a day" in proposal.finding.summary
     await platform.decide()
     ((key, spec),) = platform.jobs.submissions
     assert key == key_of("run-1", "1")
@@ -143,6 +151,34 @@ async def test_what_pays_is_registered_and_its_rollout_asked_for_with_the_figure
     assert saving is not None
     assert 29 < saving.low < saving.high < 31
     assert any("p99 in batches of 32" in each.statement.lower() for each in proposal.finding.evidence)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_without_prices_of_policy_the_experiment_costs_what_the_book_says(known: bool) -> None:
+    own = {MODEL: ModelPolicy(training=Training())}
+    platform = await dear(policies=POLICIES.model_copy(update={"models": own}), prices=WHOLE_BOOK if known else None)
+    await platform.start(review(platform.clock.now()))
+    await platform.decide()
+    ((_, spec),) = platform.jobs.submissions
+    assert (json.loads(spec.config[CONFIG])["prices"] is not None) is known
+    platform.clock.pass_(HOUR)
+    await registered(platform)
+    trial = (await platform.graph.aget_state(platform.config)).values["optimization"].trial
+    assert (trial.cost, trial.currency) == ((100, "USD") if known else (None, None))
+    assert any(each.name == "cost of 1,000 predictions" for each in trial.figures) is known
+
+
+async def test_an_experiment_that_is_earned_back_too_late_by_the_book_leads_to_no_rollout() -> None:
+    rules = Optimizations(longest_payback=timedelta(hours=1))
+    policies = POLICIES.model_copy(update={"models": {}, "optimizations": rules})
+    platform = await dear(policies=policies, prices=WHOLE_BOOK)
+    await platform.start(review(platform.clock.now()))
+    await platform.decide()
+    platform.clock.pass_(HOUR)
+    await registered(platform)
+    values = (await platform.graph.aget_state(platform.config)).values
+    assert isinstance(values["proposal"].action, NoAction)
+    assert "the experiment has cost USD 100.00" in values["recommendation"].reason
 
 
 async def test_what_does_not_pay_ends_with_the_figures_and_proposes_nothing() -> None:
@@ -188,14 +224,47 @@ async def test_a_saving_that_the_ledger_shows_is_kept_and_said_with_its_interval
     ended = await watched(platform, version, CHEAP)
     assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
     optimization = ended["optimization"]
-    saved = optimization.saved
+    saved = optimization.freed
     assert saved.claim == "holds"
+    # Nothing is held idle here, so that all of it is money.
+    assert optimization.money.claim == "holds"
+    assert 18 < optimization.money.value < 22
     # 60 answers an hour of half a core-second less, at 100 USD an hour: 20 USD a day.
     assert 0 < saved.low < 20 < saved.high
     assert 19 < saved.value < 21
     assert float(saved.before / saved.after) == pytest.approx(2, rel=0.05)
     assert optimization.roi.cost == 10
     assert float(optimization.roi.payback_days) == pytest.approx(0.5, rel=0.1)
+
+
+async def test_what_is_freed_of_workers_that_are_held_is_kept_and_is_no_money() -> None:
+    platform = await healthy(policies=POLICIES)
+    start = platform.clock.now()
+    await serve(platform, "1", 24 * HOUR, DEAR)
+    await idle(platform, start, 24, 3600 - 60 * DEAR)
+    await platform.start(review(platform.clock.now()))
+    await platform.decide()
+    version = await registered(platform)
+    await platform.decide(by="bob")
+    start = platform.clock.now()
+    await book_job(platform, EXPERIMENT, Window(start=start, end=start + HOUR), cores=0.1)
+    await rolled(platform, version, CHEAP)
+    await idle(platform, start, 60, 3600 - 60 * CHEAP)
+    ended = await watched(platform, version, CHEAP)
+    assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
+    optimization = ended["optimization"]
+    assert (optimization.freed.claim, optimization.money.claim, optimization.money.unit) == ("holds", "not_shown", "hour")
+    assert optimization.roi is None
+    assert "It frees processor time worth USD" in ended["reason"]
+    assert "only fewer of them (scale_down)" in ended["reason"]
+
+
+async def idle(platform: Platform, start: datetime, hours: int, seconds: float) -> None:
+    """Of one worker that is held all the time."""
+    owner = Owner(component=Component.SERVING, part="CPU serving", model=MODEL, workload="gateway (idle)")
+    for place in range(hours):
+        at = start + place * HOUR
+        await spend(platform, owner, Window(start=at, end=at + HOUR), seconds + 36 * (place % 3))
 
 
 async def test_a_saving_that_does_not_come_is_taken_back() -> None:

@@ -15,7 +15,7 @@ from agents.evidence import Cause
 from agents.policies import ModelPolicy, Policies, Training
 from agents.proposals import Approve, Proposal, Verdict
 from agents.requests import Request, to_alert
-from agents.training import CONFIG, JOB_TAG, spec_of
+from agents.training import CONFIG, JOB_TAG, consolidated, spec_of
 from graphs.state import Outcome
 from tests.graphs.evaluations import evaluation_of, leave, measured
 from tests.graphs.platform import MODEL, Platform
@@ -331,6 +331,20 @@ async def test_of_two_runs_that_act_at_the_same_instant_one_trains_and_the_other
     assert loser["reason"] == f"it is being trained already ({job_name(begun)})"
     (message,) = [message for _, message, key in case.platform.notify.sent if key == f"{loser['run_id']}/closing"]
     assert job_name(begun) in message.body
+
+
+async def test_a_training_that_was_consolidated_has_not_failed() -> None:
+    case = await training()
+    await case.platform.jobs.cancel(JOB, reason=consolidated("oppen-other", "run-9/1"))
+    ended = await case.platform.wake()
+    assert ended["outcome"] == Outcome.NO_ACTION
+    assert "consolidated into oppen-other" in ended["reason"]
+
+
+async def test_a_training_that_somebody_cancels_has_failed_whatever_they_say() -> None:
+    case = await training()
+    await case.platform.jobs.cancel(JOB, reason=f"carol: {consolidated('oppen-other', 'run-9/1')}")
+    assert (await case.platform.wake())["outcome"] == Outcome.FAILED
 
 
 async def test_the_next_training_may_begin_when_the_first_is_over() -> None:

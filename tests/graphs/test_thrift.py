@@ -10,12 +10,14 @@ from agents.cost.optimization_rules import Optimizations
 from agents.evidence import Cause
 from agents.guard import Deny, judge
 from agents.policies import Mode, ModelPolicy, Policies, Slo, Training
+from graphs.costing import rates_since, training_hours
 from graphs.execution import execute
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
-from tests.graphs.spending import BOOK, review, spend
+from tests.graphs.spending import BOOK, CPU_HOUR, core_hour, review, spend
 from tests.graphs.test_execution import proposed as bound
-from tools.costs.port import Component, Owner
+from tools.costs.port import Component, Owner, Pricing
+from tools.costs.prices import PriceBook
 from tools.errors import PermanentError
 from tools.registry.port import TrainingRun
 from tools.values import Window
@@ -181,13 +183,13 @@ async def test_a_training_that_would_begin_anew_each_time_is_not_moved_to_spot()
     assert "training.resumes" in answer.reason
 
 
-async def hold(platform: Platform, hours: int, workers: int) -> None:
+async def hold(platform: Platform, hours: int, workers: int, book: PriceBook = BOOK) -> None:
     """What is held is paid for, used or not."""
     for _ in range(hours):
         start = platform.clock.now()
         platform.traffic("1", HOUR, cpu_s=2.0)
         owner = Owner(component=Component.SERVING, part="CPU serving", model=MODEL, workload="gateway (idle)")
-        await spend(platform, owner, Window(start=start, end=start + HOUR), 3600.0 * workers)
+        await spend(platform, owner, Window(start=start, end=start + HOUR), 3600.0 * workers, book)
 
 
 async def oversized() -> Platform:
@@ -198,9 +200,9 @@ async def oversized() -> Platform:
     return platform
 
 
-async def watched(platform: Platform, workers: int) -> dict[str, Any]:
+async def watched(platform: Platform, workers: int, book: PriceBook = BOOK) -> dict[str, Any]:
     for _ in range(30):
-        await hold(platform, 1, workers)
+        await hold(platform, 1, workers, book)
         ended: dict[str, Any] = await platform.wake()
         interrupts = (await platform.graph.aget_state(platform.config)).interrupts
         if "outcome" in ended or interrupts[0].value["kind"] != "wait":
@@ -220,6 +222,55 @@ async def test_idle_workers_are_let_go_and_the_ledger_shows_it() -> None:
     assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
     saved = ended["optimization"].saved
     assert (saved.claim, round(saved.value), saved.unit) == ("holds", 7200, "hour")
+
+
+async def test_a_price_that_falls_at_that_moment_is_no_saving() -> None:
+    platform = await oversized()
+    await platform.decide()
+    cheaper = PriceBook(currency="USD", prices=(core_hour(CPU_HOUR), core_hour(CPU_HOUR // 2, platform.clock.now())))
+    await watched(platform, 4, cheaper)
+    assert (await platform.proposal()).action == Scale(model=MODEL, from_workers=1, workers=4)
+
+
+async def test_a_price_that_rises_at_that_moment_undoes_no_saving() -> None:
+    platform = await oversized()
+    await platform.decide()
+    dearer = PriceBook(currency="USD", prices=(core_hour(CPU_HOUR), core_hour(6 * CPU_HOUR, platform.clock.now())))
+    ended = await watched(platform, 1, dearer)
+    assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
+    saved = ended["optimization"].saved
+    # Three workers at the price of now.
+    assert (saved.claim, round(saved.value)) == ("holds", 3 * 24 * 6 * CPU_HOUR)
+
+
+async def test_spot_is_held_against_standard_at_the_prices_of_one_moment() -> None:
+    """Both become cheaper when it is moved: what is saved is the difference between them now, and not the fall of both."""
+    platform = await healthy(policies=POLICIES)
+    start = platform.clock.now()
+    moved = start + 48 * HOUR
+    spot = Pricing.SPOT
+    prices = (core_hour(100), core_hour(50, moved), core_hour(70, pricing=spot), core_hour(40, moved, spot))
+    book = PriceBook(currency="USD", prices=prices)
+    owner = Owner(component=Component.TRAINING, part="CPU", model=MODEL, workload="job")
+    for place in range(72):
+        at = start + place * HOUR
+        await spend(platform, owner, Window(start=at, end=at + HOUR), 3600.0, book, spot if at >= moved else Pricing.STANDARD)
+    past, since = Window(start=start, end=moved), Window(start=moved, end=moved + 24 * HOUR)
+    both = Window(start=past.start, end=since.end)
+    at_once = await rates_since(moved, MODEL, Component.TRAINING, both, "USD", platform.costs, book)
+    sides = [await training_hours(MODEL, each, "USD", platform.context.tools.readers, at_once) for each in (past, since)]
+    assert [{round(each.cost, 6) for each in side} for side in sides] == [{50}, {40}]
+
+
+async def test_an_hour_that_the_meters_have_not_been_read_for_is_no_part_of_a_look() -> None:
+    platform = await oversized()
+    await platform.decide()
+    await hold(platform, 6, 1)
+    assert "is looked at from" in (await platform.wake())["verification"].reason
+    platform.clock.pass_(timedelta(minutes=20))
+    ended = await platform.wake()
+    assert ended["outcome"] == Outcome.RESOLVED, ended["reason"]
+    assert ended["optimization"].saved.hours_after == 6
 
 
 async def test_workers_that_are_paid_for_all_the_same_come_back() -> None:

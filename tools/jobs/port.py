@@ -30,6 +30,9 @@ _NAME_SLUG = 28
 WINDOW = ("OPPEN_WINDOW_START", "OPPEN_WINDOW_END")
 """Variables of a job's environment that say which stretch of data it learns from, in RFC 3339."""
 _OF_THE_DATA = {*WINDOW, "OPPEN_HELD_OUT_START"}
+_OF_THE_RUN = {"proposal", "reason", "window_start", "window_end", "held_out_start", "prices"}
+"""Of a config file that is a JSON object: who asked, for which stretch of data, at whose prices. The rest (what is left out of
+the data, which version it is held against) is part of what is made."""
 _CONFIG_BYTES = 900_000
 """A ConfigMap holds 1 MiB at most, names and quoting included."""
 
@@ -129,10 +132,11 @@ class JobSpec(Frozen):
 
     @property
     def work(self) -> str:
-        """What is done, on whichever stretch of data and for whoever asks: 64 bits of the SHA-256 of image, command and the
-        rest of the environment. Two jobs of a model with the same `work` and the same `data` make the same twice."""
+        """What is done, on whichever stretch of data and for whoever asks: 64 bits of the SHA-256 of image, command, and the
+        rest of environment and config. Two jobs of a model with the same `work` and the same `data` make the same twice."""
         environment = {name: value for name, value in self.environment.items() if name not in _OF_THE_DATA}
-        said = {"image": self.image, "command": self.command, "environment": environment}
+        config = {name: _lasting(text) for name, text in self.config.items()}
+        said = {"image": self.image, "command": self.command, "environment": environment, "config": config}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -142,6 +146,15 @@ class JobSpec(Frozen):
             return Window.model_validate({"start": self.environment[WINDOW[0]], "end": self.environment[WINDOW[1]]})
         except (KeyError, ValidationError):
             return None
+
+
+def _lasting(text: str) -> object:
+    """Of a config file, without what each run says anew."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return text
+    return {name: value for name, value in said.items() if name not in _OF_THE_RUN} if isinstance(said, dict) else text
 
 
 class Progress(Frozen):

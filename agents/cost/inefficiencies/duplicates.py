@@ -22,7 +22,7 @@ def duplicate_trainings(
     """The largest set of them; None where each is another. `by_job`: what each has cost so far. A job of which nobody knows
     what it does on which data is never a duplicate."""
     running = [each for each in jobs if not each.final and each.work and each.data is not None]
-    kept, others = max((_same_as(each, running, rules.overlap) for each in running), key=_size, default=(None, ()))
+    kept, others = max((_same_as(each, running, rules.overlap) for each in running), key=_rank, default=(None, ()))
     if kept is None or not others:
         return None
     costs = [_rate(each, by_job, now) for each in others]
@@ -60,20 +60,25 @@ def duplicate_trainings(
 
 
 def _same_as(job: JobState, running: Sequence[JobState], least: float) -> tuple[JobState, tuple[JobState, ...]]:
-    """The one of its likes that is furthest, and the others."""
-    likes = [each for each in running if each.work == job.work and _overlap(job, each) >= least]
-    kept = max(likes, key=_far)
-    return kept, tuple(sorted((each for each in likes if each is not kept), key=lambda each: each.name))[:50]
+    """The job, and those that make nothing that it does not make: none whose data reaches beyond its own, and none that runs
+    already where it does not."""
+    likes = [each for each in running if each.work == job.work and _overlap(job, each) >= least and _first(each) < _first(job)]
+    return job, tuple(sorted((each for each in likes if _runs(each) <= _runs(job)), key=lambda each: each.name))[:50]
 
 
-def _size(found: tuple[JobState, tuple[JobState, ...]]) -> tuple[int, str]:
-    return len(found[1]), found[0].name
+def _rank(found: tuple[JobState, tuple[JobState, ...]]) -> tuple[int, tuple[datetime, bool, float, float, str]]:
+    return len(found[1]), _first(found[0])
 
 
-def _far(job: JobState) -> tuple[bool, float, float, str]:
-    """Runs at all; how far it says to be; for how long it has run."""
+def _runs(job: JobState) -> bool:
+    return job.phase is Phase.RUNNING
+
+
+def _first(job: JobState) -> tuple[datetime, bool, float, float, str]:
+    """How late its data ends; whether it runs at all; how far it says to be; for how long it has run."""
+    assert job.data is not None
     begun = -(job.started_at or job.submitted_at).timestamp()
-    return job.phase is Phase.RUNNING, job.progress.fraction if job.progress is not None else 0.0, begun, job.name
+    return job.data.end, _runs(job), job.progress.fraction if job.progress is not None else 0.0, begun, job.name
 
 
 def _overlap(one: JobState, other: JobState) -> float:

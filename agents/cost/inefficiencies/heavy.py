@@ -33,7 +33,8 @@ def heavy_model(case: CostCase, own: QuantizationRules, now: Instant) -> Ineffic
     what = (
         f"Version {serving.version} of {case.model} is served as it was trained for {money(serving.per_day, case.currency)} a "
         f"day ({money(per_thousand, case.currency)} per 1,000 predictions): INT8 may take up to {share(float(_MOST))} less, "
-        "which an experiment measures"
+        "which an experiment measures, of processor time: where workers are billed while they are held, only fewer of them "
+        "(scale_down) turn that into money"
     )
     evidence = Evidence(
         id=f"serving.{serving.version}",

@@ -36,11 +36,12 @@ class OptimizationView(View):
     version: str | None
     """That the experiment has made."""
     saved: Saved | None
-    """Per day, as the ledger shows it, with its interval: of what versions use. Null before it is long enough ago to tell."""
-    bill: Saved | None
-    """The same of all that serving costs, with what is held idle: fewer workers turn what is freed into money."""
+    """Money, as the ledger shows it at the prices since the change, with its interval; a saving only where `claim` is `holds`.
+    Of a model's serving all of it, with what is held idle. Null before it is long enough ago to tell."""
+    freed: Saved | None
+    """Processor time, at its price, where workers are billed while they are held: fewer workers turn it into money."""
     roi: Return | None
-    """The experiment's cost against what the ledger shows; null while either is unknown."""
+    """The experiment's cost against what is saved; null while the cost is unknown or no saving is shown."""
     outcome: str | None
     """Of the run; null while it goes on."""
     found_at: datetime
@@ -93,8 +94,8 @@ async def _shown(session: ReadSession, run: RunRecord, told: EventRecord) -> Opt
         expected=found.inefficiency.expected,
         trial=found.trial,
         version=found.version,
-        saved=found.saved,
-        bill=found.bill,
+        saved=found.money,
+        freed=found.freed,
         roi=found.roi,
         outcome=run.outcome,
         found_at=found.found_at,

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.actions import Risk
 from agents.cost.confirming import Consolidated, Look, confirm, confirm_consolidated, look_at
+from agents.cost.inefficiency import Inefficiency, Quantization, Saving
+from agents.cost.optimization import Optimization, Trial
 from agents.cost.optimization_rules import Optimizations
 from agents.cost.savings import LOOKS, Claim, Hour, Saved, returned, saved
 from agents.verification import Status, Verification
-from tools.jobs.port import JobState, Phase
+from tools.jobs.port import JobState, Phase, Reason
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -171,13 +174,59 @@ def test_what_shows_only_when_it_is_used_stays_without_a_claim() -> None:
 
 def test_what_is_freed_and_still_held_is_said() -> None:
     look = Look(number=0, until=NOON + 6 * HOUR)
-    found = confirm(KEPT, look, shown(Claim.HOLDS), NOON, RULES, NOON + 7 * HOUR, bill=shown(Claim.NOT_SHOWN))
+    freed = shown(Claim.HOLDS)
+    found = confirm(KEPT, look, freed, NOON, RULES, NOON + 7 * HOUR, bill=shown(Claim.NOT_SHOWN), held=True)
     assert found.status is Status.HOLDS
-    assert "saved when fewer workers are held" in found.reason
+    assert "It frees processor time worth USD" in found.reason
+    assert "No money is shown to be saved" in found.reason
+    assert "only fewer of them (scale_down)" in found.reason
+    assert [each.name for each in found.measures if each.ok is True] == ["freed_at_least"]
 
 
-def job(name: str, phase: Phase) -> JobState:
-    return JobState(name=name, model="flights", team="t", run_id="r", phase=phase, submitted_at=NOON, started_at=NOON)
+def test_what_is_freed_and_billed_no_more_is_saved() -> None:
+    look = Look(number=0, until=NOON + 6 * HOUR)
+    found = confirm(KEPT, look, shown(Claim.HOLDS), NOON, RULES, NOON + 7 * HOUR, bill=shown(Claim.HOLDS), held=True)
+    assert found.reason.startswith("It saves USD")
+
+
+def test_before_the_bill_is_known_what_is_freed_is_waited_for() -> None:
+    for number, status in ((0, Status.WAITING), (2, Status.HOLDS)):
+        look = Look(number=number, until=NOON + DAY)
+        assert confirm(KEPT, look, shown(Claim.HOLDS), NOON, RULES, NOON + DAY, held=True).status is status
+
+
+@pytest.mark.parametrize("claim", list(Claim))
+@pytest.mark.parametrize("held", [False, True])
+def test_an_experiment_is_earned_back_only_by_money_that_is_shown_to_be_saved(claim: Claim, held: bool) -> None:
+    inefficiency = Inefficiency(
+        kind="quantize",
+        subject="flights",
+        evidence=(),
+        expected=Saving(low=Decimal(0), high=Decimal(1), currency="USD"),
+        risk=Risk.LOW,
+        what="it is dear",
+        remedy=Quantization(model="flights", version="1"),
+    )
+    trial = Trial(job="j", pays=True, reason="", low=0.1, high=0.2, cost=Decimal("0.5"), currency="USD")
+    known = Optimization(inefficiency=inefficiency, found_at=NOON, trial=trial, held=held)
+    freed = {"saved": shown(Claim.HOLDS), "bill": shown(claim)} if held else {"saved": shown(claim)}
+    assert (known.model_copy(update=freed).roi is not None) is (claim is Claim.HOLDS)
+    assert not held or known.model_copy(update={"saved": shown(Claim.HOLDS)}).roi is None
+
+
+def job(name: str, phase: Phase, reason: Reason | None = None, hours: int | None = None) -> JobState:
+    ended = NOON + hours * HOUR if hours is not None else None
+    return JobState(
+        name=name,
+        model="flights",
+        team="t",
+        run_id="r",
+        phase=phase,
+        reason=reason,
+        submitted_at=NOON,
+        started_at=NOON,
+        ended_at=ended,
+    )
 
 
 def test_cancelled_jobs_are_waited_for_until_they_have_ended() -> None:
@@ -187,9 +236,41 @@ def test_cancelled_jobs_are_waited_for_until_they_have_ended() -> None:
     assert (late.status, gained) == (Status.FAILED, None)
 
 
+def merged(kept: JobState, *cancelled: JobState, took: tuple[float, ...] = ()) -> tuple[Verification, Saved | None]:
+    """Cancelled after two hours, at three dollars an hour each."""
+    costs = {each.name: Decimal(6) for each in cancelled}
+    found = Consolidated(kept=kept, cancelled=cancelled, since=Decimal(0), costs=costs, took=took, currency="USD")
+    return confirm_consolidated(found, NOON + 2 * HOUR, RULES, NOON + 12 * HOUR)
+
+
+def test_what_is_cancelled_would_have_taken_about_as_long_as_what_is_kept() -> None:
+    verification, gained = merged(job("a", Phase.SUCCEEDED, hours=10), job("b", Phase.FAILED, Reason.CANCELLED, 2))
+    assert verification.status is Status.HOLDS
+    assert gained is not None
+    # Eight hours more; as much shorter or longer as its data may be.
+    assert (gained.claim, gained.per, gained.value) == (Claim.HOLDS, "once", 24)
+    assert (gained.low, gained.high) == (3 * (8 - 2), Decimal("31.5"))
+    assert "USD 24.00 in total (USD 18.00 to 31.50)" in verification.reason
+    assert {each.unit for each in verification.measures if each.name.startswith("saved")} == {"USD"}
+
+
+def test_trainings_on_record_that_took_another_time_widen_it() -> None:
+    _, gained = merged(job("a", Phase.SUCCEEDED, hours=10), job("b", Phase.FAILED, Reason.CANCELLED, 2), took=(5, 10, 20))
+    assert gained is not None
+    assert (gained.low, gained.value, gained.high) == (3 * 2, 24, 3 * 23)
+
+
+def test_what_had_ended_by_itself_saves_nothing() -> None:
+    verification, gained = merged(job("a", Phase.SUCCEEDED, hours=10), job("b", Phase.SUCCEEDED, hours=2))
+    assert (verification.status, gained) == (Status.HOLDS, None)
+    assert "no saving is claimed" in verification.reason
+    kept, cancelled = job("a", Phase.SUCCEEDED, hours=10), job("c", Phase.FAILED, Reason.CANCELLED, 2)
+    _, both = merged(kept, job("b", Phase.FAILED, Reason.EXIT_CODE, 2), cancelled)
+    assert both == merged(kept, cancelled)[1]
+
+
 def test_a_kept_training_that_ended_at_once_has_saved_nothing_and_is_no_failure() -> None:
-    found = Consolidated(kept=job("a", Phase.SUCCEEDED), cancelled=(job("b", Phase.FAILED),), since=Decimal(0), currency="USD")
-    verification, gained = confirm_consolidated(found, NOON, RULES, NOON + HOUR)
+    verification, gained = merged(job("a", Phase.SUCCEEDED, hours=2), job("b", Phase.FAILED, Reason.CANCELLED, 2))
     assert verification.status is Status.HOLDS
     assert gained is not None
     assert gained.claim is Claim.NOT_SHOWN
