@@ -24,6 +24,7 @@ class TwinCosts:
         self._facts: dict[str, Fact] = {}
         self._lines: dict[str, Line] = {}
         self._down = False
+        self._said: tuple[Amount, ...] | None = None
 
     # What a test does to it from outside.
 
@@ -32,6 +33,10 @@ class TwinCosts:
 
     def come_back(self) -> None:
         self._down = False
+
+    def say(self, amounts: tuple[Amount, ...]) -> None:
+        """The answer to every breakdown from now on: booking as much would take a test too long."""
+        self._said = amounts
 
     # The port.
 
@@ -66,6 +71,8 @@ class TwinCosts:
 
     async def breakdown(self, question: Question) -> tuple[Amount, ...]:
         await self.ping()
+        if self._said is not None:
+            return self._said
         sums: defaultdict[tuple[datetime | None, str, tuple[str, ...]], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 2)
         for line in self._lines.values():
             if not question.window.start <= line.window.start < question.window.end:
