@@ -68,7 +68,9 @@ class CostsView(View):
     prices: str
     """Where they are from."""
     metered_until: datetime | None
-    """When the meters were last read; null: not since the service was started. What came later is on no bill yet."""
+    """Until when all that can be read is booked; null: not since the service was started. What came later is on no bill yet."""
+    unread: list[str]
+    """What could not be read at the latest try, and is missing since: `jobs`, `serving`, `storage`, `standing`, or one job."""
     unpriced: list[str]
     """What is metered and has no price in the book: it is missing here."""
     bills: list[BillView]

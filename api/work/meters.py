@@ -27,7 +27,6 @@ within seconds, but a gateway writes on while the service is away."""
 VERY_LATE = timedelta(days=7)
 """So far back what was answered is looked at when a process starts, and once a day: segments that had waited for it, or were
 brought from elsewhere, are of any age."""
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,6 @@ class Meters:
         self._sources = sources
         self._policies = policies
         self._first_seen: dict[tuple[str, ...], datetime] = {}
-        self._looked_far_back: datetime | None = None
         self._sizes: tuple[datetime, tuple[Holding, ...]] | None = None
 
     async def of_job(self, job: JobState) -> Sequence[Usage]:
@@ -75,9 +73,8 @@ class Meters:
         begun = job.started_at if self._sources.real_time else job.submitted_at
         return jobs.usages(job, used, begun, job.pricing)
 
-    async def of_serving(self, now: datetime, *, first: bool) -> Sequence[Usage]:
-        """`first`: what is held goes on where the process before this one left it."""
-        far = first or self._looked_far_back is None or now - self._looked_far_back >= _DAY
+    async def of_serving(self, now: datetime, *, first: bool, far: bool) -> Sequence[Usage]:
+        """`first`: what is held goes on where the process before this one left it. `far`: as far back as `VERY_LATE`."""
         back = VERY_LATE if far else LATE
         start = hour_of(now - back)
         served = await self._served()
@@ -88,8 +85,6 @@ class Meters:
             found += used
             if model in served:
                 found += await self._idle(model, used, now, back, first=first)
-        if far:
-            self._looked_far_back = now
         return found
 
     async def of_storage(self, now: datetime) -> Sequence[Usage]:

@@ -21,11 +21,13 @@ from tools.costs.port import Dimension, Question
 from tools.costs.prices import PriceBook
 from tools.errors import TemporaryError
 from tools.jobs.port import MIB, JobSpec, Phase, Resources
+from tools.jobs.port import Usage as Used
+from tools.predictions.port import Work
 from tools.predictions.records import PredictionRecord
 from tools.values import Window
 
 MODEL = "flights"
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 GIB_HOUR = Decimal("0.004237")
 CORE_HOUR = Decimal("0.031611")
 POLICIES = Policies(models={MODEL: ModelPolicy(training=Training(team="search"))})
@@ -200,6 +202,96 @@ async def test_a_source_that_is_away_keeps_no_other_from_the_bill(world: World) 
     world.predictions.come_back()
     await world.metering.once()
     assert world.metering.until == world.clock.now()
+
+
+def lengths(world: World) -> list[timedelta]:
+    """How far back the prediction log is read from now on, each time."""
+    found: list[timedelta] = []
+    works = world.predictions.works
+
+    async def noted(model: str, window: Window, step: timedelta) -> tuple[Work, ...]:
+        found.append(window.length)
+        return await works(model, window, step)
+
+    world.predictions.works = noted  # type: ignore[method-assign]
+    return found
+
+
+async def test_a_source_that_is_away_has_no_other_read_more_often_or_further_back(world: World) -> None:
+    await world.serve()
+    world.predict(1.0)
+    read = lengths(world)
+    world.jobs.go_down()
+    with pytest.raises(TemporaryError, match="jobs: "):
+        await world.metering.once()
+    for _ in range(3):
+        with pytest.raises(TemporaryError, match="jobs: "):
+            await world.metering.once()
+    assert len(read) == 1
+    for _ in range(5):
+        world.clock.pass_(MINUTE)
+        with pytest.raises(TemporaryError, match="jobs: "):
+            await world.metering.once()
+    assert len(read) == 6
+    # A week when the process starts, and hours from then on.
+    assert [length > DAY for length in read] == [True, *[False] * 5]
+    assert (world.metering.until, world.metering.unread) == (None, ("jobs",))
+    assert "CPU serving" in await world.cost()
+    world.jobs.come_back()
+    await world.metering.once()
+    assert (world.metering.until, world.metering.unread) == (world.clock.now(), ())
+
+
+async def test_a_ledger_that_takes_nothing_has_the_week_read_every_ten_minutes_and_not_each_time(world: World) -> None:
+    await world.serve()
+    world.predict(1.0)
+    read = lengths(world)
+    world.costs.go_down()
+    for _ in range(12):
+        with pytest.raises(TemporaryError):
+            await world.metering.once()
+        world.clock.pass_(MINUTE)
+    assert len([length for length in read if length > DAY]) == 2
+    world.costs.come_back()
+    world.clock.pass_(10 * MINUTE)
+    await world.metering.once()
+    assert read[-1] > DAY
+
+
+async def test_metered_until_is_what_all_sources_are_booked_to(world: World) -> None:
+    await world.serve()
+    await world.metering.once()
+    before = world.clock.now()
+    world.clock.pass_(HOUR)
+    world.predictions.go_down()
+    with pytest.raises(TemporaryError, match="serving"):
+        await world.metering.once()
+    assert world.metering.until == before
+    assert "serving" in world.metering.unread
+    world.predictions.come_back()
+    await world.metering.once()
+    assert world.metering.until == world.clock.now()
+
+
+async def test_one_job_that_cannot_be_asked_keeps_no_other_from_the_bill(world: World) -> None:
+    silent, other = [await world.jobs.submit(f"training {n}", spec(run_id=f"run-{n}")) for n in range(2)]
+    usage = world.jobs.usage
+
+    async def refusing(name: str) -> Used:
+        if name == silent.name:
+            raise TemporaryError("its node does not answer")
+        return await usage(name)
+
+    world.jobs.usage = refusing  # type: ignore[method-assign]
+    world.clock.pass_(HOUR)
+    await world.metering.once()
+    assert await world.cost(workload=other.name) != {}
+    assert (world.metering.until, world.metering.unread) == (world.clock.now(), (f"job {silent.name}",))
+    world.jobs.usage = usage  # type: ignore[method-assign]
+    # It is asked again before all are.
+    await world.metering.once()
+    assert await world.cost(workload=silent.name) != {}
+    assert world.metering.unread == ()
 
 
 async def test_nothing_is_forgotten_that_a_ledger_out_of_reach_did_not_take(world: World) -> None:

@@ -107,6 +107,7 @@ async def show_costs(needs: Needs, _who: auth.CanView, asked: Annotated[CostsQue
         predictions=None if counts is None else sum(counts.values()),
         prices=billing.source,
         metered_until=billing.meter.until,
+        unread=list(billing.meter.unread),
         unpriced=list(billing.meter.unpriced),
         bills=[],
     )
