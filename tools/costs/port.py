@@ -130,6 +130,8 @@ class Told(Frozen):
     revision: int
     quantity: Decimal
     window: Window
+    said: str
+    """The digest of all that was told (`packing.said_of`)."""
 
 
 class Amount(Frozen):

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from tools.costs.meters.holding import amount
 from tools.costs.meters.hours import by_hours, key_of
-from tools.costs.port import QUANTITY_PLACES, Component, Owner, Pricing, Usage
+from tools.costs.port import Component, Owner, Pricing, Usage
 from tools.costs.units import Resource
 from tools.jobs.port import JobState
 from tools.jobs.port import Usage as Used
@@ -17,7 +18,6 @@ from tools.values import Window
 
 PARTS = {Resource.CPU: "CPU hours", Resource.MEMORY: "memory", Resource.GPU: "GPU hours"}
 _MICROSECOND = timedelta(microseconds=1)
-_SMALLEST = Decimal(1).scaleb(-QUANTITY_PLACES)
 
 
 def usages(job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricing.STANDARD) -> tuple[Usage, ...]:
@@ -32,7 +32,7 @@ def usages(job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricin
         Usage(
             key=key_of("job", job.name, resource.value, hour=piece.start),
             resource=resource,
-            quantity=(rate * (piece.length // _MICROSECOND) / 1_000_000).quantize(_SMALLEST),
+            quantity=amount(rate, piece.length),
             window=piece,
             pricing=pricing,
             owner=Owner(part=PARTS[resource], **owner),
