@@ -17,8 +17,8 @@ from tools.values import Instant
 
 Rule = Literal["proportional", "even", "none"]
 
-SHAREABLE = (Dimension.MODEL, Dimension.VERSION, Dimension.TEAM, Dimension.EXPERIMENT)
-"""Whose emptiness means nobody in particular."""
+SHAREABLE = (Dimension.MODEL, Dimension.VERSION, Dimension.TEAM)
+"""Whose emptiness means nobody in particular. What is in no experiment is in none: it is not for one to pay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Cell:
 def share_out(amounts: Sequence[Amount], over: Dimension, rule: Rule) -> tuple[Cell, ...]:
     """`over`: the dimension by whose values it is shared; each amount has it. Raises ValueError for one that is never empty."""
     if over not in SHAREABLE:
-        raise ValueError(f"over: {over} is never nobody's; share over {', '.join(SHAREABLE)}")
+        raise ValueError(f"over: nothing is shared out by {over}; share over {', '.join(SHAREABLE)}")
     cells = [Cell(start=each.start, at=each.at, own=each.cost, currency=each.currency) for each in amounts]
     if rule == "none":
         return tuple(cells)

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from agents.experiment_facts import Goal
+from agents.experiment_plans import Plan, Treatment
 from agents.policies import ModelPolicy, Policies, Training
+from agents.training import JOB_TAG
+from api.store import experiments
 from api.store.database import Database
 from api.work.metering import Metering
 from api.work.meters import Meters, Places, Sources
+from api.work.trials import Trials
 from tests.twins.clock import START, SteppedClock
 from tests.twins.costs import TwinCosts
 from tests.twins.jobs import Play, TwinJobs
@@ -39,21 +44,21 @@ class World:
     def __init__(self, database: Database, *, book: PriceBook = LIST_PRICES, **sources: object) -> None:
         self.clock = SteppedClock()
         self.jobs, self.predictions, self.serving = TwinJobs(self.clock), TwinPredictions(), TwinServing()
-        self.costs = TwinCosts()
-        self._database = database
+        self.costs, self.registry = TwinCosts(), TwinRegistry(self.clock)
+        self.database = database
         self._book = book
         self._sources = Sources(
             jobs=self.jobs,
             predictions=self.predictions,
             serving=self.serving,
-            registry=TwinRegistry(self.clock),
+            registry=self.registry,
             **sources,  # type: ignore[arg-type]
         )
         self.restart()
 
     def restart(self) -> None:
-        meters = Meters(self.costs, self._book, self._sources, lambda: POLICIES)
-        self.metering = Metering(self._database, self.costs, self._book, meters, self.jobs, self.clock)
+        meters = Meters(self.costs, self._book, self._sources, lambda: POLICIES, Trials(self.database).of)
+        self.metering = Metering(self.database, self.costs, self._book, meters, self.jobs, self.clock)
 
     async def serve(self) -> None:
         await self.serving.set_weights(MODEL, {"1": 100}, expected_generation=0, key="k")
@@ -202,6 +207,81 @@ async def test_a_source_that_is_away_keeps_no_other_from_the_bill(world: World) 
     world.predictions.come_back()
     await world.metering.once()
     assert world.metering.until == world.clock.now()
+
+
+async def test_a_training_is_the_version_s_that_it_has_made_once_that_is_registered(world: World) -> None:
+    job = await world.jobs.submit("training", spec())
+    world.clock.pass_(90 * MINUTE)
+    await world.metering.once()
+    assert set(await world.cost(version="")) == {"CPU hours", "memory"}
+    version = world.registry.publish(MODEL, tags={JOB_TAG: job.name})
+    world.jobs.go_on(job.name, Play(Phase.SUCCEEDED))
+    await world.metering.once()
+    # Its first hour, which had been booked in full, as well as its last.
+    assert await world.cost(version=version) == {"CPU hours": 3 * CORE_HOUR, "memory": GIB_HOUR * 3 / 2}
+    assert not any((await world.cost(version="")).values())
+    world.restart()
+    assert await world.metering.once() == 0
+
+
+async def test_a_registry_that_is_away_leaves_a_training_on_the_bill_as_it_was(world: World) -> None:
+    job = await world.jobs.submit("training", spec())
+    world.clock.pass_(HOUR)
+    await world.metering.once()
+    version = world.registry.publish(MODEL, tags={JOB_TAG: job.name})
+    world.jobs.go_on(job.name, Play(Phase.SUCCEEDED))
+    world.registry.go_down()
+    await world.metering.once()
+    assert (await world.cost(version=""))["CPU hours"] == 2 * CORE_HOUR
+    assert world.metering.unread == (f"job {job.name}",)
+    world.registry.come_back()
+    await world.metering.once()
+    assert (await world.cost(version=version))["CPU hours"] == 2 * CORE_HOUR
+
+
+async def experiment(world: World, status: str = "running") -> str:
+    """One of versions 1 and 2, begun (or ended) now."""
+    goal = Goal(name="converted", kind="share", better="higher", margin=0.02)
+    plan = Plan(treatments=(Treatment(version="2", weight=50),), goal=goal, outcomes_after=HOUR)
+    row = {
+        "proposal_id": "run/1",
+        "run_id": "run",
+        "incident_id": "i-1",
+        "model": MODEL,
+        "control": "1",
+        "plan": plan.model_dump(mode="json"),
+        "rules": {},
+        "status": status,
+        "ending": "",
+        "look": None,
+        "reason": "",
+        "began_at": world.clock.now(),
+    }
+    async with world.database.begin() as transaction:
+        await experiments.keep(transaction, row, at=world.clock.now())
+    async with world.database.read() as session:
+        return (await experiments.page(session)).items[0].id
+
+
+async def test_what_the_arms_of_an_experiment_answer_while_it_runs_is_the_experiment_s(world: World) -> None:
+    world.clock.pass_(HOUR)
+    for n, version in enumerate(("1", "2", "3")):
+        world.predict(900, version=version, ago=n * MINUTE + MINUTE)  # in the hour before
+    id = await experiment(world)
+    world.clock.pass_(30 * MINUTE)
+    await world.metering.once()
+    assert await world.cost(experiment=id) == {}
+    for n, version in enumerate(("1", "2", "3")):
+        world.predict(900, version=version, ago=n * MINUTE + MINUTE)
+    world.clock.pass_(10 * MINUTE)
+    await world.metering.once()
+    assert await world.cost(experiment=id) == {"CPU serving": CORE_HOUR / 2}
+    await experiment(world, status="stopped")
+    world.clock.pass_(2 * HOUR)
+    world.predict(900)
+    await world.metering.once()
+    assert await world.cost(experiment=id) == {"CPU serving": CORE_HOUR / 2}
+    assert (await world.cost(experiment=""))["CPU serving"] == CORE_HOUR * 5 / 4
 
 
 def lengths(world: World) -> list[timedelta]:

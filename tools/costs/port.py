@@ -72,6 +72,7 @@ class Owner(Frozen):
     version: Word = ""
     team: Word = ""
     experiment: Word = ""
+    """Empty: in none, and not shared out."""
     workload: Word = ""
     """What used it: a job's name, a process, a volume."""
 

@@ -49,7 +49,7 @@ class CostsQuery(BaseModel):
     step: Step | None = Field(default=None, description="Also over time, in UTC.")
     share: Rule = Field(
         default="proportional",
-        description="How what is nobody's in particular is shared out among the models, versions, teams or experiments that "
+        description="How what is nobody's in particular is shared out among the models, versions or teams that "
         "are asked for: in proportion to their own cost in the same component, evenly, or not at all.",
     )
     per: Literal["thousand_predictions"] | None = Field(default=None, description="Also the cost of a thousand predictions.")

@@ -20,9 +20,11 @@ PARTS = {Resource.CPU: "CPU hours", Resource.MEMORY: "memory", Resource.GPU: "GP
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def usages(job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricing.STANDARD) -> tuple[Usage, ...]:
+def usages(
+    job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricing.STANDARD, version: str = ""
+) -> tuple[Usage, ...]:
     """So far, by the hour, with revision 0. `begun`: when it began to run, by the platform's clock; what it ran is real time,
-    over all attempts, and laid behind that in one piece."""
+    over all attempts, and laid behind that in one piece. `version`: that it has made, once that is registered."""
     length = timedelta(seconds=used.wall_seconds)
     if length < _MICROSECOND:
         return ()
@@ -35,7 +37,7 @@ def usages(job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricin
             quantity=amount(rate, piece.length),
             window=piece,
             pricing=pricing,
-            owner=Owner(part=PARTS[resource], **owner),
+            owner=Owner(part=PARTS[resource], version=version[:200], **owner),
         )
         for resource, rate in _rates(used)
         for piece in by_hours(window)
