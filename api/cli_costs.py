@@ -141,8 +141,10 @@ def _notes(found: dict[str, Any]) -> list[str]:
     lines = [] if found["bills"] else [f"nothing was booked {_when(found)}"]
     until = found["metered_until"]
     lines.append(
-        f"Metered until {_short(until)} UTC." if until else "The meters have not been read since the service was started."
+        f"Metered until {_short(until)} UTC." if until else "Not all meters have been read since the service was started."
     )
+    if found["unread"]:
+        lines.append(f"Not read at the latest try, and missing since: {', '.join(found['unread'])}.")
     lines.append(f"Prices: {found['prices']}.")
     if found["unpriced"]:
         lines.append(f"Missing, because the book has no price of it: {', '.join(found['unpriced'])}.")

@@ -43,6 +43,7 @@ from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from api.work.schedules import Schedules
 from api.work.tidying import Tidying
+from api.work.trials import Trials
 from graphs.context import Context, Timeline
 from tools.clock import Clock, clock_from
 from tools.costs.port import CostLedger
@@ -209,7 +210,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
             return await (await asyncio.shield(building)).glance(run_id)
 
         looks = Looks(database, rollouts, glance, dispatch, policy, clock)
-        meters = Meters(adapters.costs, book, _metered(settings, adapters), policy)
+        meters = Meters(adapters.costs, book, _metered(settings, adapters), policy, Trials(database).of)
         metering = Metering(database, adapters.costs, book, meters, adapters.jobs, clock)
         meter = Chore("meter", metering.once, _METER if settings.clock == "system" else _METER_FAST)
         repeated = (*repeated, Chore("look while people are asked", looks.once, often), meter)

@@ -12,7 +12,7 @@ from agents.cost.causes import BY, Origin, Training, origin, weeks_before
 from agents.cost.forecasts import Forecast, forecast
 from agents.cost.rules import CostSignals
 from agents.cost.series import beside, filled, midnight, series_of
-from tools.costs.port import Amount, CostReader, Dimension, Question, Step
+from tools.costs.port import MOST_CELLS, Amount, CostReader, Dimension, Question, Step
 from tools.errors import PermanentError
 from tools.jobs.port import JobsReader, JobState
 from tools.values import Window
@@ -21,7 +21,8 @@ LOOK_BACK_DAYS = 14
 """Of these the past is looked through anew each time, so that late corrections count; what is older is learnt from only."""
 _HOUR = timedelta(hours=1)
 _AT_ONCE = 50
-"""Series in one question: each has more than a thousand cells."""
+"""Series in one question at most: each has more than a thousand cells, and half a year by the hour in two currencies nine
+thousand, of which the ledger answers so many at a time."""
 _LONGEST_CAUSE = timedelta(days=7)
 """An anomaly that has lasted longer is explained by its latest days."""
 
@@ -61,10 +62,12 @@ async def parts(
             sums[each.at[dimension]] += each.cost
     names = sorted(sums, key=lambda name: (-sums[name], name))[:most]
     of = {each.currency: each.series for each in whole}
+    hours = -(-window.length // _HOUR)
+    at_once = max(1, min(_AT_ONCE, MOST_CELLS // (hours * max(1, len(of)))))
     found = []
-    for start in range(0, len(names), _AT_ONCE):
+    for start in range(0, len(names), at_once):
         asked = Question(
-            window=window, step=Step.HOUR, by=(dimension,), where={dimension: tuple(names[start : start + _AT_ONCE])}
+            window=window, step=Step.HOUR, by=(dimension,), where={dimension: tuple(names[start : start + at_once])}
         )
         cells: dict[tuple[str, str], list[Amount]] = defaultdict(list)
         for each in await costs.breakdown(asked):

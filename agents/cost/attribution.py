@@ -8,7 +8,7 @@ Nothing is lost or made up by it, to the last decimal.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, localcontext
 
 from agents.cost.sharing import SHAREABLE, Cell, Rule
@@ -16,45 +16,74 @@ from tools.costs.apportioning import EXACT, apportion
 from tools.costs.port import MONEY_PLACES, Amount, Dimension
 from tools.values import Instant
 
-_Place = tuple[tuple[Dimension, str], ...]
+_Place = tuple[str, ...]
 _Group = tuple[Instant | None, str, _Place]
 
 
-def attributed(amounts: Sequence[Amount], by: Sequence[Dimension], rule: Rule) -> tuple[Cell, ...]:
-    """`amounts`: by all of `by`, and by the component where it is to be shared within that. `by`: the outermost first."""
+class TooMany(ValueError):
+    """More cells would come of it than are wanted."""
+
+
+def attributed(amounts: Sequence[Amount], by: Sequence[Dimension], rule: Rule, *, most: int | None = None) -> tuple[Cell, ...]:
+    """`amounts`: by all of `by`, and by the component where it is to be shared within that. `by`: the outermost first. Raises
+    TooMany for more than `most` cells: what is shared out is one for each who gets of it."""
     cells = [Cell(start=each.start, at=each.at, own=each.cost, currency=each.currency) for each in amounts]
+    if most is not None and len(cells) > most:
+        raise TooMany
     outer: list[Dimension] = []
     if rule == "none":
         return tuple(cells)
-    for dimension in by:
-        if dimension in SHAREABLE:
-            cells = _shared(cells, dimension, tuple(outer), rule)
-            outer.append(dimension)
+    # Entered once: for each cell it costs more than the sum.
+    with localcontext(EXACT):
+        for dimension in by:
+            if dimension in SHAREABLE:
+                cells = _shared(cells, dimension, tuple(outer), rule, most)
+                outer.append(dimension)
     return tuple(cells)
 
 
-def _shared(cells: Sequence[Cell], over: Dimension, outer: tuple[Dimension, ...], rule: Rule) -> list[Cell]:
+def _shared(cells: Sequence[Cell], over: Dimension, outer: tuple[Dimension, ...], rule: Rule, most: int | None) -> list[Cell]:
     groups: dict[_Group, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[cell.start, cell.currency, tuple((each, cell.at[each]) for each in outer)].append(cell)
-    return [each for group in groups.values() for each in _within(group, over, rule)]
+        groups[cell.start, cell.currency, tuple([cell.at[each] for each in outer])].append(cell)
+    found: list[Cell] = []
+    for group in groups.values():
+        found += _within(group, over, rule)
+        if most is not None and len(found) > most:
+            raise TooMany
+    return found
 
 
-def _within(group: Sequence[Cell], over: Dimension, rule: Rule) -> list[Cell]:
+def _within(group: Sequence[Cell], over: Dimension, rule: Rule) -> Iterator[Cell]:
+    if all(cell.at[over] for cell in group):
+        yield from group
+        return
+    names = tuple(group[0].at)
+    parts: dict[_Place, list[Cell]] = defaultdict(list)
+    for cell in _dealt(group, over, rule):
+        parts[tuple([cell.at[each] for each in names])].append(cell)
+    for first, *more in parts.values():
+        if not more:
+            yield first
+            continue
+        own = sum((each.own for each in more), first.own)
+        shared = sum((each.shared for each in more), first.shared)
+        yield Cell(start=first.start, at=first.at, own=own, currency=first.currency, shared=shared)
+
+
+def _dealt(group: Sequence[Cell], over: Dimension, rule: Rule) -> Iterator[Cell]:
+    """What is somebody's, and of what is nobody's the part of each who takes of it."""
     everybody, of_component = _weights(group, over)
-    kept: dict[_Place, Cell] = {}
     for cell in group:
         takers = (of_component.get(cell.at.get(Dimension.COMPONENT)) or everybody) if not cell.at[over] else {}
         if not takers:
-            _add(kept, cell)
+            yield cell
             continue
         names = sorted(takers)
         # What was corrected to less than nothing takes no part in it.
         weights = [max(takers[name], Decimal(0)) if rule == "proportional" else Decimal(1) for name in names]
-        for name, part in zip(names, apportion(_cost(cell), weights, MONEY_PLACES), strict=True):
-            given = {"at": {**cell.at, over: name}, "own": Decimal(0), "shared": part}
-            _add(kept, cell.model_copy(update=given))
-    return list(kept.values())
+        for name, part in zip(names, apportion(cell.own + cell.shared, weights, MONEY_PLACES), strict=True):
+            yield Cell(start=cell.start, at={**cell.at, over: name}, own=Decimal(0), currency=cell.currency, shared=part)
 
 
 def _weights(
@@ -63,22 +92,8 @@ def _weights(
     """Of everybody who has something of his own there: all together, and by component."""
     everybody: dict[str, Decimal] = defaultdict(Decimal)
     of_component: dict[str | None, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-    with localcontext(EXACT):
-        for cell in group:
-            if name := cell.at[over]:
-                everybody[name] += cell.own
-                of_component[cell.at.get(Dimension.COMPONENT)][name] += cell.own
+    for cell in group:
+        if name := cell.at[over]:
+            everybody[name] += cell.own
+            of_component[cell.at.get(Dimension.COMPONENT)][name] += cell.own
     return everybody, of_component
-
-
-def _add(kept: dict[_Place, Cell], cell: Cell) -> None:
-    place = tuple(sorted(cell.at.items()))
-    with localcontext(EXACT):
-        before = kept.get(place)
-        own, shared = (before.own, before.shared) if before is not None else (Decimal(0), Decimal(0))
-        kept[place] = cell.model_copy(update={"own": own + cell.own, "shared": shared + cell.shared})
-
-
-def _cost(cell: Cell) -> Decimal:
-    with localcontext(EXACT):
-        return cell.own + cell.shared

@@ -6,39 +6,41 @@ up by it, to the last decimal.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from tools.costs.apportioning import apportion, total
+from tools.costs.apportioning import EXACT, apportion, total
 from tools.costs.port import MONEY_PLACES, Amount, Dimension
-from tools.values import Frozen, Instant
+from tools.values import Instant
 
 Rule = Literal["proportional", "even", "none"]
 
-SHAREABLE = (Dimension.MODEL, Dimension.VERSION, Dimension.TEAM, Dimension.EXPERIMENT)
-"""Whose emptiness means nobody in particular."""
+SHAREABLE = (Dimension.MODEL, Dimension.VERSION, Dimension.TEAM)
+"""Whose emptiness means nobody in particular. What is in no experiment is in none: it is not for one to pay."""
 
 
-class Cell(Frozen):
-    """Of a breakdown, after sharing."""
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Of a breakdown, after sharing. There are tens of thousands of them, and the ledger has checked them: no pydantic."""
 
     start: Instant | None
-    at: dict[Dimension, str]
+    at: Mapping[Dimension, str]
     own: Decimal
+    currency: str
     shared: Decimal = Decimal(0)
     """Its part of what is nobody's."""
-    currency: str
 
     @property
     def cost(self) -> Decimal:
-        return total((self.own, self.shared))
+        return EXACT.add(self.own, self.shared)
 
 
 def share_out(amounts: Sequence[Amount], over: Dimension, rule: Rule) -> tuple[Cell, ...]:
     """`over`: the dimension by whose values it is shared; each amount has it. Raises ValueError for one that is never empty."""
     if over not in SHAREABLE:
-        raise ValueError(f"over: {over} is never nobody's; share over {', '.join(SHAREABLE)}")
+        raise ValueError(f"over: nothing is shared out by {over}; share over {', '.join(SHAREABLE)}")
     cells = [Cell(start=each.start, at=each.at, own=each.cost, currency=each.currency) for each in amounts]
     if rule == "none":
         return tuple(cells)
@@ -59,7 +61,7 @@ def share_out(amounts: Sequence[Amount], over: Dimension, rule: Rule) -> tuple[C
                 shared[taker] = total((shared[taker], part))
             for giver in givers:
                 shared[giver] = cells[giver].own.copy_negate()
-    return tuple(cell.model_copy(update={"shared": shared[place]}) for place, cell in enumerate(cells))
+    return tuple(replace(cell, shared=shared[place]) for place, cell in enumerate(cells))
 
 
 def _by_component(cells: Sequence[Cell], places: Iterable[int]) -> dict[str | None, list[int]]:

@@ -1,9 +1,10 @@
 """SQL about experiments: one row for each, made when its arms are in force, which only ever moves on; and one for each look."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from api.store import ids, paging
 from api.store.paging import Page
@@ -11,6 +12,7 @@ from api.store.records import ExperimentLookRecord, ExperimentRecord
 from api.store.sessions import ReadSession, Transaction
 from api.store.statements import insert
 from api.store.text import storable
+from tools.values import Window
 
 Status = Literal["running", "promoted", "rolled_out", "stopped", "left"]
 RUNNING: Status = "running"
@@ -44,6 +46,22 @@ async def open_of_model(session: ReadSession, model: str) -> ExperimentRecord | 
         .order_by(ExperimentRecord.id.desc())
     )
     return (await session.scalars(statement)).first()
+
+
+async def of_model_within(session: ReadSession, model: str, window: Window) -> Sequence[ExperimentRecord]:
+    """Those that ran in some of the window, in the order in which they began."""
+    if not storable(model):
+        return []
+    statement = (
+        select(ExperimentRecord)
+        .where(
+            ExperimentRecord.model == model,
+            ExperimentRecord.began_at < window.end,
+            or_(ExperimentRecord.ended_at.is_(None), ExperimentRecord.ended_at > window.start),
+        )
+        .order_by(ExperimentRecord.began_at, ExperimentRecord.id)
+    )
+    return (await session.scalars(statement)).all()
 
 
 async def page(

@@ -18,6 +18,7 @@ COSTS: Mapping[str, dict[str, Any]] = {
         "predictions": 1204000,
         "prices": "the price book prices.yaml",
         "metered_until": "2026-11-25T00:10:00Z",
+        "unread": [],
         "unpriced": [],
         "bills": [
             {

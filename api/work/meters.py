@@ -1,13 +1,14 @@
 """What each source of usage tells at one moment, as it is to be booked: its hours as a whole, each key once."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 from agents.policies import Policies
+from agents.training import made_by
 from tools.costs.meters import idle, jobs, serving, storage
 from tools.costs.meters.holding import Holding, accrued, since
 from tools.costs.meters.hours import HOUR, hour_of
@@ -15,7 +16,7 @@ from tools.costs.port import Component, CostLedger, Owner, Usage
 from tools.costs.prices import PriceBook
 from tools.costs.units import Resource
 from tools.errors import PermanentError, TemporaryError
-from tools.jobs.port import JobsReader, JobState
+from tools.jobs.port import JobsReader, JobState, Phase
 from tools.predictions.port import PredictionReader
 from tools.registry.port import RegistryReader
 from tools.serving.port import ServingReader
@@ -27,7 +28,6 @@ within seconds, but a gateway writes on while the service is away."""
 VERY_LATE = timedelta(days=7)
 """So far back what was answered is looked at when a process starts, and once a day: segments that had waited for it, or were
 brought from elsewhere, are of any age."""
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,20 @@ class Sources:
 
 
 class Meters:
-    def __init__(self, ledger: CostLedger, book: PriceBook, sources: Sources, policies: Callable[[], Policies]) -> None:
+    def __init__(
+        self,
+        ledger: CostLedger,
+        book: PriceBook,
+        sources: Sources,
+        policies: Callable[[], Policies],
+        trials: Callable[[str, Window], Awaitable[Sequence[serving.Trial]]],
+    ) -> None:
         self._ledger = ledger
         self._book = book
         self._sources = sources
         self._policies = policies
+        self._trials = trials
         self._first_seen: dict[tuple[str, ...], datetime] = {}
-        self._looked_far_back: datetime | None = None
         self._sizes: tuple[datetime, tuple[Holding, ...]] | None = None
 
     async def of_job(self, job: JobState) -> Sequence[Usage]:
@@ -73,23 +80,22 @@ class Meters:
             return ()
         # On a clock that runs at another pace than the machine's: when it was asked for.
         begun = job.started_at if self._sources.real_time else job.submitted_at
-        return jobs.usages(job, used, begun, job.pricing)
+        return jobs.usages(job, used, begun, job.pricing, await self._made(job))
 
-    async def of_serving(self, now: datetime, *, first: bool) -> Sequence[Usage]:
-        """`first`: what is held goes on where the process before this one left it."""
-        far = first or self._looked_far_back is None or now - self._looked_far_back >= _DAY
+    async def of_serving(self, now: datetime, *, first: bool, far: bool) -> Sequence[Usage]:
+        """`first`: what is held goes on where the process before this one left it. `far`: as far back as `VERY_LATE`."""
         back = VERY_LATE if far else LATE
         start = hour_of(now - back)
         served = await self._served()
         found: list[Usage] = []
         for model in sorted({*await self._sources.predictions.models(), *served}):
-            works = await self._sources.predictions.works(model, Window(start=start, end=now), HOUR)
-            used = serving.usages(model, works, self._team(model), now, self._book)
+            window = Window(start=start, end=now)
+            works = await self._sources.predictions.works(model, window, HOUR)
+            trials = await self._trials(model, window) if works else ()
+            used = serving.usages(model, works, self._team(model), now, self._book, trials)
             found += used
             if model in served:
                 found += await self._idle(model, used, now, back, first=first)
-        if far:
-            self._looked_far_back = now
         return found
 
     async def of_storage(self, now: datetime) -> Sequence[Usage]:
@@ -109,6 +115,15 @@ class Meters:
             owner = Owner(component=Component.MONITORING, part="Prometheus and Grafana", workload="Prometheus")
             held.append(Holding(name=("monitoring",), resource=Resource.MONITORING, rate=Decimal(1), owner=owner))
         return await self._accrued(held, now)
+
+    async def _made(self, job: JobState) -> str:
+        """The version that it has registered: it has by the time it has ended well."""
+        if job.phase is not Phase.SUCCEEDED:
+            return ""
+        try:
+            return made_by(job.name, await self._sources.registry.versions(job.model)) or ""
+        except PermanentError:  # a name that no registry takes
+            return ""
 
     async def _served(self) -> frozenset[str]:
         """Models that the gateway holds workers for; where it is away it holds nothing, and what it answered is in its log."""

@@ -48,6 +48,7 @@ from api.work.progress import Progress
 from api.work.reports import Reports
 from api.work.rollouts import Rollouts
 from api.work.runner import Runner
+from api.work.trials import Trials
 from graphs.context import Context, Timeline
 from graphs.supervisor import build
 from simulations.evaluation.ports import OwnStore, SimulatedClock, WorldJobs, WorldTelemetry
@@ -176,7 +177,7 @@ class Platform:
         self._sweep = Sweep(database, self._queue, approvals, clock)
         self._watch = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
         sources = Sources(adapters.jobs, adapters.predictions, adapters.serving, adapters.registry, real_time=False)
-        meters = Meters(adapters.costs, LIST_PRICES, sources, policy)
+        meters = Meters(adapters.costs, LIST_PRICES, sources, policy, Trials(database).of)
         services = Services(
             database=database,
             intake=intake,

@@ -305,8 +305,9 @@ async def test_lines_come_in_pages_in_the_order_of_time_each_once(weeks: Weeks) 
 
 
 async def test_paging_on_from_what_is_no_line_is_refused(weeks: Weeks) -> None:
-    with pytest.raises(PermanentError, match="after"):
-        await weeks.costs.lines(weeks.window, after="x' OR 1")
+    for after in ("x' OR 1", "f" * 48, "0" * 48):
+        with pytest.raises(PermanentError, match="after"):
+            await weeks.costs.lines(weeks.window, after=after)
 
 
 async def test_the_last_charge_s_end_is_known(weeks: Weeks) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from tests.twins.costs import TwinCosts
 from tools.costs.clickhouse import ClickHouseLedger
-from tools.costs.port import Component, CostLedger, Owner, Usage
+from tools.costs.meters.settling import settle
+from tools.costs.packing import said_of
+from tools.costs.port import Component, CostLedger, Dimension, Owner, Pricing, Question, Usage
 from tools.costs.prices import Price, PriceBook
 from tools.costs.pricing import priced
 from tools.costs.units import Resource
@@ -59,6 +61,32 @@ async def test_the_latest_revision_is_told_with_its_quantity_and_window(ledger: 
     found = await ledger.told([first, other, "nobody"])
     assert set(found) == {first, other}
     assert (found[first].revision, found[first].quantity) == (1, Decimal(5))
+    assert found[first].said == said_of(used(first, 5, minutes=20))
     assert found[first].window == Window(start=NOON, end=NOON + timedelta(minutes=20))
     # Over two hours it is two lines, and told as the one usage that it is.
     assert (found[other].quantity, found[other].window.length) == (Decimal(9), timedelta(minutes=90))
+
+
+async def test_what_is_corrected_in_anything_that_counts_reaches_the_ledger(ledger: CostLedger) -> None:
+    first = used(f"corrected-{os.urandom(4).hex()}", 60)
+    assert (await settle(ledger, [first], BOOK)).booked == 1
+    assert (await settle(ledger, [first], BOOK)).booked == 0
+    owner = first.owner.model_copy(update={"team": "ads"})
+    for changes in ({"owner": owner}, {"owner": owner, "pricing": Pricing.SPOT}, {"owner": owner, "sku": "arm"}):
+        corrected = first.model_copy(update=changes)
+        # Taken back, and said anew.
+        assert (await settle(ledger, [corrected], BOOK)).booked == 2
+        assert (await settle(ledger, [corrected], BOOK)).booked == 0
+    asked = Question(window=Window(start=NOON, end=NOON + timedelta(hours=1)), by=(Dimension.TEAM, Dimension.WORKLOAD))
+    told = await ledger.told([first.key])
+    assert (told[first.key].revision, told[first.key].quantity) == (3, Decimal(60))
+    assert {each.at[Dimension.TEAM] for each in await ledger.breakdown(asked) if each.cost} >= {"ads"}
+
+
+async def test_a_price_that_is_corrected_for_the_past_changes_nothing_that_is_booked(ledger: CostLedger) -> None:
+    first = used(f"kept-{os.urandom(4).hex()}", 60, model=os.urandom(4).hex())
+    await settle(ledger, [first], BOOK)
+    dearer = PriceBook(currency="USD", prices=tuple(each.model_copy(update={"price": each.price * 2}) for each in BOOK.prices))
+    assert (await settle(ledger, [first], dearer)).booked == 0
+    of_model = Question(window=Window(start=NOON, end=NOON + timedelta(hours=1)), where={Dimension.MODEL: (first.owner.model,)})
+    assert [each.cost for each in await ledger.breakdown(of_model)] == [Decimal(60)]

@@ -149,6 +149,7 @@ class Read:
     """Meters as somebody has read them."""
 
     until: datetime | None
+    unread: tuple[str, ...] = ()
     unpriced: tuple[str, ...] = ()
 
 

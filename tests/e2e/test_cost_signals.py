@@ -19,7 +19,8 @@ from tests.twins.clock import SteppedClock
 from tests.twins.costs import TwinCosts
 from tests.twins.spending import HOUR, spend
 from tools.costs.clickhouse import ClickHouseLedger
-from tools.costs.port import CostLedger
+from tools.costs.port import Amount, CostLedger, Question
+from tools.errors import PermanentError
 from tools.predictions.clickhouse import open_store
 
 BUDGETS = (
@@ -144,3 +145,21 @@ async def test_what_cannot_be_asked_is_refused(platform: Platform) -> None:
     assert isinstance(costs, TwinCosts)
     costs.go_down()
     refused(await platform.viewer.get("/v1/costs/anomalies"), 503, "unavailable")
+
+
+class Refusing(TwinCosts):
+    """A ledger that never answers in so many cells."""
+
+    async def breakdown(self, question: Question) -> tuple[Amount, ...]:
+        raise PermanentError("by: more than 100,000 cells; ask for fewer dimensions, longer steps or a shorter window")
+
+
+@pytest.mark.parametrize("path", ["anomalies", "forecast"])
+async def test_what_the_ledger_will_not_answer_is_a_problem_that_says_so(database: Database, path: str) -> None:
+    clock = SteppedClock()
+    costs = Refusing()
+    await spend(costs, clock.now() - timedelta(hours=6), clock.now())
+    async with running(database, clock, costs=costs) as platform:
+        problem = refused(await platform.viewer.get(f"/v1/costs/{path}"), 422, "invalid")
+    assert fields(problem) == ["policy.cost"]
+    assert "more than 100,000 cells" in problem["errors"][0]["detail"]

@@ -1,7 +1,9 @@
 """What it costs, over HTTP."""
 
 import csv
-from datetime import timedelta
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ import pyarrow.parquet
 import pytest
 
 from api.terminal import Refused, WrongUse
+from api.web.cost_bills import MOST_CELLS
 from tests.e2e.bodies import fields, refused
 from tests.e2e.running import Platform
 from tests.e2e.terminal import Terminal
 from tests.twins.costs import TwinCosts
 from tools.costs.list_prices import LIST_PRICES
-from tools.costs.port import Component, Owner, Usage
+from tools.costs.port import Amount, Component, Dimension, Owner, Usage
 from tools.costs.pricing import priced
 from tools.costs.units import Resource
 from tools.predictions.records import PredictionRecord
@@ -152,6 +155,43 @@ async def test_a_thousand_predictions_have_a_cost(platform: Platform) -> None:
 )
 async def test_a_question_that_is_none_is_named(platform: Platform, query: dict[str, Any], named: str) -> None:
     assert fields(refused(await platform.viewer.get("/v1/costs", params=query), 422, "invalid")) == [named]
+
+
+class Watched(tuple[Amount, ...]):
+    """Cells that know which threads have looked at them."""
+
+    def __iter__(self) -> Iterator[Amount]:
+        self.__dict__.setdefault("threads", set()).add(threading.get_ident())
+        return super().__iter__()
+
+
+def cells(count: int, **at: str) -> list[Amount]:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    named = {Dimension.COMPONENT: "serving", Dimension.MODEL: "a"} | {Dimension(name): word for name, word in at.items()}
+    return [Amount(start=start + n * HOUR, at=named, cost=Decimal("0.01"), currency="USD") for n in range(count)]
+
+
+async def test_making_a_bill_keeps_nobody_else_waiting(platform: Platform) -> None:
+    amounts = Watched(cells(50))
+    assert isinstance(platform.services.costs, TwinCosts)
+    platform.services.costs.say(amounts)
+    found = await costs(platform, by="model", step="hour")
+    assert (found["bills"][0]["total"]["cost"], len(found["bills"][0]["steps"])) == ("0.50", 50)
+    assert amounts.__dict__["threads"].isdisjoint({threading.get_ident()})
+
+
+async def test_more_cells_than_make_a_table_are_refused_with_what_to_do(platform: Platform) -> None:
+    assert isinstance(platform.services.costs, TwinCosts)
+    platform.services.costs.say(tuple(cells(MOST_CELLS + 1)))
+    problem = refused(await platform.viewer.get("/v1/costs", params={"by": "model", "step": "hour"}), 422, "invalid")
+    assert fields(problem) == ["by"]
+    assert problem["errors"][0]["detail"].startswith("40,001 cells, and at most 40,000; ask for fewer dimensions")
+    # Few in the ledger, and many when each of two hundred models gets its part of each of three hundred workloads.
+    nobodys = [each for n in range(300) for each in cells(1, model="", workload=f"w{n}")]
+    platform.services.costs.say((*nobodys, *(each for n in range(200) for each in cells(1, model=f"m{n}", workload="own"))))
+    query = {"by": ["workload", "model"], "share": "even"}
+    problem = refused(await platform.viewer.get("/v1/costs", params=query), 422, "invalid")
+    assert problem["errors"][0]["detail"].startswith("more than 40,000 cells; ask for fewer dimensions")
 
 
 async def test_a_ledger_that_is_down_is_said(platform: Platform) -> None:

@@ -49,7 +49,12 @@ def told(store: Store, keys: Sequence[str]) -> dict[str, Told]:
     except NoTable:
         return {}
     return {
-        key: Told(revision=fact.revision, quantity=fact.quantity, window=Window(start=moment(fact.start), end=moment(fact.end)))
+        key: Told(
+            revision=fact.revision,
+            quantity=fact.quantity,
+            window=Window(start=moment(fact.start), end=moment(fact.end)),
+            said=fact.said,
+        )
         for key, fact in before.items()
     }
 

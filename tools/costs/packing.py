@@ -6,7 +6,6 @@ What a call gets wrong is found here, before anything is written.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +13,8 @@ import pyarrow as pa
 
 from tools.costs.apportioning import EXACT, total
 from tools.costs.port import MONEY_PLACES, MOST_AT_ONCE, QUANTITY_PLACES, Line, Usage
-from tools.costs.schema import COLUMNS, MOMENT, MONEY, QUANTITY, line_id, microseconds
+from tools.costs.schema import COLUMNS, EARLIEST, LATEST, MOMENT, MONEY, QUANTITY, line_id, microseconds
 from tools.errors import Conflict, PermanentError
-
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-"""What lies beyond is a broken clock; one row of it would make a partition of its own."""
 
 _KINDS = {
     "UInt32": pa.uint32(),
@@ -62,7 +58,7 @@ class Fact:
     key: str
     revision: int
     said: str
-    """A digest of all of it: the same for the same fact, however its numbers and times are written."""
+    """Its digest (`said_of`)."""
     quantity: Decimal
     start: int
     end: int
@@ -125,7 +121,7 @@ def _once(usages: Sequence[Usage]) -> dict[tuple[str, int], tuple[Usage, str]]:
     """By key and revision: the usage, and what it says."""
     found: dict[tuple[str, int], tuple[Usage, str]] = {}
     for usage in usages:
-        said = _said(usage)
+        said = said_of(usage)
         _, other = found.setdefault((usage.key, usage.revision), (usage, said))
         if said != other:
             raise _told_otherwise(usage.key, usage.revision)
@@ -157,13 +153,14 @@ def _told_otherwise(key: str, revision: int) -> Conflict:
 
 
 def _check(usage: Usage, lines: Any) -> None:
-    if not _EARLIEST <= usage.window.start < usage.window.end <= _LATEST:
+    if not EARLIEST <= usage.window.start < usage.window.end <= LATEST:
         raise PermanentError(f"window: {usage.key} is about {usage.window.start.isoformat()}; is a clock wrong?")
     if total(line.quantity for line in lines) != usage.quantity or not lines:
         raise PermanentError(f"lines: those of {usage.key} do not add up to its {usage.quantity}; price all of it")
 
 
-def _said(usage: Usage) -> str:
+def said_of(usage: Usage) -> str:
+    """A digest of all of it but its revision: the same for the same fact, however its numbers and times are written."""
     owner = usage.owner
     said = (
         usage.resource.value,

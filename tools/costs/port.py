@@ -72,6 +72,7 @@ class Owner(Frozen):
     version: Word = ""
     team: Word = ""
     experiment: Word = ""
+    """Empty: in none, and not shared out."""
     workload: Word = ""
     """What used it: a job's name, a process, a volume."""
 
@@ -130,6 +131,8 @@ class Told(Frozen):
     revision: int
     quantity: Decimal
     window: Window
+    said: str
+    """The digest of all that was told (`packing.said_of`)."""
 
 
 class Amount(Frozen):

@@ -1,6 +1,5 @@
 """What the ledger is asked. Runs where the engine is; the sums are made there, in decimals that hold any of them."""
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 from tools.clickhouse.connection import NoTable, translated
 from tools.costs import journal
 from tools.costs.port import MONEY_PLACES, MOST_CELLS, QUANTITY_PLACES, Dimension, Question, Step
-from tools.costs.schema import COLUMNS, MOMENT, NAME, Store, in_utc, moment
+from tools.costs.schema import COLUMNS, MOMENT, NAME, Store, in_utc, place_of
 from tools.errors import PermanentError
 from tools.values import Window
 
 _STARTS = {Step.HOUR: "toStartOfHour(start)", Step.DAY: "toStartOfDay(start)", Step.MONTH: "toStartOfMonth(start)"}
 _WITHIN = f"start >= {{first:{MOMENT}}} AND start < {{end:{MOMENT}}}"
-_ID = re.compile(r"([0-9a-f]{16})([0-9a-f]{32})")
 
 Cells = tuple[tuple[Any, ...], ...]
 """In columns: the steps (where there are any), currencies, one per dimension, costs, quantities (where they add up)."""
@@ -58,10 +56,8 @@ def lines(store: Store, window: Window, after: str, most: int) -> Cells:
     bound = _bound(window) | {"most": most}
     beyond = ""
     if after:
-        if (found := _ID.fullmatch(after)) is None:
-            raise PermanentError("after: it is no id of a line; take the last one of the page before")
-        started = moment(int(found[1], 16))
-        bound |= {"first": max(started, window.start), "started": started, "id": found[2]}
+        started, id = place_of(after)
+        bound |= {"first": max(started, window.start), "started": started, "id": id}
         beyond = f" AND (start > {{started:{MOMENT}}} OR id > {{id:String}})"
 
     def query(counted: str) -> str:

@@ -7,15 +7,20 @@ cost_bookings  booking -> 'begun' and 'done'
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from tools.costs.port import MONEY_PLACES, QUANTITY_PLACES, Component, Line, Owner, Pricing
 from tools.costs.units import Resource
+from tools.errors import PermanentError
 from tools.values import Window
 
 NAME = "the cost ledger"
 _DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1"
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""What lies beyond is a broken clock; one row of it would make a partition of its own."""
+_PLACE = re.compile(r"([0-9a-f]{16})([0-9a-f]{32})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -82,6 +87,15 @@ def line_id(line: Line) -> str:
 def line_place(id: str, start: datetime) -> str:
     """The id by which a line is known outside: such ids are in the order of time."""
     return f"{microseconds(start):016x}{id}"
+
+
+def place_of(said: str) -> tuple[datetime, str]:
+    """When the line begins that is known outside by this, and its id. Raises PermanentError for what is no such place."""
+    found = _PLACE.fullmatch(said)
+    since_epoch = int(found[1], 16) if found is not None else 0
+    if found is None or not microseconds(EARLIEST) <= since_epoch <= microseconds(LATEST):
+        raise PermanentError("after: it is no id of a line; take the last one of the page before")
+    return moment(since_epoch), found[2]
 
 
 def line(found: tuple[Any, ...]) -> Line:

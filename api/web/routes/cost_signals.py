@@ -1,6 +1,7 @@
 """Money as a signal: what is unusual and where it comes from, what will have been spent, and what of budgets is left."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ from api.web.services import Services
 from api.web.views import View
 from graphs.spending import forecast_of, judged, origin_of, until
 from tools.costs.port import Dimension
+from tools.errors import PermanentError
 
 router = APIRouter(prefix="/v1/costs", tags=["costs"], dependencies=[Depends(asks_much)])
 
@@ -171,6 +173,11 @@ class CostForecastsView(View):
 @router.get("/anomalies")
 async def list_cost_anomalies(needs: Needs, _who: auth.CanView) -> CostAnomaliesView:
     """What was unusual in the last weeks, of everything and of each part that policy watches, and where the rise comes from."""
+    with _answered():
+        return await _anomalies(needs)
+
+
+async def _anomalies(needs: Services) -> CostAnomaliesView:
     rules = needs.policies().cost
     end = await until(needs.costs, rules, needs.clock.now())
     if end is None:
@@ -207,6 +214,11 @@ async def show_cost_forecast(
         if name is not None and not storable(name):
             raise Invalid("this is no name", errors=(FieldError(field=field, detail="plain text, please"),))
     where = {dimension: (name,) for dimension, name in ((Dimension.TEAM, team), (Dimension.MODEL, model)) if name is not None}
+    with _answered():
+        return await _forecasts(needs, every, where)
+
+
+async def _forecasts(needs: Services, every: Period, where: Mapping[Dimension, tuple[str, ...]]) -> CostForecastsView:
     rules = needs.policies().cost
     end = await until(needs.costs, rules, needs.clock.now())
     if end is None:
@@ -220,6 +232,16 @@ async def show_cost_forecast(
         items=[_forecast(each) for each in forecasts],
         budgets=await _budgets(needs, end, where),
     )
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """What policy has us ask and the ledger does not answer (there is none, or too much is asked for) is said as it is."""
+    try:
+        yield
+    except PermanentError as error:
+        detail = FieldError(field="policy.cost", detail=str(error))
+        raise Invalid("the ledger cannot answer what policy asks of it", errors=(detail,)) from error
 
 
 async def _budgets(needs: Services, end: datetime, where: Mapping[Dimension, tuple[str, ...]]) -> list[BudgetView]:

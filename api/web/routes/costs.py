@@ -1,23 +1,22 @@
 """What the platform and its models cost: the ledger's charges by dimensions and time, each level adding up to the cent."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from agents.cost.attribution import attributed
-from agents.cost.bills import Entry, bill
-from agents.cost.sharing import Cell, Rule
+from agents.cost.attribution import TooMany
+from agents.cost.sharing import Rule
 from api.problems import FieldError, Invalid
 from api.store.text import storable
 from api.web import auth
+from api.web.cost_bills import MOST_CELLS, CostsView, Making, bills
 from api.web.dependencies import Needs, asks_much
 from api.web.services import Services
-from api.web.views import View
 from tools.costs import focus
 from tools.costs.focus import Format
 from tools.costs.port import Component, Dimension, Pricing, Question, Step
@@ -34,8 +33,7 @@ _EARLIEST_YEAR, _LATEST_YEAR = 2000, 2100
 _MOST_STEPS = 3_000
 """Hours of four months: more are no table any more, but an export."""
 _LENGTHS = {Step.HOUR: timedelta(hours=1), Step.DAY: timedelta(days=1), Step.MONTH: timedelta(days=28)}
-_THOUSAND = 1_000
-_SMALLEST = Decimal("1e-9")
+_FEWER = "ask for fewer dimensions, longer steps or a shorter window, or export it"
 
 Name = Annotated[str, Field(max_length=200)]
 
@@ -51,7 +49,7 @@ class CostsQuery(BaseModel):
     step: Step | None = Field(default=None, description="Also over time, in UTC.")
     share: Rule = Field(
         default="proportional",
-        description="How what is nobody's in particular is shared out among the models, versions, teams or experiments that "
+        description="How what is nobody's in particular is shared out among the models, versions or teams that "
         "are asked for: in proportion to their own cost in the same component, evenly, or not at all.",
     )
     per: Literal["thousand_predictions"] | None = Field(default=None, description="Also the cost of a thousand predictions.")
@@ -78,63 +76,8 @@ class CostsQuery(BaseModel):
         return {dimension: values for dimension, values in chosen.items() if values}
 
 
-class EntryView(View):
-    name: str
-    """Empty: what is nobody's in particular."""
-    cost: Decimal
-    """Rounded to cents so that at every level the parts are the whole."""
-    exact: Decimal
-    per_thousand: Decimal | None
-    """Predictions of its model and version, as far as it is of one; null where none were asked for, or none were made."""
-    parts: "list[EntryView]"
-    """The dearest first."""
-
-    @field_serializer("cost", "exact", "per_thousand")
-    def _plain(self, value: Decimal | None) -> str | None:
-        return format(value, "f") if value is not None else None
-
-
-class StepView(View):
-    start: datetime
-    cost: Decimal
-    """In cents; the steps of a bill add up to it."""
-    exact: Decimal
-    parts: list[EntryView]
-    """By the outermost dimension."""
-
-    @field_serializer("cost", "exact")
-    def _plain(self, value: Decimal) -> str:
-        return format(value, "f")
-
-
-class BillView(View):
-    currency: str
-    """ISO 4217."""
-    total: EntryView
-    steps: list[StepView]
-    """Oldest first; empty without a `step`. Those without any charge are left out."""
-
-
-class CostsView(View):
-    start: datetime
-    end: datetime
-    by: list[Dimension]
-    step: Step | None
-    share: Rule
-    predictions: int | None
-    """In the window, of the models and versions that were asked for; null unless costs are asked per thousand."""
-    prices: str
-    """Where they are from."""
-    metered_until: datetime | None
-    """When the meters were last read; null: not since the service was started. What came later is on no bill yet."""
-    unpriced: list[str]
-    """What is metered and has no price in the book: it is missing here."""
-    bills: list[BillView]
-    """One for each currency: two are never added. Empty when nothing was booked."""
-
-
-@router.get("", dependencies=[Depends(asks_much)])
-async def show_costs(needs: Needs, _who: auth.CanView, asked: Annotated[CostsQuery, Query()]) -> CostsView:
+@router.get("", dependencies=[Depends(asks_much)], response_model=CostsView)
+async def show_costs(needs: Needs, _who: auth.CanView, asked: Annotated[CostsQuery, Query()]) -> Response:
     """Who and what caused which cost, as a tree by `by`, and over time by `step`."""
     window = _window(asked, needs.clock.now())
     if odd := sorted(field for field, values in asked.where.items() if not all(map(storable, values))):
@@ -150,13 +93,12 @@ async def show_costs(needs: Needs, _who: auth.CanView, asked: Annotated[CostsQue
         amounts = await needs.costs.breakdown(question)
     except PermanentError as error:
         raise _refused("by", str(error).removeprefix("by: ")) from error
-    cells = attributed(amounts, shown, asked.share)
+    if len(amounts) > MOST_CELLS:
+        raise _refused("by", f"{len(amounts):,} cells, and at most {MOST_CELLS:,}; {_FEWER}")
     counts = await _predictions(needs, asked, window) if asked.per else None
-    by_currency: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_currency.setdefault(cell.currency, []).append(cell)
+    made = Making(by=shown, step=asked.step, share=asked.share, counts=counts)
     billing = needs.billing
-    return CostsView(
+    frame = CostsView(
         start=window.start,
         end=window.end,
         by=list(shown),
@@ -165,9 +107,16 @@ async def show_costs(needs: Needs, _who: auth.CanView, asked: Annotated[CostsQue
         predictions=None if counts is None else sum(counts.values()),
         prices=billing.source,
         metered_until=billing.meter.until,
+        unread=list(billing.meter.unread),
         unpriced=list(billing.meter.unpriced),
-        bills=[_bill(currency, by_currency[currency], asked, counts) for currency in sorted(by_currency)],
+        bills=[],
     )
+    try:
+        # All computing, and writing it down as well: the event loop has others to serve.
+        body = await asyncio.to_thread(lambda: frame.model_copy(update={"bills": bills(amounts, made)}).model_dump_json())
+    except TooMany as error:
+        raise _refused("by", f"more than {MOST_CELLS:,} cells; {_FEWER}") from error
+    return Response(body, media_type="application/json")
 
 
 _EXPORTS: dict[Format, str] = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
@@ -204,58 +153,6 @@ async def export_costs(
     name = f"oppen-costs-{window.start:%Y%m%dT%H%M}-{window.end:%Y%m%dT%H%M}.{format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(whole(), media_type=_EXPORTS[format], headers=headers)
-
-
-def _bill(currency: str, cells: list[Cell], asked: CostsQuery, counts: Mapping[tuple[str, str], int] | None) -> BillView:
-    total = _entry(bill(cells, asked.by), asked.by, counts, {})
-    if asked.step is None:
-        return BillView(currency=currency, total=total, steps=[])
-    # A bill of bills: the step is its outermost dimension, in the place of one that it does not show.
-    time = next(each for each in Dimension if each not in asked.by[:1])
-    steps = bill([_in_time(cell, time) for cell in cells], (time, *asked.by[:1]))
-    ordered = sorted(steps.parts, key=lambda each: each.name)
-    return BillView(
-        currency=currency,
-        total=total,
-        steps=[
-            StepView(
-                start=datetime.fromisoformat(each.name),
-                cost=each.cost,
-                exact=each.exact,
-                parts=[_entry(part, (), None, {}) for part in each.parts],
-            )
-            for each in ordered
-        ],
-    )
-
-
-def _in_time(cell: Cell, time: Dimension) -> Cell:
-    assert cell.start is not None
-    return cell.model_copy(update={"at": {**cell.at, time: cell.start.isoformat()}})
-
-
-def _entry(
-    entry: Entry,
-    by: list[Dimension] | tuple[Dimension, ...],
-    counts: Mapping[tuple[str, str], int] | None,
-    at: dict[Dimension, str],
-) -> EntryView:
-    own, rest = (by[0], by[1:]) if by else (None, ())
-    return EntryView(
-        name=entry.name,
-        cost=entry.cost,
-        exact=entry.exact,
-        per_thousand=_per_thousand(entry.exact, counts, at),
-        parts=[_entry(part, rest, counts, {**at, own: part.name} if own else at) for part in entry.parts],
-    )
-
-
-def _per_thousand(cost: Decimal, counts: Mapping[tuple[str, str], int] | None, at: Mapping[Dimension, str]) -> Decimal | None:
-    if counts is None:
-        return None
-    model, version = at.get(Dimension.MODEL, ""), at.get(Dimension.VERSION, "")
-    made = sum(count for key, count in counts.items() if model in ("", key[0]) and version in ("", key[1]))
-    return (cost * _THOUSAND / made).quantize(_SMALLEST) if made else None
 
 
 async def _predictions(needs: Services, asked: CostsQuery, window: Window) -> dict[tuple[str, str], int]:

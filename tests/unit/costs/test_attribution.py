@@ -49,6 +49,18 @@ def test_what_finds_nobody_in_its_component_is_shared_among_all_and_else_stays()
     assert found(attributed(amounts[:1], (MODEL,), "proportional")) == {("monitoring", "Prometheus and Grafana"): Decimal(4)}
 
 
+def test_what_is_in_no_experiment_is_not_for_one_to_pay() -> None:
+    by = (COMPONENT, Dimension.EXPERIMENT)
+    amounts = [
+        Amount(start=None, at={COMPONENT: "serving", Dimension.EXPERIMENT: name}, cost=Decimal(cost), currency="USD")
+        for name, cost in (("exp-1", 1), ("", 9))
+    ]
+    assert {cell.at[Dimension.EXPERIMENT]: cell.cost for cell in attributed(amounts, by, "proportional")} == {
+        "exp-1": Decimal(1),
+        "": Decimal(9),
+    }
+
+
 costs = st.decimals(min_value=-100, max_value=100, places=MONEY_PLACES)
 words = st.sampled_from(["", "a", "b"])
 some = st.lists(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tools.costs.list_prices import LIST_PRICES
 from tools.costs.meters import idle, jobs, serving, storage
-from tools.costs.meters.holding import Holding, accrued, since
+from tools.costs.meters.holding import Holding, accrued, amount, since
 from tools.costs.meters.hours import by_hours, key_of
+from tools.costs.packing import said_of
 from tools.costs.port import Component, Owner, Told, Usage
 from tools.costs.prices import Price
 from tools.costs.units import Resource
@@ -99,7 +100,7 @@ def test_tokens_are_priced_by_their_version_where_the_book_has_one_for_it() -> N
 def told(usages: tuple[Usage, ...], before: dict[str, Told] | None = None) -> dict[str, Told]:
     return {
         **(before or {}),
-        **{usage.key: Told(revision=0, quantity=usage.quantity, window=usage.window) for usage in usages},
+        **{usage.key: Told(revision=0, quantity=usage.quantity, window=usage.window, said=said_of(usage)) for usage in usages},
     }
 
 
@@ -115,6 +116,20 @@ def test_what_is_held_is_metered_without_gaps_or_overlaps_however_it_is_looked_a
     windows = sorted((each.window for each in booked.values()), key=lambda window: window.start)
     assert (windows[0].start, windows[-1].end) == (NINE, now)
     assert all(one.end == two.start for one, two in pairwise(windows))
+
+
+def test_petabytes_are_metered_to_the_last_decimal() -> None:
+    rate, hour = Decimal(30 * 10**15) + Decimal("0.000000001"), timedelta(hours=1)
+    assert amount(rate, hour) == Decimal("108000000000000000000.000003600")
+    held = Holding(name=("lake",), resource=Resource.STORAGE, rate=rate, owner=Owner(component=Component.TRAINING))
+    half = Window(start=NINE, end=NINE + hour / 2)
+    (first,) = accrued(held, {}, NINE, half.end)
+    told = {first.key: Told(revision=0, quantity=first.quantity, window=first.window, said=said_of(first))}
+    (whole,) = accrued(held, told, half.end, NINE + hour)
+    assert whole.quantity == amount(rate, hour)
+    vast = Used(wall_seconds=3600, gpu_seconds=0, reserved=Resources(cpu=1, memory_bytes=30 * 10**15))
+    (memory,) = [each for each in jobs.usages(JOB, vast, NINE) if each.resource is Resource.MEMORY]
+    assert memory.quantity == Decimal(30 * 10**15 * 3600)
 
 
 def test_what_was_not_seen_for_longer_than_is_looked_back_begins_anew() -> None:

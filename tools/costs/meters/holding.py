@@ -6,10 +6,11 @@ process that was killed goes on where its predecessor's last booking ended.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from pydantic import Field
 
+from tools.costs.apportioning import EXACT, total
 from tools.costs.meters.hours import HOUR, by_hours, hour_of, key_of
 from tools.costs.port import QUANTITY_PLACES, Owner, Told, Usage, Word
 from tools.costs.units import Resource
@@ -59,11 +60,13 @@ def usage(holding: Holding, before: Told | None, piece: Window, more: Decimal) -
         key=holding.key(piece.start),
         resource=holding.resource,
         sku=holding.sku,
-        quantity=more + (before.quantity if before is not None else 0),
+        quantity=total((more, before.quantity)) if before is not None else more,
         window=Window(start=before.window.start, end=piece.end) if before is not None else piece,
         owner=holding.owner,
     )
 
 
 def amount(rate: Decimal, length: timedelta) -> Decimal:
-    return (rate * (length // _MICROSECOND) / 1_000_000).quantize(_SMALLEST)
+    """At a rate a second; exact, then rounded to what is booked."""
+    micros = EXACT.multiply(rate, Decimal(length // _MICROSECOND))
+    return EXACT.divide(micros, Decimal(1_000_000)).quantize(_SMALLEST, ROUND_HALF_EVEN, EXACT)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from tools.costs.apportioning import less, total
 from tools.costs.meters.holding import Holding, amount
 from tools.costs.meters.hours import HOUR, by_hours, hour_of
 from tools.costs.meters.serving import CPU
@@ -50,8 +51,8 @@ def _usages(
         of_hour = {key: usage for key, usage in used.items() if hour_of(usage.window.start) == hour}
         whole = amount(held.rate, piece.length) if piece is not None else Decimal(0)
         if before is not None:
-            whole += before.quantity + sum((told[key].quantity for key in of_hour if key in told), Decimal(0))
-        idle = whole - sum((usage.quantity for usage in of_hour.values()), Decimal(0))
+            whole = total((whole, before.quantity, *(told[key].quantity for key in of_hour if key in told)))
+        idle = less(whole, total(usage.quantity for usage in of_hour.values()))
         start = before.window.start if before is not None else piece.start if piece is not None else hour
         end = piece.end if piece is not None else before.window.end if before is not None else hour
         yield Usage(

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from tools.costs.meters.holding import amount
 from tools.costs.meters.hours import by_hours, key_of
-from tools.costs.port import QUANTITY_PLACES, Component, Owner, Pricing, Usage
+from tools.costs.port import Component, Owner, Pricing, Usage
 from tools.costs.units import Resource
 from tools.jobs.port import JobState
 from tools.jobs.port import Usage as Used
@@ -17,12 +18,13 @@ from tools.values import Window
 
 PARTS = {Resource.CPU: "CPU hours", Resource.MEMORY: "memory", Resource.GPU: "GPU hours"}
 _MICROSECOND = timedelta(microseconds=1)
-_SMALLEST = Decimal(1).scaleb(-QUANTITY_PLACES)
 
 
-def usages(job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricing.STANDARD) -> tuple[Usage, ...]:
+def usages(
+    job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricing.STANDARD, version: str = ""
+) -> tuple[Usage, ...]:
     """So far, by the hour, with revision 0. `begun`: when it began to run, by the platform's clock; what it ran is real time,
-    over all attempts, and laid behind that in one piece."""
+    over all attempts, and laid behind that in one piece. `version`: that it has made, once that is registered."""
     length = timedelta(seconds=used.wall_seconds)
     if length < _MICROSECOND:
         return ()
@@ -32,10 +34,10 @@ def usages(job: JobState, used: Used, begun: datetime, pricing: Pricing = Pricin
         Usage(
             key=key_of("job", job.name, resource.value, hour=piece.start),
             resource=resource,
-            quantity=(rate * (piece.length // _MICROSECOND) / 1_000_000).quantize(_SMALLEST),
+            quantity=amount(rate, piece.length),
             window=piece,
             pricing=pricing,
-            owner=Owner(part=PARTS[resource], **owner),
+            owner=Owner(part=PARTS[resource], version=version[:200], **owner),
         )
         for resource, rate in _rates(used)
         for piece in by_hours(window)

@@ -1,10 +1,14 @@
 """Readings into the ledger: what says the same as what is booked is left alone, what differs is its next revision.
 
+Whose it is and how it was bought count as much as how much it is. What its price is does not: what is booked keeps the price
+of its booking, until the usage itself is corrected.
+
 Whatever process read last, and whatever it was killed in, the ledger ends up saying what the last reading says, once.
 """
 
 from collections.abc import Sequence
 
+from tools.costs.packing import said_of
 from tools.costs.port import Booked, CostLedger, Line, Told, Usage
 from tools.costs.prices import NoPrice, PriceBook
 from tools.costs.pricing import priced
@@ -48,6 +52,6 @@ def _next(reading: Usage, told: Told | None) -> Usage | None:
     """None: it is booked so."""
     if told is None:
         return reading
-    if told.quantity == reading.quantity and told.window == reading.window:
+    if told.said == said_of(reading):
         return None
     return reading.model_copy(update={"revision": told.revision + 1})
