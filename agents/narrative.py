@@ -45,6 +45,7 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 """Unicode categories that show nothing or steer how the rest is shown: control, format, surrogate, private, unassigned."""
 _MARKUP = re.compile(r"[\\`*<>\[\]|~]|(?<!\w)_|_(?!\w)|^(?:[#+>=-]|\d+[.)](?=\s|$))")
 _MAX_ALERTS = 10
+_LEFT_OUT = 10
 
 
 def plain(text: str, limit: int = 1_000) -> str:
@@ -253,6 +254,10 @@ def report(
     if receipt is not None:
         lines += ["", f"Done between {moment(receipt.started_at)} and {moment(receipt.finished_at)}."]
         lines += [f"Before: {_state(receipt.before)}. After: {_state(receipt.after)}."]
+        if receipt.left_out:
+            told = "; ".join(escaped(each) for each in receipt.left_out[:_LEFT_OUT])
+            more = f"; and {len(receipt.left_out) - _LEFT_OUT} more" if len(receipt.left_out) > _LEFT_OUT else ""
+            lines += [f"Not done: {told}{more}."]
         lines += [f"Undo: {escaped(title(receipt.undo))}." if receipt.undo is not None else "There is nothing to undo."]
     lines += ["", "## Outcome", "", f"{outcome.replace('_', ' ').capitalize()}. {escaped(reason)}"]
     if verification is not None:

@@ -139,5 +139,7 @@ class Receipt(Frozen):
     before: WorldState
     after: WorldState
     undo: Action | None
+    left_out: tuple[str, ...] = ()
+    """Of a list of files, what was not done, each with its reason: needed by now, or gone for good and not had back."""
     started_at: Instant
     finished_at: Instant

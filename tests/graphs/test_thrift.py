@@ -9,6 +9,7 @@ from agents.actions import Action, ExpireArtifacts, MoveToSpot, NoAction, Restor
 from agents.cost.optimization_rules import Optimizations
 from agents.evidence import Cause
 from agents.guard import Deny, judge
+from agents.narrative import report
 from agents.policies import Mode, ModelPolicy, Policies, Slo, Training
 from graphs.execution import execute
 from graphs.state import Outcome
@@ -17,6 +18,7 @@ from tests.graphs.spending import BOOK, review, spend
 from tests.graphs.test_execution import proposed as bound
 from tools.costs.port import Component, Owner
 from tools.errors import PermanentError
+from tools.leftovers import KEPT
 from tools.registry.port import TrainingRun
 from tools.values import Window
 
@@ -162,6 +164,7 @@ async def test_a_version_that_becomes_champion_at_the_last_moment_stays_and_the_
     receipt = await execute(proposal, "alice", platform.context)
     assert isinstance(receipt.undo, RestoreArtifacts)
     assert [each.name for each in receipt.undo.items] == ["5"]
+    assert len(receipt.left_out) == 1
     assert "4" in {each.name for each in await platform.registry.stored(MODEL)}
 
 
@@ -172,6 +175,38 @@ async def test_where_all_of_it_stays_nothing_is_said_to_be_done() -> None:
     await platform.move("4")
     with pytest.raises(PermanentError, match="nothing of it was discarded"):
         await execute(proposal, "alice", platform.context)
+
+
+async def put_aside(platform: Platform, version: str, attempt: int) -> None:
+    proposal = await bound(await listed(platform, version), platform)
+    await execute(proposal.model_copy(update={"id": f"run-1/{attempt}"}), "alice", platform.context)
+
+
+async def test_what_is_gone_for_good_keeps_nothing_else_from_coming_back_and_the_receipt_says_so() -> None:
+    platform = await aged()
+    items = (await listed(platform, "4", "5")).items
+    await put_aside(platform, "4", 1)
+    platform.clock.pass_(KEPT + HOUR)
+    await platform.registry.empty(platform.clock.now() - KEPT)
+    await put_aside(platform, "5", 2)
+    back = (await bound(RestoreArtifacts(model=MODEL, items=items), platform)).model_copy(update={"id": "run-1/3"})
+    receipt = await execute(back, "alice", platform.context)
+    assert await execute(back, "alice", platform.context) == receipt
+    assert "5" in {each.name for each in await platform.registry.stored(MODEL)}
+    (reason,) = receipt.left_out
+    assert "4: its files are gone for good" in reason
+    assert "4: its files are gone for good" in report([], back, Outcome.RESOLVED, "done", receipt)
+
+
+async def test_where_nothing_can_be_had_back_it_is_not_said_to_be_done() -> None:
+    platform = await aged()
+    items = (await listed(platform, "4")).items
+    await put_aside(platform, "4", 1)
+    platform.clock.pass_(KEPT + HOUR)
+    await platform.registry.empty(platform.clock.now() - KEPT)
+    back = (await bound(RestoreArtifacts(model=MODEL, items=items), platform)).model_copy(update={"id": "run-1/2"})
+    with pytest.raises(PermanentError, match="nothing of it can be had back"):
+        await execute(back, "alice", platform.context)
 
 
 async def test_a_training_that_would_begin_anew_each_time_is_not_moved_to_spot() -> None:
