@@ -360,7 +360,8 @@ def _flaw(
                 if item.model != model:
                     return f"{item.kind} {item.name} is of {item.model}, not of {model}"
                 if item.kind == "version" and item.name in state.protected:
-                    return f"version {item.name} of {model} carries an alias, has traffic or is gone back to: it stays"
+                    needs = "carries an alias, has traffic, is gone back to, is among the newest or is named by an open run"
+                    return f"version {item.name} of {model} {needs}: it stays"
                 if ident(item) not in state.artifacts:
                     return f"{item.kind} {item.name} is not there as it was listed"
         case RestoreArtifacts():

@@ -40,7 +40,7 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
     context, now = runtime.context, runtime.context.clock.now()
     earlier = state.get("optimization")
     readers, policies = context.tools.readers, context.policies
-    case = await survey(state["alerts"], earlier, readers, policies, context.prices, now)
+    case = await survey(state["alerts"], earlier, readers, context.ledger, policies, context.prices, now)
     slow_ms = None
     if earlier is not None and earlier.trial is not None and case.model is not None and case.champion is not None:
         window = Window(start=now - policies.investigation.window, end=now)

@@ -69,7 +69,7 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     """
     started = context.clock.now()
     if await context.ledger.intended(proposal.id) is None:
-        world = await read_state(proposal.action, context.tools.readers)
+        world = await read_state(proposal.action, context)
         if world != proposal.state:
             raise Conflict(f"the world has moved since it was decided: {guard.differences(proposal.state, world)}")
     intend = claim if isinstance(proposal.action, Retrain) else _intend
@@ -78,7 +78,7 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
         return done
     undo, made, left_out = await _perform(proposal, before, actor, context)
     if made is None:
-        after = await read_state(proposal.action, context.tools.readers)
+        after = await read_state(proposal.action, context)
     else:
         # As we left it: what somebody has done to the route since is theirs, and is not to be taken for ours. Nothing is read
         # that could fail now, for what has been begun has to be followed.
@@ -133,7 +133,7 @@ async def untouched(proposal: Proposal, context: Context) -> bool:
             | ExpireArtifacts()
             | RestoreArtifacts()
         ):
-            return await read_state(action, tools.readers) == before
+            return await read_state(action, context) == before
         case Notify() | NoAction():
             return True
         case unknown:
@@ -222,7 +222,7 @@ async def left_of(proposal: Proposal, context: Context) -> str:
     Generations are left out: they only count.
     """
     try:
-        world = await read_state(proposal.action, context.tools.readers)
+        world = await read_state(proposal.action, context)
     except PortError as error:
         return f". How things stand now could not be read: {error}."
     then, now = (state.model_dump(exclude={"route_generation"}) for state in (proposal.state, world))
@@ -307,8 +307,11 @@ async def _perform(proposal: Proposal, before: WorldState, actor: str, context: 
         case MoveToSpot() as move:
             return Deed(await thrift.move(move, proposal.id, context.tools))
         case ExpireArtifacts() as expire:
-            undo, stayed = await thrift.expire(expire, before, context.tools)
-            return Deed(undo, left_out=stayed)
+            # Begun, cut off and gone on with hours later: what is needed by now stays as well.
+            now = await read_state(expire, context)
+            protected = frozenset((*(before.protected or ()), *(now.protected or ())))
+            back, stayed = await thrift.expire(expire, protected, context.tools)
+            return Deed(back, left_out=stayed)
         case RestoreArtifacts() as restore:
             return Deed(left_out=await thrift.restore(restore, context.tools))
         case Notify() as notify:

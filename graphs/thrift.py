@@ -34,7 +34,7 @@ async def move(action: MoveToSpot, key: str, tools: Toolbox) -> Action:
     return MoveToSpot(model=action.model, from_pricing=action.pricing, pricing=action.from_pricing)
 
 
-async def expire(action: ExpireArtifacts, before: WorldState, tools: Toolbox) -> tuple[Action | None, tuple[str, ...]]:
+async def expire(action: ExpireArtifacts, protected: frozenset[str], tools: Toolbox) -> tuple[Action | None, tuple[str, ...]]:
     """What is needed by now, or is another thing, stays, and the others go all the same. Returned is what takes it back (None:
     nothing of it can be had back), and why what stays does.
 
@@ -44,7 +44,7 @@ async def expire(action: ExpireArtifacts, before: WorldState, tools: Toolbox) ->
     stayed: list[str] = []
     for item in action.items:
         try:
-            gone.append((item, await _discard(item, before.protected or (), tools)))
+            gone.append((item, await _discard(item, tuple(sorted(protected)), tools)))
         except Conflict as error:
             log.warning("artifact.stays", kind=item.kind, name=item.name, reason=str(error))
             stayed.append(str(error))
