@@ -24,6 +24,7 @@ def fingerprint(action: Action, state: WorldState) -> str:
     later = {name for name in _LATER if getattr(state, name) is None}
     empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
     empty |= {"judging"} if isinstance(action, StartRollout) and action.judging is None else set()
+    empty |= {"weighed"} if isinstance(action, StartRollout) and action.weighed is None else set()
     empty |= {"beside"} if isinstance(action, Promote) and not action.beside else set()
     content = {
         "action": _as_before(action.model_dump(mode="json", exclude=empty)),
