@@ -6,7 +6,7 @@ of the time before. All together it is wrong no more often than policy allows.
 """
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agents.cost.quantization import Decision as Verdict
 from agents.cost.quantization_rules import Margins
@@ -15,6 +15,8 @@ from agents.promotion_rules import Stage
 from agents.rollouts import Choice, Decision
 from tools.values import Window
 
+_LEAST = timedelta(minutes=1)
+"""Of copies, where an edit has the stage hold for no time."""
 _TOLD = (Choice.ADVANCE, Choice.EXTEND, Choice.ASK)
 """What a look says of a stage whose time is up, unless something is worse already."""
 
@@ -26,9 +28,10 @@ def is_weighed(stage: Stage, decision: Decision) -> bool:
 
 def look_at(stage: Stage, begun: datetime, now: datetime, margins: Margins) -> tuple[Window, Margins]:
     """Which copies count at this look, and at which level. The same until the time that is looked at has doubled."""
-    doubled = max(0, math.floor(math.log2(max((now - begun) / stage.hold, 1.0))))
+    first = max(stage.hold, _LEAST)
+    doubled = math.floor(math.log2(max((now - begun) / first, 1.0)))
     level = margins.significance / 2 ** (doubled + 1)
-    window = Window(start=begun, end=begun + stage.hold * 2**doubled)
+    window = Window(start=begun, end=begun + first * 2**doubled)
     return window, margins.model_copy(update={"significance": level})
 
 

@@ -64,6 +64,11 @@ def test_between_doublings_the_same_copies_are_looked_at_and_all_looks_together_
     assert sum(levels.values()) < MARGINS.significance
 
 
+def test_a_shadow_that_an_edit_has_hold_for_no_time_is_weighed_on_what_there_is() -> None:
+    window, _ = look_at(Stage(weight=0), NOW - HOUR, NOW, MARGINS)
+    assert (window.start, window.length) == (NOW - HOUR, timedelta(minutes=32))
+
+
 def test_its_margins_are_those_of_the_policy() -> None:
     rules = QuantizationRules(max_disagreement=0.3, min_saving=0.2)
     assert rules.margins == Margins(max_disagreement=0.3, min_saving=0.2)
