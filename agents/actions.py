@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from agents.cost.quantization_rules import Margins
 from agents.experiment_plans import Plan
 from agents.promotion_rules import MOST_STAGES, Experiments, Judging, Stage
 from tools.costs.port import Pricing
@@ -123,6 +124,9 @@ class StartRollout(Frozen):
     judging: Judging | None = None
     """Guardrails, levels and rules for labels of policy when it was proposed: each look judges by them. None: it was proposed
     before they were kept with it, and each look judges by the policy of its day."""
+    weighed: Margins | None = None
+    """Where it is a shadow first, it also has to pay as INT8 of `from_version` on the requests that it got copies of, by these.
+    None: it is no such version, or no shadow."""
 
     @model_validator(mode="after")
     def _growing(self) -> Self:

@@ -194,6 +194,10 @@ def edit_flaw(proposal: Proposal, action: Action) -> Flaw | None:
                 f"an edit keeps {name} as it was shown; to judge otherwise, change the rollouts of the policies and ask again"
             )
             return Flaw(f"action.{name}", said)
+        case StartRollout(weighed=asked), StartRollout(weighed=new) if asked != new:
+            return Flaw("action.weighed", "an edit keeps weighed as it was shown: it is what INT8 of the champion is held to")
+        case Promote(), StartRollout() as new if new.weighed is not None:
+            return Flaw("action.weighed", "leave it out: a promotion is of no version that was measured in INT8")
         case Promote(), StartRollout() as new if new.judging is not None:
             return Flaw("action.judging", "leave it out: a rollout that is made of a promotion is judged by the policies")
         case Promote(beside=asked), Promote(beside=new) if asked != new:
@@ -360,7 +364,8 @@ def _flaw(
                 if item.model != model:
                     return f"{item.kind} {item.name} is of {item.model}, not of {model}"
                 if item.kind == "version" and item.name in state.protected:
-                    return f"version {item.name} of {model} carries an alias, has traffic or is gone back to: it stays"
+                    needs = "carries an alias, has traffic, is gone back to, is among the newest or is named by an open run"
+                    return f"version {item.name} of {model} {needs}: it stays"
                 if ident(item) not in state.artifacts:
                     return f"{item.kind} {item.name} is not there as it was listed"
         case RestoreArtifacts():

@@ -34,6 +34,7 @@ from agents.actions import (
     WorldState,
 )
 from agents.alerts import Alert
+from agents.cost.quantization_rules import Margins
 from agents.evidence import Evidence, Finding, Hypothesis
 from agents.experiment_facts import Goal
 from agents.proposals import Impact, Proposal, Receipt
@@ -45,6 +46,7 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 """Unicode categories that show nothing or steer how the rest is shown: control, format, surrogate, private, unassigned."""
 _MARKUP = re.compile(r"[\\`*<>\[\]|~]|(?<!\w)_|_(?!\w)|^(?:[#+>=-]|\d+[.)](?=\s|$))")
 _MAX_ALERTS = 10
+_LEFT_OUT = 10
 
 
 def plain(text: str, limit: int = 1_000) -> str:
@@ -158,8 +160,9 @@ def _judging(action: Catalogue) -> list[str]:
         return list(_trying(action))
     if not isinstance(action, StartRollout):
         return []
+    weighed = [f"- As a shadow it has to pay too: {_weighed(action.weighed)}"] if action.weighed is not None else []
     if (rules := action.judging) is None:
-        return ["- Judged by: the policies, as they are at each look"]
+        return ["- Judged by: the policies, as they are at each look", *weighed]
     units = {"errors": "failed requests", "accuracy": "wrong answers", "latency": "slow answers"}
     allowed = [
         f"{points(margin)} more {units[guard]}" if guard in units else f"{guard} worse by {share(margin)}"
@@ -167,7 +170,16 @@ def _judging(action: Catalogue) -> list[str]:
     ]
     slow = f"; slow is above {milliseconds(action.slow_ms)}" if action.slow_ms is not None else ""
     errors = f"wrongly taken back {share(rules.wrong_rollbacks)}, wrongly passed {share(rules.wrong_passes)} at most"
-    return [f"- Taken back for: {', '.join(allowed)}{slow} ({errors})"]
+    return [f"- Taken back for: {', '.join(allowed)}{slow} ({errors})", *weighed]
+
+
+def _weighed(margins: Margins) -> str:
+    """By what INT8 is held against the original on the same requests."""
+    return (
+        f"a prediction takes {share(margins.min_saving)} less of the processor; {points(margins.max_accuracy_loss)} more wrong "
+        f"answers at most, or {share(margins.max_disagreement)} other ones where labels are missing; no more failures; p99 "
+        f"{share(margins.max_p99_factor - 1)} longer at most"
+    )
 
 
 def _trying(action: StartExperiment) -> Iterator[str]:
@@ -253,6 +265,10 @@ def report(
     if receipt is not None:
         lines += ["", f"Done between {moment(receipt.started_at)} and {moment(receipt.finished_at)}."]
         lines += [f"Before: {_state(receipt.before)}. After: {_state(receipt.after)}."]
+        if receipt.left_out:
+            told = "; ".join(escaped(each) for each in receipt.left_out[:_LEFT_OUT])
+            more = f"; and {len(receipt.left_out) - _LEFT_OUT} more" if len(receipt.left_out) > _LEFT_OUT else ""
+            lines += [f"Not done: {told}{more}."]
         lines += [f"Undo: {escaped(title(receipt.undo))}." if receipt.undo is not None else "There is nothing to undo."]
     lines += ["", "## Outcome", "", f"{outcome.replace('_', ' ').capitalize()}. {escaped(reason)}"]
     if verification is not None:

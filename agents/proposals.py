@@ -24,6 +24,7 @@ def fingerprint(action: Action, state: WorldState) -> str:
     later = {name for name in _LATER if getattr(state, name) is None}
     empty = {"left_out"} if isinstance(action, Retrain) and not action.left_out else set()
     empty |= {"judging"} if isinstance(action, StartRollout) and action.judging is None else set()
+    empty |= {"weighed"} if isinstance(action, StartRollout) and action.weighed is None else set()
     empty |= {"beside"} if isinstance(action, Promote) and not action.beside else set()
     content = {
         "action": _as_before(action.model_dump(mode="json", exclude=empty)),
@@ -139,5 +140,7 @@ class Receipt(Frozen):
     before: WorldState
     after: WorldState
     undo: Action | None
+    left_out: tuple[str, ...] = ()
+    """Of a list of files, what was not done, each with its reason: needed by now, or gone for good and not had back."""
     started_at: Instant
     finished_at: Instant

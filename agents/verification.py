@@ -98,7 +98,8 @@ def verify(proposal: Proposal, receipt: Receipt, observations: Observations, pol
             held = "It has changed nothing that serves: what was discarded carries no alias and has no traffic."
             return Verification(status=Status.HOLDS, reason=held, at=now)
         case RestoreArtifacts():
-            return Verification(status=Status.HOLDS, reason="What was still put aside is there again.", at=now)
+            gone = f" {len(receipt.left_out)} of it are gone for good." if receipt.left_out else ""
+            return Verification(status=Status.HOLDS, reason=f"What was still put aside is there again.{gone}", at=now)
         case Quantize():
             raise TypeError("an experiment is looked at until it ends, and what comes of it is proposed")
         case ConsolidateTraining(kept=kept):

@@ -106,7 +106,7 @@ async def _barred(state: RunState, context: Context) -> Failure | None:
         reason = await overtaken(state, context)
         if reason is not None:
             return Failure(kind="look", reason=reason)
-    world = await read_state(proposal.action, context.tools.readers)
+    world = await read_state(proposal.action, context)
     mode, verdict = await context.mode(), state.get("verdict")
     answer = guard.recheck(proposal, world, context.policies, mode, now, verdict=verdict)
     if isinstance(answer, guard.Holds) and (outrun_by := await outrun(proposal, context)) is not None:

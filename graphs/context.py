@@ -43,6 +43,11 @@ class Ledger(Protocol):
         """How it was given up; None: it was not."""
         ...
 
+    async def named(self, model: str) -> frozenset[str]:
+        """Versions of the model that somebody is still at: of what open runs have proposed, asked about or done, and of
+        rollouts and experiments that are under way."""
+        ...
+
 
 class Order(NamedTuple):
     """What a person wants of a rollout in progress, or what a look has found while people were asked about it."""

@@ -40,7 +40,7 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
     context, now = runtime.context, runtime.context.clock.now()
     earlier = state.get("optimization")
     readers, policies = context.tools.readers, context.policies
-    case = await survey(state["alerts"], earlier, readers, policies, context.prices, now)
+    case = await survey(state["alerts"], earlier, readers, context.ledger, policies, context.prices, now)
     slow_ms = None
     if earlier is not None and earlier.trial is not None and case.model is not None and case.champion is not None:
         window = Window(start=now - policies.investigation.window, end=now)
@@ -53,12 +53,12 @@ async def gather(state: Case, runtime: Runtime[Context]) -> Measured:
 
 async def conclude(state: Measured, runtime: Runtime[Context]) -> Concluded:
     case, policies, now = state["case"], runtime.context.policies, runtime.context.clock.now()
-    earlier = case.earlier
+    earlier, mirrors = case.earlier, runtime.context.tools.traffic.mirrors
     if earlier is not None and earlier.trial is not None and earlier.version is not None:
         # Whatever moves meanwhile: what was measured is not measured again.
         known = expecting(earlier, earlier.trial, case)
         return {
-            "recommendation": roll_out(known, earlier.trial, case, state["slow_ms"], policies, now),
+            "recommendation": roll_out(known, earlier.trial, case, state["slow_ms"], policies, now, mirrors=mirrors),
             "optimization": known,
         }
     found = review(case, policies, now)

@@ -18,6 +18,7 @@ from agents.quantization_job import is_quantization
 from agents.requests import COST_MONITOR, request_of
 from agents.subjects import model_of
 from agents.training import JOB_TAG
+from graphs.context import Ledger
 from graphs.gathering import Sources
 from graphs.spending import surge
 from graphs.surplus import surplus
@@ -44,6 +45,7 @@ async def survey(
     alerts: Sequence[Alert],
     earlier: Optimization | None,
     readers: Readers,
+    ledger: Ledger,
     policies: Policies,
     prices: PriceBook | None,
     now: datetime,
@@ -88,7 +90,7 @@ async def survey(
     jobs = await sources.ask("jobs", _jobs(model, readers.jobs), ())
     others: tuple[Inefficiency, ...] = ()
     if prices is not None and (earlier is None or earlier.trial is None):
-        others = await surplus(model, jobs, window, readers, policies, prices, sources, now)
+        others = await surplus(model, jobs, window, readers, ledger, policies, prices, sources, now)
     return case.model_copy(update={"jobs": jobs, "others": others, "missing": sources.missing})
 
 

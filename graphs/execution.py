@@ -5,7 +5,7 @@ the proposal's, and the receipt ends it. Killed at any instant and run again, th
 """
 
 import asyncio
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import structlog
 
@@ -52,6 +52,15 @@ _PAUSES_S = (0.2, 1.0)
 """Between tries at telling people."""
 
 
+class Deed(NamedTuple):
+    undo: Action | None = None
+    """What takes it back."""
+    made: Standing | None = None
+    """The route that it leaves, where a run follows that from now on."""
+    left_out: tuple[str, ...] = ()
+    """Of a list, what was not done, and why."""
+
+
 async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     """Carry the proposal out on the state it was decided on, in the name of `actor`; repeating it returns the first receipt.
 
@@ -60,16 +69,16 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
     """
     started = context.clock.now()
     if await context.ledger.intended(proposal.id) is None:
-        world = await read_state(proposal.action, context.tools.readers)
+        world = await read_state(proposal.action, context)
         if world != proposal.state:
             raise Conflict(f"the world has moved since it was decided: {guard.differences(proposal.state, world)}")
     intend = claim if isinstance(proposal.action, Retrain) else _intend
     before, done = await intend(proposal, proposal.state, context)
     if done is not None:
         return done
-    undo, made = await _perform(proposal, before, actor, context)
+    undo, made, left_out = await _perform(proposal, before, actor, context)
     if made is None:
-        after = await read_state(proposal.action, context.tools.readers)
+        after = await read_state(proposal.action, context)
     else:
         # As we left it: what somebody has done to the route since is theirs, and is not to be taken for ours. Nothing is read
         # that could fail now, for what has been begun has to be followed.
@@ -80,6 +89,7 @@ async def execute(proposal: Proposal, actor: str, context: Context) -> Receipt:
         before=before,
         after=after,
         undo=undo,
+        left_out=left_out,
         started_at=started,
         finished_at=context.clock.now(),
     )
@@ -123,7 +133,7 @@ async def untouched(proposal: Proposal, context: Context) -> bool:
             | ExpireArtifacts()
             | RestoreArtifacts()
         ):
-            return await read_state(action, tools.readers) == before
+            return await read_state(action, context) == before
         case Notify() | NoAction():
             return True
         case unknown:
@@ -212,7 +222,7 @@ async def left_of(proposal: Proposal, context: Context) -> str:
     Generations are left out: they only count.
     """
     try:
-        world = await read_state(proposal.action, context.tools.readers)
+        world = await read_state(proposal.action, context)
     except PortError as error:
         return f". How things stand now could not be read: {error}."
     then, now = (state.model_dump(exclude={"route_generation"}) for state in (proposal.state, world))
@@ -241,37 +251,35 @@ async def announce(channel: str, message: Message, key: str, context: Context) -
     return await context.timeline.not_announced(channel, key, reason)
 
 
-async def _perform(
-    proposal: Proposal, before: WorldState, actor: str, context: Context
-) -> tuple[Action | None, Standing | None]:
-    """Do it, and return what takes it back, and the route that it leaves where a run follows that from now on."""
+async def _perform(proposal: Proposal, before: WorldState, actor: str, context: Context) -> Deed:
+    """Do it."""
     match proposal.action:
         case Rollback() as rollback:
-            return await moves.roll_back(rollback, proposal, before, actor, context.tools), None
+            return Deed(await moves.roll_back(rollback, proposal, before, actor, context.tools))
         case Scale(model=model, workers=workers):
             if before.workers is None:
                 raise PermanentError(f"the capacity of {model} before the change is not on record")
             await context.tools.serving.scale(model, workers, expected_workers=before.workers, key=proposal.id)
-            return Scale(model=model, from_workers=workers, workers=before.workers), None
+            return Deed(Scale(model=model, from_workers=workers, workers=before.workers))
         case Retrain() as retrain:
             await _train(retrain, proposal, context)
-            return None, None
+            return Deed()
         case StartRollout() as start:
-            return await moves.begin(start, proposal, before, actor, context.tools)
+            return Deed(*await moves.begin(start, proposal, before, actor, context.tools))
         case AbortRollout() as abort:
             await moves.abort(abort, proposal, before, context.tools)
             if not abort.blind:
                 await retire(proposal, actor, context)
-            return None, None
+            return Deed()
         case Promote() as promote:
             undo = await moves.promote(promote, proposal, before, actor, context.tools)
             await retire(proposal, actor, context)
-            return undo, None
+            return Deed(undo)
         case StartExperiment() as start:
-            return await moves.split(start, proposal, before, context.tools)
+            return Deed(*await moves.split(start, proposal, before, context.tools))
         case StopExperiment() as stop:
             await moves.unite(stop, proposal, before, context.tools)
-            return None, None
+            return Deed()
         case QuarantineData(model=model, window=window, features=features) as quarantine:
             placed = await context.tools.quarantines.place(
                 model,
@@ -282,32 +290,35 @@ async def _perform(
                 actor=actor,
                 reason=proposal.finding.summary,
             )
-            return ReleaseData(**quarantine.model_dump(exclude={"kind"}), quarantine=placed.id), None
+            return Deed(ReleaseData(**quarantine.model_dump(exclude={"kind"}), quarantine=placed.id))
         case ReleaseData(quarantine=placed_before) as release:
             summary = proposal.finding.summary
             await context.tools.quarantines.release(placed_before, key=proposal.id, actor=actor, reason=summary)
-            return QuarantineData(**release.model_dump(exclude={"kind", "quarantine"})), None
+            return Deed(QuarantineData(**release.model_dump(exclude={"kind", "quarantine"})))
         case Quantize(model=model, version=version):
             await quantizing.order(model, version, proposal.run_id, context)
-            return None, None
+            return Deed()
         case ConsolidateTraining(kept=kept, cancelled=cancelled):
             for name in cancelled:
                 await context.tools.jobs.cancel(name, reason=consolidated(kept, proposal.id))
-            return None, None
+            return Deed()
         case SetBatching() as batching:
-            return await thrift.rebatch(batching, before, proposal.id, context.tools), None
+            return Deed(await thrift.rebatch(batching, before, proposal.id, context.tools))
         case MoveToSpot() as move:
-            return await thrift.move(move, proposal.id, context.tools), None
+            return Deed(await thrift.move(move, proposal.id, context.tools))
         case ExpireArtifacts() as expire:
-            return await thrift.expire(expire, before, context.tools), None
+            # Begun, cut off and gone on with hours later: what is needed by now stays as well.
+            now = await read_state(expire, context)
+            protected = frozenset((*(before.protected or ()), *(now.protected or ())))
+            back, stayed = await thrift.expire(expire, protected, context.tools)
+            return Deed(back, left_out=stayed)
         case RestoreArtifacts() as restore:
-            await thrift.restore(restore, context.tools)
-            return None, None
+            return Deed(left_out=await thrift.restore(restore, context.tools))
         case Notify() as notify:
             await _tell(notify, proposal, context)
-            return None, None
+            return Deed()
         case NoAction():
-            return None, None
+            return Deed()
         case unknown:
             assert_never(unknown)
 

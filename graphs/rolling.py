@@ -17,6 +17,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from agents.actions import AbortRollout, Promote, StartRollout, WorldState
+from agents.cost import shadowing
+from agents.cost.quantization_traffic import weigh_copies
 from agents.evidence import Recommendation
 from agents.guard import Deny
 from agents.narrative import plain
@@ -201,7 +203,14 @@ async def _decided(rollout: Rollout, begun: tuple[datetime, ...], context: Conte
     """What was approved holds, whatever the policy says by now."""
     policy = context.policies.rollouts_of(rollout.action.model)
     rules = policy.approved(rollout.action.stages, rollout.action.judging)
-    return decide(rules, await observed(rollout, begun, context.tools.predictions, rules, now), now)
+    action, predictions = rollout.action, context.tools.predictions
+    decision = decide(rules, await observed(rollout, begun, predictions, rules, now), now)
+    stage = action.stages[decision.stage]
+    if action.weighed is None or not shadowing.is_weighed(stage, decision):
+        return decision
+    window, margins = shadowing.look_at(stage, begun[-1], now, action.weighed)
+    copies = await predictions.copies(action.model, action.version, action.from_version, window)
+    return shadowing.joined(decision, weigh_copies(copies, margins))
 
 
 async def _unseen(

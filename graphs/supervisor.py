@@ -105,7 +105,7 @@ async def pass_on(state: RunState, runtime: Runtime[Context]) -> Command[Any]:
 async def propose(state: RunState, runtime: Runtime[Context]) -> Proposed:
     """Bind what is recommended to the state of the world that it is about to change."""
     recommendation, attempt = state["recommendation"], state.get("attempt", 0) + 1
-    world = await read_state(recommendation.action, runtime.context.tools.readers)
+    world = await read_state(recommendation.action, runtime.context)
     proposal = Proposal(
         id=f"{state['run_id']}/{attempt}",
         run_id=state["run_id"],

@@ -13,7 +13,9 @@ from agents.cost.prices import Held
 from agents.examination import is_evaluation
 from agents.policies import Policies
 from agents.quantization_job import is_quantization
+from graphs.context import Ledger
 from graphs.gathering import Sources
+from graphs.keeping import kept_of
 from tools.costs.prices import PriceBook
 from tools.jobs.port import JobsReader, JobState, Phase
 from tools.predictions.port import Tally
@@ -30,6 +32,7 @@ async def surplus(
     jobs: Sequence[JobState],
     window: Window,
     readers: Readers,
+    ledger: Ledger,
     policies: Policies,
     book: PriceBook,
     sources: Sources,
@@ -47,7 +50,7 @@ async def surplus(
         # What is computed elsewhere, such as a language model, has no batches of ours.
         found.append(await Sources().ask("serving", _small(model, tallies, lived, readers, policies, book, now), None))
     found.append(await sources.ask("jobs", _spot(model, jobs, window, readers.jobs, policies, book, now), None))
-    found.append(await sources.ask("registry", _expired(model, jobs, readers, rules, book, now), None))
+    found.append(await sources.ask("registry", _expired(model, jobs, readers, ledger, rules, book, now), None))
     return tuple(each for each in found if each is not None)
 
 
@@ -145,18 +148,12 @@ async def _spot(
 
 
 async def _expired(
-    model: str, jobs: Sequence[JobState], readers: Readers, rules: Optimizations, book: PriceBook, now: datetime
+    model: str,
+    jobs: Sequence[JobState],
+    readers: Readers,
+    ledger: Ledger,
+    rules: Optimizations,
+    book: PriceBook,
+    now: datetime,
 ) -> Inefficiency | None:
-    named: set[str] = set()
-    if model in await readers.serving.models():
-        route = await readers.serving.route(model)
-        named = {*route.weights, *route.shadow}
-    kept = retention.Kept(
-        model=model,
-        leftovers=(*await readers.registry.stored(model), *await readers.jobs.leftovers(model)),
-        history=await readers.registry.history(model),
-        versions=tuple(each.version for each in await readers.registry.versions(model)),
-        named=frozenset(named),
-        jobs=frozenset(each.name for each in jobs if not each.final),
-    )
-    return retention.expired(kept, rules.keeping, book, now)
+    return retention.expired(await kept_of(model, jobs, readers, ledger), rules.keeping, book, now)

@@ -34,8 +34,9 @@ async def move(action: MoveToSpot, key: str, tools: Toolbox) -> Action:
     return MoveToSpot(model=action.model, from_pricing=action.pricing, pricing=action.from_pricing)
 
 
-async def expire(action: ExpireArtifacts, before: WorldState, tools: Toolbox) -> Action | None:
-    """What is needed by now, or is another thing, stays, and the others go all the same. None: nothing of it can be had back.
+async def expire(action: ExpireArtifacts, protected: frozenset[str], tools: Toolbox) -> tuple[Action | None, tuple[str, ...]]:
+    """What is needed by now, or is another thing, stays, and the others go all the same. Returned is what takes it back (None:
+    nothing of it can be had back), and why what stays does.
 
     Raises PermanentError when all of it stays.
     """
@@ -43,22 +44,34 @@ async def expire(action: ExpireArtifacts, before: WorldState, tools: Toolbox) ->
     stayed: list[str] = []
     for item in action.items:
         try:
-            gone.append((item, await _discard(item, before.protected or (), tools)))
+            gone.append((item, await _discard(item, tuple(sorted(protected)), tools)))
         except Conflict as error:
             log.warning("artifact.stays", kind=item.kind, name=item.name, reason=str(error))
             stayed.append(str(error))
     if not gone:
         raise PermanentError(f"nothing of it was discarded: {'; '.join(stayed[:3])}")
     aside = tuple(item for item, found in gone if found.undo_until is not None)
-    return RestoreArtifacts(model=action.model, items=aside) if aside else None
+    return RestoreArtifacts(model=action.model, items=aside) if aside else None, tuple(stayed)
 
 
-async def restore(action: RestoreArtifacts, tools: Toolbox) -> None:
+async def restore(action: RestoreArtifacts, tools: Toolbox) -> tuple[str, ...]:
+    """What is gone for good by now costs nothing else its way back; returned is why it cannot be had.
+
+    Raises PermanentError when nothing of it can be had back.
+    """
+    gone: list[str] = []
     for item in action.items:
-        if item.kind == "version":
-            await tools.registry.restore(item.model, item.name)
-        else:
-            await tools.jobs.restore(item)
+        try:
+            if item.kind == "version":
+                await tools.registry.restore(item.model, item.name)
+            else:
+                await tools.jobs.restore(item)
+        except PermanentError as error:
+            log.warning("artifact.gone", kind=item.kind, name=item.name, reason=str(error))
+            gone.append(f"{item.kind} {item.name}: {error}")
+    if len(gone) == len(action.items):
+        raise PermanentError(f"nothing of it can be had back: {'; '.join(gone[:3])}")
+    return tuple(gone)
 
 
 async def _discard(item: Leftover, protected: tuple[str, ...], tools: Toolbox) -> Discarded:

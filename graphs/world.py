@@ -28,6 +28,9 @@ from agents.actions import (
     WorldState,
 )
 from agents.cost.expiring import ident
+from agents.cost.retention import needed
+from graphs.context import Context
+from graphs.keeping import kept_of
 from tools.errors import PortError
 from tools.leftovers import Leftover
 from tools.quarantines.port import ids
@@ -47,8 +50,9 @@ async def champion_of(model: str, readers: Readers) -> tuple[str | None, PortErr
         return None, error
 
 
-async def read_state(action: Catalogue, readers: Readers) -> WorldState:
+async def read_state(action: Catalogue, context: Context) -> WorldState:
     """What is true of the action's subject now: exactly what its fingerprint covers, and what its undo puts back."""
+    readers = context.tools.readers
     match action:
         case AbortRollout(model=model, blind=True) | StopExperiment(model=model, blind=True):
             traffic = await readers.traffic.state(model)
@@ -87,7 +91,7 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
         case MoveToSpot(model=model):
             return WorldState(buying=(await readers.jobs.buying(model)).pricing)
         case ExpireArtifacts(model=model, items=items) | RestoreArtifacts(model=model, items=items):
-            return await _artifacts(model, items, readers)
+            return await _artifacts(model, items, context)
         case Retrain(model=model) | Quantize(model=model):
             return WorldState(champion=await readers.registry.alias(model, Alias.CHAMPION))
         case QuarantineData(model=model, window=window) | ReleaseData(model=model, window=window):
@@ -98,20 +102,15 @@ async def read_state(action: Catalogue, readers: Readers) -> WorldState:
             assert_never(unknown)
 
 
-async def _artifacts(model: str, items: Sequence[Leftover], readers: Readers) -> WorldState:
-    """What is there of them as it was listed, and which versions are needed, by whatever needs them."""
-    listed = [*await readers.registry.stored(model), *await readers.jobs.leftovers(model)]
-    there, about = {ident(each) for each in listed}, {ident(each) for each in items}
-    history = await readers.registry.history(model)
-    champions = [change for change in history if change.alias is Alias.CHAMPION]
-    carried = {await readers.registry.alias(model, alias) for alias in Alias}
-    former = {change.before for change in champions[-1:]}
-    answering: set[str] = set()
-    if model in await readers.serving.models():
-        route = await readers.serving.route(model)
-        answering = {version for version, part in (*route.weights.items(), *route.shadow.items()) if part}
-    needed = {version for version in (*carried, *former, *answering) if version is not None}
-    return WorldState(artifacts=tuple(sorted(there & about)), protected=tuple(sorted(needed)))
+async def _artifacts(model: str, items: Sequence[Leftover], context: Context) -> WorldState:
+    """What is there of them as it was listed, and which of them are needed, by whatever needs them. Others are left out: that
+    something else is needed by now is no change of what was decided on."""
+    readers = context.tools.readers
+    kept = await kept_of(model, await readers.jobs.jobs(model=model), readers, context.ledger)
+    there, about = {ident(each) for each in kept.leftovers}, {ident(each) for each in items}
+    stay = needed(kept, context.policies.optimizations_of(model).keeping)
+    protected = stay & {each.name for each in items if each.kind == "version"}
+    return WorldState(artifacts=tuple(sorted(there & about)), protected=tuple(sorted(protected)))
 
 
 async def in_other_hands(model: str, left: int, readers: Readers) -> str | None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from statistics import NormalDist, fmean, median, stdev
 
-from agents.cost.quantization_rules import QuantizationRules
+from agents.cost.quantization_rules import Margins, QuantizationRules
 from agents.paired import p_value
 from agents.statistics import holm, student_quantile
 from agents.wording import counted, points, share
@@ -175,7 +175,7 @@ def _answers(found: Quantization, rules: QuantizationRules) -> Iterator[Weighed]
             )
 
 
-def no_worse(fact: Compared, rules: QuantizationRules) -> Weighed:
+def no_worse(fact: Compared, rules: Margins) -> Weighed:
     """Shown to be no worse by the margin (non-inferiority), shown to be worse by it, or neither."""
     relative = fact.name == "mae"
     margin = rules.max_error_rise if relative else rules.max_accuracy_loss

@@ -8,7 +8,7 @@ import math
 from statistics import NormalDist
 
 from agents.cost.quantization import Decision, Weighed, no_worse
-from agents.cost.quantization_rules import QuantizationRules
+from agents.cost.quantization_rules import Margins
 from agents.statistics import mcnemar, wilson
 from agents.wording import counted, share
 from tools.predictions.port import Copies, Values
@@ -29,7 +29,7 @@ class OnTraffic(Frozen):
     """Interval at 1 less twice the policy's significance, over the requests."""
 
 
-def weigh_copies(found: Copies | None, rules: QuantizationRules) -> OnTraffic:
+def weigh_copies(found: Copies | None, rules: Margins) -> OnTraffic:
     """`found`: of the shadow's window (`PredictionReader.copies`)."""
     if found is None or found.requests < rules.min_rows:
         said = f"{counted(found.requests if found is not None else 0, 'mirrored request')}, {rules.min_rows} are needed"
@@ -53,7 +53,7 @@ def weigh_copies(found: Copies | None, rules: QuantizationRules) -> OnTraffic:
     )
 
 
-def _failures(found: Copies, rules: QuantizationRules) -> Weighed:
+def _failures(found: Copies, rules: Margins) -> Weighed:
     said = f"{counted(found.shadow_errors, 'request')} failed in it, {found.served_errors} in the served version"
     if found.shadow_errors <= found.served_errors:
         return Weighed(name="failures", decision=Decision.PAYS, reason=said)
@@ -62,7 +62,7 @@ def _failures(found: Copies, rules: QuantizationRules) -> Weighed:
     return Weighed(name="failures", decision=decision, reason=f"{said} (p = {chance:.2g})")
 
 
-def _answers(found: Copies, rules: QuantizationRules) -> Weighed:
+def _answers(found: Copies, rules: Margins) -> Weighed:
     if found.labelled >= rules.min_rows:
         # Of those that both got right or both wrong nothing is known apart, and nothing depends on it.
         lost, won = found.only_shadow_wrong, found.only_served_wrong
@@ -93,14 +93,14 @@ def _answers(found: Copies, rules: QuantizationRules) -> Weighed:
     return Weighed(name="answers", decision=decision, reason=f"{said}, {bound} is allowed without labels")
 
 
-def _latency(found: Copies, rules: QuantizationRules) -> Weighed:
+def _latency(found: Copies, rules: Margins) -> Weighed:
     said = f"p99 of a request {found.shadow_p99_ms:.2f} ms, the served version's {found.served_p99_ms:.2f} ms"
     rise = found.shadow_p99_ms - found.served_p99_ms
     fine = rise <= rules.min_p99_rise_ms or found.shadow_p99_ms <= rules.max_p99_factor * found.served_p99_ms
     return Weighed(name="latency", decision=Decision.PAYS if fine else Decision.DOES_NOT_PAY, reason=said)
 
 
-def _cost(interval: tuple[float, float, float] | None, rules: QuantizationRules) -> Weighed:
+def _cost(interval: tuple[float, float, float] | None, rules: Margins) -> Weighed:
     if interval is None:
         return Weighed(
             name="cost", decision=Decision.INCONCLUSIVE, reason="the processor's time of the two is not known together"

@@ -1,7 +1,7 @@
 """What is kept and needed by nobody any more: old versions, checkpoints of jobs that have ended, old logs.
 
-A version is needed while it carries an alias, while a rollback could go back to it, while traffic or a run names it, and while
-it is young or among the newest. What is proposed is an exact list, and each item is looked at again right before it goes.
+A version is needed while it carries an alias, while a rollback could go back to it, while traffic or an open run names it, and
+while it is young or among the newest. What is proposed is an exact list, and each item is looked at again right before it goes.
 """
 
 from collections.abc import Sequence
@@ -49,9 +49,9 @@ class Kept(Frozen):
     versions: tuple[str, ...]
     """All that the registry has of the model, the newest first."""
     named: frozenset[str] = frozenset()
-    """Versions that a route or its shadow, an open rollout or experiment, or an open run names."""
+    """Versions that carry an alias, or that a route or its shadow, an open rollout or experiment, or an open run names."""
     jobs: frozenset[str] = frozenset()
-    """Jobs that an open run names."""
+    """Jobs that have not ended."""
 
 
 def needed(kept: Kept, keeping: Keeping) -> frozenset[str]:

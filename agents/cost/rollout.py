@@ -7,10 +7,12 @@ from agents.actions import Action, NoAction, StartRollout
 from agents.cost.case import CostCase
 from agents.cost.inefficiency import Saving
 from agents.cost.optimization import Optimization, Trial
+from agents.cost.quantization_rules import QuantizationRules
 from agents.cost.savings import returned
 from agents.evidence import Cause, Evidence, Finding, Hypothesis, Recommendation
 from agents.narrative import plain
 from agents.policies import Policies
+from agents.promotion_rules import MOST_STAGES, Judging, Rollouts, Stage
 from agents.wording import money
 
 _SCORE = 0.9
@@ -28,11 +30,18 @@ def expecting(optimization: Optimization, trial: Trial, case: CostCase) -> Optim
 
 
 def roll_out(
-    optimization: Optimization, trial: Trial, case: CostCase, slow_ms: float | None, policies: Policies, now: datetime
+    optimization: Optimization,
+    trial: Trial,
+    case: CostCase,
+    slow_ms: float | None,
+    policies: Policies,
+    now: datetime,
+    *,
+    mirrors: bool,
 ) -> Recommendation:
-    """`slow_ms`: the champion's p99 lately."""
+    """`slow_ms`: the champion's p99 lately; `mirrors`: what moves the traffic can copy requests to a shadow."""
     finding = _finding(optimization, trial, case, now)
-    action, reason = _action(optimization, trial, case, slow_ms, policies, now)
+    action, reason = _action(optimization, trial, case, slow_ms, policies, now, mirrors=mirrors)
     return Recommendation(finding=finding, action=action, reason=reason)
 
 
@@ -70,7 +79,14 @@ def _finding(optimization: Optimization, trial: Trial, case: CostCase, now: date
 
 
 def _action(
-    optimization: Optimization, trial: Trial, case: CostCase, slow_ms: float | None, policies: Policies, now: datetime
+    optimization: Optimization,
+    trial: Trial,
+    case: CostCase,
+    slow_ms: float | None,
+    policies: Policies,
+    now: datetime,
+    *,
+    mirrors: bool,
 ) -> tuple[Action, str]:
     model, version, made_of = case.model, optimization.version, optimization.ordered
     if model is None or version is None or made_of is None:
@@ -85,15 +101,28 @@ def _action(
     limit = None
     if rules.guardrails.latency is not None:
         limit = slow_ms or policies.slo_of(model).max_latency_p99_ms
+    quantization, judging = policies.quantization_of(model), rules.judging_of(case.answers)
+    stages = _stages(rules, judging, quantization, mirrors=mirrors)
     rollout = StartRollout(
         model=model,
         from_version=made_of.version,
         version=version,
-        stages=rules.stages,
+        stages=stages,
         slow_ms=limit,
-        judging=rules.judging_of(case.answers),
+        judging=judging,
+        weighed=quantization.margins if stages[0].weight == 0 else None,
     )
     return rollout, trial.reason
+
+
+def _stages(rules: Rollouts, judging: Judging, quantization: QuantizationRules, *, mirrors: bool) -> tuple[Stage, ...]:
+    """Those of any rollout, behind a shadow: whether it pays on live traffic is known before anybody is given its answers."""
+    shadowed = mirrors and quantization.shadow and judging.guardrails.judged_at(0)
+    if rules.stages[0].weight == 0 or not shadowed or len(rules.stages) == MOST_STAGES:
+        return rules.stages
+    # It is looked at within its time.
+    hold = max(quantization.shadow, rules.look_every)
+    return (Stage(weight=0, hold=hold, mirror=quantization.mirror), *rules.stages)
 
 
 def _too_late(optimization: Optimization, trial: Trial, longest: timedelta) -> str | None:

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from agents.actions import WorldState
 from agents.claims import claim_of
 from agents.proposals import Failure, GivenUp, Proposal, Receipt
-from api.store import audit, events, ids, paging
+from api.store import audit, events, ids, naming, paging
 from api.store.database import Database
 from api.store.paging import Page
 from api.store.records import ActionRecord, RunRecord
@@ -70,6 +70,10 @@ class ActionLedger:
             return None
         # Given up by an earlier build: for what, its text alone says.
         return Failure.model_validate({"kind": "broke", "reason": record.error or "", **(record.failure or {})})
+
+    async def named(self, model: str) -> frozenset[str]:
+        async with self._database.read() as session:
+            return await naming.named(session, model)
 
     async def release(self, key: str) -> None:
         async with self._database.begin() as transaction:

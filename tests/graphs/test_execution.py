@@ -49,7 +49,7 @@ async def proposed(action: Action, platform: Platform) -> Proposal:
         requested_by="agent:incident",
         title="Do it",
         action=action,
-        state=await read_state(action, platform.context.tools.readers),
+        state=await read_state(action, platform.context),
         finding=Finding(
             cause=Cause.MODEL_REGRESSION, summary="worse", hypotheses=(), evidence=(), assessed_at=platform.clock.now()
         ),

@@ -483,7 +483,7 @@ async def test_beside_a_shadow_no_other_version_is_tried_nor_rolled_out() -> Non
         ended = await platform.start(to_alert(request, "trg", platform.clock.now()))
         assert (ended["outcome"], told in ended["reason"]) == (Outcome.DENIED, True)
     own = StartRollout(model=MODEL, from_version="1", version="2", stages=(Stage(weight=1.0),))
-    assert (await read_state(own, platform.context.tools.readers)).weights == {"1": 100}
+    assert (await read_state(own, platform.context)).weights == {"1": 100}
 
 
 async def test_a_rollout_does_not_begin_beside_an_experiment() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from agents.actions import NoAction, Promote, Quantize, Risk, Rollback, StartRollout
+from agents.actions import AbortRollout, NoAction, Promote, Quantize, Risk, Rollback, StartRollout
 from agents.cost.optimization_rules import Optimizations
+from agents.cost.quantization_rules import QuantizationRules
 from agents.evidence import Cause
+from agents.narrative import card
 from agents.policies import Approval, Mode, ModelPolicy, Policies, Slo, Training
 from agents.promotion_rules import Guardrails, Rollouts, Stage
 from agents.proposals import Edit, Reject
@@ -18,12 +20,14 @@ from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.graphs.spending import BOOK, book_job, book_serving, cost_alert, review, serve, spend
 from tests.twins.jobs import Play
+from tests.twins.rollouts import SlowTraffic
 from tests.unit.agents.quantizations import batch, measured
 from tools.costs.port import Component, Owner
 from tools.costs.prices import Price, PriceBook
 from tools.errors import TemporaryError
 from tools.jobs.port import JobSpec, JobState, Phase, Reason, job_name
 from tools.jobs.prices import Prices
+from tools.predictions.records import PredictionRecord, ShadowRecord
 from tools.registry.port import Alias
 from tools.registry.quantizations import Batch
 from tools.registry.signing import sign_quantization
@@ -37,7 +41,14 @@ ROLLOUTS = Rollouts(
     extend=6 * HOUR,
 )
 TRAINING = Training(prices=Prices(currency="USD", cpu_hour="100"))
-POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS, models={MODEL: ModelPolicy(training=TRAINING)})
+ALONE = ModelPolicy(training=TRAINING, quantization=QuantizationRules(shadow=timedelta(0)))
+POLICIES = Policies(slo=Slo(min_accuracy=0.8), rollouts=ROLLOUTS, models={MODEL: ALONE})
+SHADOWED = POLICIES.model_copy(
+    update={
+        "rollouts": ROLLOUTS.model_copy(update={"extend": HOUR}),
+        "models": {MODEL: ModelPolicy(training=TRAINING, quantization=QuantizationRules(mirror=0.5))},
+    }
+)
 EXPERIMENT = job_name(key_of("run-1", "1"))
 REGISTRATION = job_name(key_of("run-1", "1", register=True))
 DEAR, CHEAP = 1.0, 0.5
@@ -179,6 +190,117 @@ async def test_an_experiment_that_is_earned_back_too_late_by_the_book_leads_to_n
     values = (await platform.graph.aget_state(platform.config)).values
     assert isinstance(values["proposal"].action, NoAction)
     assert "the experiment has cost USD 100.00" in values["recommendation"].reason
+
+
+async def shadowed() -> tuple[Platform, str]:
+    """Its rollout has begun, with a shadow."""
+    platform = await proposed(policies=SHADOWED)
+    await platform.decide()
+    version = await registered(platform)
+    await platform.decide(by="bob")
+    route = await platform.serving.route(MODEL)
+    assert (route.weights, route.shadow) == ({"1": 100}, {version: 50})
+    return platform, version
+
+
+def copied(platform: Platform, version: str, *, cpu_us: float = 4.0, other: int = 0) -> None:
+    """Let a step pass, in which the shadow gets copies of all requests; of `other` in a thousand it thinks otherwise."""
+    start, each = platform.clock.now(), timedelta(seconds=2)
+    platform.clock.pass_(STEP)
+    for place in range(int(STEP / each)):
+        at = int((start + place * each).timestamp() * 1e6)
+        wrong = (place * 617) % 1000 < other
+        served = PredictionRecord(
+            id=f"c{at}",
+            model=MODEL,
+            version="1",
+            at=at,
+            entity=f"flight-{place}",
+            latency_us=40_000,
+            cpu_us=10.0 + place % 3,
+            features={"distance": 1.0},
+            prediction="late",
+            score=0.3,
+        )
+        copy = ShadowRecord(
+            id=served.id,
+            model=MODEL,
+            version=version,
+            at=at,
+            latency_us=39_990,
+            cpu_us=cpu_us + place % 2,
+            prediction="on_time" if wrong else "late",
+            score=0.3,
+        )
+        platform.predictions.add([served, copy])
+
+
+async def looked(platform: Platform, version: str, **how: Any) -> dict[str, Any]:
+    """Step after step, until the shadow is none any more, or people are asked."""
+    for _ in range(10):
+        copied(platform, version, **how)
+        ended: dict[str, Any] = await platform.wake()
+        (interrupt,) = (await platform.graph.aget_state(platform.config)).interrupts
+        if not (await platform.serving.route(MODEL)).shadow or interrupt.value["kind"] != "wait":
+            return ended
+    raise AssertionError("it stays a shadow for ever")
+
+
+async def test_its_rollout_begins_with_a_shadow_where_requests_can_be_copied() -> None:
+    platform = await proposed(policies=SHADOWED)
+    await platform.decide()
+    await registered(platform)
+    action = (await platform.proposal()).action
+    assert isinstance(action, StartRollout)
+    assert action.stages == (Stage(weight=0, hold=timedelta(minutes=30), mirror=0.5), *ROLLOUTS.stages)
+    assert action.weighed == SHADOWED.quantization_of(MODEL).margins
+    assert "As a shadow it has to pay too" in card(await platform.proposal())
+
+
+async def test_where_nothing_copies_requests_its_rollout_begins_as_any_other() -> None:
+    platform = await proposed(policies=SHADOWED)
+    platform.mover = mover = SlowTraffic(platform.serving)
+    mover.mirrors = False
+    await platform.decide()
+    await registered(platform)
+    action = (await platform.proposal()).action
+    assert isinstance(action, StartRollout)
+    assert (action.stages, action.weighed) == (ROLLOUTS.stages, None)
+
+
+async def test_what_pays_on_the_copies_too_answers_requests() -> None:
+    platform, version = await shadowed()
+    ended = await looked(platform, version)
+    rollout = ended["rollout"]
+    assert (rollout.stage, await platform.weights()) == (1, {"1": 50, version: 50})
+    assert "mirrored requests" in rollout.decision.reason
+    assert "less" in rollout.decision.reason
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [({"cpu_us": 11.0}, "is asked for"), ({"other": 100}, "are another class")], ids=["cost", "answers"]
+)
+async def test_what_does_not_pay_on_the_copies_is_taken_back_with_the_figures(how: dict[str, Any], why: str) -> None:
+    platform, version = await shadowed()
+    ended = await looked(platform, version, **how)
+    assert isinstance(ended["proposal"].action, AbortRollout)
+    assert ended["rollout"].over
+    assert "On live traffic INT8 does not pay" in ended["recommendation"].reason
+    assert why in ended["recommendation"].reason
+    route = await platform.serving.route(MODEL)
+    assert (route.weights, route.shadow, await platform.champion()) == ({"1": 100}, {}, "1")
+
+
+async def test_what_the_copies_do_not_show_is_looked_at_for_longer_and_then_asked_about() -> None:
+    platform, version = await shadowed()
+    began = platform.clock.now()
+    await looked(platform, version, other=20)
+    assert platform.clock.now() - began >= timedelta(minutes=90)
+    proposal = await platform.proposal()
+    assert isinstance(proposal.action, StartRollout)
+    assert proposal.action.stages == ROLLOUTS.stages
+    values = (await platform.graph.aget_state(platform.config)).values
+    assert "Whether INT8 pays on live traffic is not clear" in values["recommendation"].reason
 
 
 async def test_what_does_not_pay_ends_with_the_figures_and_proposes_nothing() -> None:

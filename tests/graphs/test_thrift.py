@@ -7,11 +7,14 @@ import pytest
 
 from agents.actions import Action, ExpireArtifacts, MoveToSpot, NoAction, RestoreArtifacts, Scale, SetBatching
 from agents.cost.optimization_rules import Optimizations
+from agents.cost.retention import Keeping, needed
 from agents.evidence import Cause
 from agents.guard import Deny, judge
+from agents.narrative import report
 from agents.policies import Mode, ModelPolicy, Policies, Slo, Training
 from graphs.costing import rates_since, training_hours
 from graphs.execution import execute
+from graphs.keeping import kept_of
 from graphs.state import Outcome
 from tests.graphs.platform import HOUR, MODEL, Platform, healthy
 from tests.graphs.spending import BOOK, CPU_HOUR, core_hour, review, spend
@@ -19,6 +22,7 @@ from tests.graphs.test_execution import proposed as bound
 from tools.costs.port import Component, Owner, Pricing
 from tools.costs.prices import PriceBook
 from tools.errors import PermanentError
+from tools.leftovers import KEPT
 from tools.registry.port import TrainingRun
 from tools.values import Window
 
@@ -37,13 +41,13 @@ class Killed(BaseException):
 
 def stock(platform: Platform) -> None:
     now = platform.clock.now()
-    for name in ("a", "b"):
+    for name in "abcdefg":
         run = TrainingRun(run_id=name, status="FINISHED", started_at=now, ended_at=now, params={}, metrics={}, tags={})
         platform.registry.publish(MODEL, files={"model.pt2": b"weights" * 100, "serving.json": b"{}"}, run=run)
 
 
 async def aged(**values: Any) -> Platform:
-    """Versions 4 and 5 were never served, and are three months old; 1 is champion."""
+    """Versions 4 and 5 were never served, are three months old, and none of the newest five; 1 is champion."""
     platform = await healthy(policies=values.pop("policies", POLICIES), **values)
     stock(platform)
     platform.clock.pass_(OLD)
@@ -132,6 +136,52 @@ async def test_what_carries_an_alias_or_was_champion_before_is_never_discarded()
         assert "it stays" in answer.reason
 
 
+async def test_what_somebody_is_at_is_never_discarded() -> None:
+    platform = await aged()
+    platform.ledger.at[MODEL] = {"4"}
+    assert isinstance(await judged(await listed(platform, "4"), platform), Deny)
+    assert not isinstance(await judged(await listed(platform, "5"), platform), Deny)
+
+
+async def test_what_was_champion_twice_before_is_never_discarded() -> None:
+    platform = await aged()
+    for version in ("4", "5", "2"):
+        await platform.move(version)
+    assert isinstance(await judged(await listed(platform, "4"), platform), Deny)
+
+
+async def test_the_newest_are_never_discarded_however_old_they_are() -> None:
+    platform = await aged()
+    assert isinstance(await judged(await listed(platform, "6"), platform), Deny)
+
+
+async def test_a_rollout_that_begins_while_people_are_asked_keeps_its_version() -> None:
+    platform = await aged()
+    proposal = await bound(await listed(platform, "4", "5"), platform)
+    platform.ledger.at[MODEL] = {"4"}
+    with pytest.raises(PermanentError, match="the world has moved"):
+        await execute(proposal, "alice", platform.context)
+
+
+async def test_what_somebody_is_at_since_the_first_try_stays_and_the_others_go() -> None:
+    platform = await aged()
+    proposal = await bound(await listed(platform, "4", "5"), platform)
+    await platform.ledger.intend(proposal, proposal.state)
+    platform.ledger.at[MODEL] = {"4"}
+    receipt = await execute(proposal, "alice", platform.context)
+    assert isinstance(receipt.undo, RestoreArtifacts)
+    assert [each.name for each in receipt.undo.items] == ["5"]
+
+
+async def test_what_somebody_is_at_is_not_on_the_list_that_is_proposed() -> None:
+    platform = await aged()
+    platform.ledger.at[MODEL] = {"4"}
+    kept = await kept_of(MODEL, (), platform.context.tools.readers, platform.ledger)
+    stay = needed(kept, Keeping())
+    assert "4" in stay
+    assert "5" not in stay
+
+
 async def test_what_nobody_needs_is_asked_about() -> None:
     platform = await aged()
     assert not isinstance(await judged(await listed(platform, "5"), platform), Deny)
@@ -164,6 +214,7 @@ async def test_a_version_that_becomes_champion_at_the_last_moment_stays_and_the_
     receipt = await execute(proposal, "alice", platform.context)
     assert isinstance(receipt.undo, RestoreArtifacts)
     assert [each.name for each in receipt.undo.items] == ["5"]
+    assert len(receipt.left_out) == 1
     assert "4" in {each.name for each in await platform.registry.stored(MODEL)}
 
 
@@ -174,6 +225,38 @@ async def test_where_all_of_it_stays_nothing_is_said_to_be_done() -> None:
     await platform.move("4")
     with pytest.raises(PermanentError, match="nothing of it was discarded"):
         await execute(proposal, "alice", platform.context)
+
+
+async def put_aside(platform: Platform, version: str, attempt: int) -> None:
+    proposal = await bound(await listed(platform, version), platform)
+    await execute(proposal.model_copy(update={"id": f"run-1/{attempt}"}), "alice", platform.context)
+
+
+async def test_what_is_gone_for_good_keeps_nothing_else_from_coming_back_and_the_receipt_says_so() -> None:
+    platform = await aged()
+    items = (await listed(platform, "4", "5")).items
+    await put_aside(platform, "4", 1)
+    platform.clock.pass_(KEPT + HOUR)
+    await platform.registry.empty(platform.clock.now() - KEPT)
+    await put_aside(platform, "5", 2)
+    back = (await bound(RestoreArtifacts(model=MODEL, items=items), platform)).model_copy(update={"id": "run-1/3"})
+    receipt = await execute(back, "alice", platform.context)
+    assert await execute(back, "alice", platform.context) == receipt
+    assert "5" in {each.name for each in await platform.registry.stored(MODEL)}
+    (reason,) = receipt.left_out
+    assert "4: its files are gone for good" in reason
+    assert "4: its files are gone for good" in report([], back, Outcome.RESOLVED, "done", receipt)
+
+
+async def test_where_nothing_can_be_had_back_it_is_not_said_to_be_done() -> None:
+    platform = await aged()
+    items = (await listed(platform, "4")).items
+    await put_aside(platform, "4", 1)
+    platform.clock.pass_(KEPT + HOUR)
+    await platform.registry.empty(platform.clock.now() - KEPT)
+    back = (await bound(RestoreArtifacts(model=MODEL, items=items), platform)).model_copy(update={"id": "run-1/2"})
+    with pytest.raises(PermanentError, match="nothing of it can be had back"):
+        await execute(back, "alice", platform.context)
 
 
 async def test_a_training_that_would_begin_anew_each_time_is_not_moved_to_spot() -> None:

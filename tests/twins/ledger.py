@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from agents.actions import WorldState
+from agents.actions import CHANGES_NOTHING, WorldState
 from agents.claims import claim_of
+from agents.naming import versions_of
 from agents.proposals import Failure, GivenUp, Proposal, Receipt
 from tools.clock import Clock
 from tools.errors import Claimed, PermanentError
@@ -19,6 +20,8 @@ class TwinLedger:
         self.kinds: dict[str, Failure] = {}
         self.claims: dict[str, str] = {}
         """Claim -> who has it."""
+        self.at: dict[str, set[str]] = {}
+        """Model -> versions that runs beside this one are at."""
 
     async def intend(self, proposal: Proposal, before: WorldState) -> tuple[WorldState, Receipt | None]:
         claim = claim_of(proposal.action)
@@ -36,6 +39,12 @@ class TwinLedger:
 
     async def intended(self, key: str) -> datetime | None:
         return self.times.get(key)
+
+    async def named(self, model: str) -> frozenset[str]:
+        """Of what was intended, as if its run had not ended, and of what a test has others be at."""
+        actions = [proposal.action for proposal, _ in self.intents.values()]
+        about = [each for each in actions if not isinstance(each, CHANGES_NOTHING) and each.model == model]
+        return frozenset({*self.at.get(model, ()), *(version for each in about for version in versions_of(each))})
 
     async def complete(self, receipt: Receipt) -> None:
         if receipt.key not in self.intents or receipt.key in self.failures:

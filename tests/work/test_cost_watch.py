@@ -21,6 +21,7 @@ from graphs.spending import surge
 from tests.twins.clock import SteppedClock
 from tests.twins.costs import TwinCosts
 from tests.twins.jobs import Play, TwinJobs
+from tests.twins.ledger import TwinLedger
 from tests.twins.predictions import TwinPredictions
 from tests.twins.quarantines import TwinQuarantines
 from tests.twins.registry import TwinRegistry
@@ -255,7 +256,7 @@ async def test_who_looks_into_it_says_where_it_comes_from(database: Database) ->
         alert = Alert(
             source="monitor", fingerprint="f", status="firing", name="CostUnusual", labels=labels | dimension, starts_at=now
         )
-        case = await survey([alert], None, readers, watched.policies, None, now)
+        case = await survey([alert], None, readers, TwinLedger(watched.clock), watched.policies, None, now)
         assert case.rise is not None
         finding = review(case, watched.policies, now).recommendation.finding
         assert "rise" in {each.id for each in finding.evidence}

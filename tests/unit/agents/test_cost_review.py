@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from agents.actions import ConsolidateTraining, NoAction, Notify, Quantize, Scale
+from agents.actions import ConsolidateTraining, NoAction, Notify, Quantize, Scale, StartRollout
 from agents.alerts import Alert
 from agents.cost.case import CostCase, Serving
 from agents.cost.changes import Change, Contributor
 from agents.cost.inefficiency import Inefficiency
 from agents.cost.optimization import Optimization, Trial
 from agents.cost.progress import status_of
+from agents.cost.quantization_rules import QuantizationRules
 from agents.cost.review import review
 from agents.cost.rollout import expecting, roll_out
 from agents.evidence import Cause
-from agents.policies import Policies
+from agents.policies import ModelPolicy, Policies
+from agents.promotion_rules import Guardrails, Metric, Rollouts, Stage
 from agents.quantization_job import Ordered
 from agents.requests import REVIEW, Request
 from agents.routing import Specialist, route
@@ -30,6 +32,7 @@ HOUR = timedelta(hours=1)
 MODEL = "flights"
 DATA = Window(start=NOW - timedelta(days=28), end=NOW)
 POLICIES = Policies()
+USUAL = Rollouts()
 
 
 def alarm(**labels: str) -> Alert:
@@ -184,9 +187,37 @@ def test_what_was_measured_takes_the_place_of_what_was_guessed() -> None:
 def test_an_experiment_that_is_earned_back_too_late_leads_to_no_rollout() -> None:
     optimization, trial = tried("10000")
     known = expecting(optimization, trial, case(serving=serving(40)))
-    found = roll_out(known, trial, case(), None, POLICIES, NOW)
+    found = roll_out(known, trial, case(), None, POLICIES, NOW, mirrors=True)
     assert isinstance(found.action, NoAction)
     assert "earned back in 500.00 days" in found.action.reason
+
+
+def stages_of(rollouts: Rollouts = USUAL, *, mirrors: bool = True, **int8: Any) -> tuple[tuple[Stage, ...], bool]:
+    """Of its rollout, and whether its copies are weighed."""
+    policies = Policies(rollouts=rollouts, models={MODEL: ModelPolicy(quantization=QuantizationRules(**int8))})
+    found = roll_out(*tried(), case(serving=serving(40)), None, policies, NOW, mirrors=mirrors).action
+    assert isinstance(found, StartRollout)
+    return found.stages, found.weighed is not None
+
+
+def test_its_rollout_begins_with_a_shadow_as_long_as_policy_says() -> None:
+    usual = Rollouts().stages
+    assert stages_of() == ((Stage(weight=0, hold=timedelta(minutes=30)), *usual), True)
+    assert stages_of(shadow=HOUR, mirror=0.2) == ((Stage(weight=0, hold=HOUR, mirror=0.2), *usual), True)
+    assert stages_of(shadow=timedelta(0)) == (usual, False)
+    assert stages_of(mirrors=False) == (usual, False)
+
+
+def test_a_shadow_of_its_own_that_policy_asks_of_every_rollout_is_weighed_as_well() -> None:
+    own = (Stage(weight=0, hold=2 * HOUR), *Rollouts().stages)
+    assert stages_of(Rollouts(stages=own)) == (own, True)
+
+
+def test_a_shadow_is_looked_at_within_its_time_and_by_something() -> None:
+    seldom = Rollouts(look_every=HOUR)
+    assert stages_of(seldom)[0][0].hold == HOUR
+    by_business = Guardrails(errors=None, accuracy=None, latency=None, metric=Metric(name="revenue", margin=0.05))
+    assert stages_of(Rollouts(guardrails=by_business)) == (Rollouts().stages, False)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from agents.actions import Catalogue, Promote, Retrain, Risk, Rollback, Scale, StartRollout, WorldState
+from agents.cost.quantization_rules import Margins
 from agents.evidence import Cause
 from agents.guard import Ask, Deny, edit_flaw, judge
 from agents.policies import Mode, Policies
@@ -88,6 +89,17 @@ def test_an_edit_keeps_by_what_it_is_judged(changed: dict[str, Any], field: str)
     assert (flaw.field, "change the rollouts of the policies" in flaw.detail) == (field, True)
 
 
+@pytest.mark.parametrize("changed", [None, Margins(max_disagreement=0.5)])
+def test_an_edit_keeps_by_what_int8_is_weighed(changed: Margins | None) -> None:
+    flaw = edit_flaw(proposal(start(weighed=Margins())), start(weighed=changed))
+    assert flaw is not None
+    assert flaw.field == "action.weighed"
+    assert edit_flaw(proposal(start(weighed=Margins())), start(weighed=Margins())) is None
+    made_of_a_promotion = edit_flaw(proposal(promote()), start(weighed=Margins()))
+    assert made_of_a_promotion is not None
+    assert made_of_a_promotion.field == "action.weighed"
+
+
 def test_a_rollout_that_was_approved_before_its_judging_was_kept_has_the_fingerprint_that_it_had() -> None:
     """As written down from the releases that had neither judging, nor shadows, losses and named metrics."""
     assert fingerprint(start(), ALONE) == "06233a1a26070e0d622684e6a5ad1109c6f9dc85e414ddfcef2e8c27f1f9c38c"
@@ -109,9 +121,11 @@ def test_what_came_later_is_part_of_the_fingerprint_where_it_is_used() -> None:
             start(stages=(Stage(weight=0, hold=HOUR, mirror=0.5), *STAGES)),
             start(judging=Rollouts().judging),
             start(judging=Rollouts().judging_of("numbers")),
+            start(weighed=Margins()),
+            start(weighed=Margins(max_disagreement=0.1)),
         )
     }
-    assert len(known) == 4
+    assert len(known) == 6
 
 
 def test_a_shadow_is_denied_where_nothing_can_copy_requests() -> None:
