@@ -1,10 +1,11 @@
 """All scenarios of a folder over some seeds, in a few processes at once, and what they come to together."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -60,18 +61,12 @@ def _played(tasks: list[Task]) -> list[Score]:
 
 
 async def _play(tasks: list[Task], stage: Stage) -> list[Score]:
-    import logging
-
-    import structlog
-
     from simulations.evaluation.drive import play
     from simulations.evaluation.platform import open_workshop
     from simulations.evaluation.scoring import score
 
-    # What the platform logs of its work is not what is measured here.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     scores = []
-    with tempfile.TemporaryDirectory(prefix="oppen-eval-") as home:
+    with _quiet(), tempfile.TemporaryDirectory(prefix="oppen-eval-") as home:
         async with open_workshop(Path(home)) as workshop:
             for number, task in enumerate(tasks, start=1):
                 try:
@@ -83,6 +78,21 @@ async def _play(tasks: list[Task], stage: Stage) -> list[Score]:
                 verdict = "right" if found.ok else "WRONG"
                 stage.say(f"{found.scenario} (seed {found.seed}): {found.cause}, {found.action}: {verdict}")
     return scores
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What the platform logs of its work is not what is measured here; whoever plays in their own process logs on afterwards."""
+    import logging
+
+    import structlog
+
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def checks(scores: Sequence[Score]) -> Checks:
