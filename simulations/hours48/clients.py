@@ -21,7 +21,8 @@ TURN = timedelta(minutes=5)
 """Policy (`quantization.rows`) counts on the 200 customers who come within it."""
 _TURN_MICROS = TURN // timedelta(microseconds=1)
 _TURNS = HOURS * _HOUR // TURN
-_IN_FLIGHT = 16
+_IN_FLIGHT = 2
+"""Of requests: where the clock has run ahead, what they make up for fits into the gateway's queue."""
 _LONGEST_NAP_S = 0.02
 
 

@@ -159,7 +159,7 @@ class Hours(Story):
     async def _live(self) -> None:
         end, told = self._start + HOURS * _HOUR, 0
         with Pace(SharedClock(self._options.home / "clock.json")) as pace:
-            while (now := self._clock.now()) < end:
+            while (now := self._clock.now()) < end or not await self._billed(end):
                 if self._traffic.done():
                     await self._traffic
                 self._warehouse.store(_floor(now, _STORED_EVERY))
@@ -191,6 +191,11 @@ class Hours(Story):
             horizon = min(horizon, job)
         pace.allow(horizon, rate)
         return again
+
+    async def _billed(self, until: datetime) -> bool:
+        """Whether the platform has read its meters up to then."""
+        found = (await self._operator.get(f"/v1/costs?start={_iso(until - _HOUR)}&end={_iso(until)}"))["metered_until"]
+        return found is not None and datetime.fromisoformat(found) >= until
 
     async def _looked(self, careful: bool) -> datetime:
         """How far the clock may go for the platform's monitors to look at each of their windows, or at all."""
@@ -247,6 +252,7 @@ class Hours(Story):
                 limits.append(now)
             elif now >= self._due[approval["id"]]:
                 await self._decide(approval, now)
+                limits.append(now + _A_MOVE)
             else:
                 limits.append(self._due[approval["id"]] + timedelta(minutes=1))
         return bool(rolled["items"] or limits or job_ends), limits, due, job_ends
