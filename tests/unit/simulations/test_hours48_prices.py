@@ -23,4 +23,4 @@ def test_a_day_of_the_shop_costs_the_same_on_every_machine(seconds_per_row: floa
     computed = second * Decimal(seconds_per_row) * ROWS_PER_DAY
     assert float(computed) == pytest.approx(COMPUTED_PER_DAY, rel=1e-4)
     assert float(24 * hour) == pytest.approx(STANDING_PER_DAY, rel=1e-4)
-    assert STANDING_PER_DAY + COMPUTED_PER_DAY == pytest.approx(50)
+    assert pytest.approx(50) == STANDING_PER_DAY + COMPUTED_PER_DAY
