@@ -71,9 +71,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_SWEEP = timedelta(milliseconds=500)
+_SWEEP, _SWEEP_FAST = timedelta(milliseconds=500), timedelta(milliseconds=200)
 """How late a run may be woken, or an expired question be closed."""
-_LOAD = timedelta(milliseconds=500)
+_LOAD, _LOAD_FAST = timedelta(milliseconds=500), timedelta(milliseconds=100)
 """How often new segments are looked for; the gateway completes one every few seconds."""
 _WATCH = timedelta(seconds=30)
 """How soon a window that has ended is looked at."""
@@ -177,8 +177,11 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         stack.push_async_callback(engine.stop)
 
         loader = Loader(adapters.predictions, settings.segment_folder)
-        sweep = [Chore(name, part, _SWEEP) for name, part in Sweep(database, engine, approvals, clock).parts.items()]
-        load = Chore("load", loader.sweep, _LOAD)
+        # On a clock that passes days in seconds, windows end and runs are due as quickly.
+        fast = settings.clock != "system"
+        wakes = Sweep(database, engine, approvals, clock).parts.items()
+        sweep = [Chore(name, part, _SWEEP_FAST if fast else _SWEEP) for name, part in wakes]
+        load = Chore("load", loader.sweep, _LOAD_FAST if fast else _LOAD)
         features = _open_features(settings, clock, stack)
         warm = Chore("warm", lambda: _warm(adapters, features), _WARM)
         tidying = Tidying(engine, SentMessages(database, clock), lambda: policies.retention, clock)
@@ -193,8 +196,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         trace = Chore("lineage", sweeping.once, _TRACE)
         intake = Intake(database, policy, clock)
         watching = Watch(database, intake, adapters.predictions, adapters.registry, adapters.quarantines, policy, clock)
-        # On a clock that passes days in seconds, windows end as quickly.
-        often = _WATCH if settings.clock == "system" else _SWEEP
+        often = _SWEEP if fast else _WATCH
         watch = Chore("watch", watching.once, often)
         repeated: tuple[Chore[Any], ...] = (*sweep, load, tidy, watch, trace, *_materializing(settings, policy, clock))
         histories = open_histories(settings)
@@ -212,7 +214,7 @@ async def open_services(settings: Settings, decorate: Decorate = lambda adapters
         looks = Looks(database, rollouts, glance, dispatch, policy, clock)
         meters = Meters(adapters.costs, book, _metered(settings, adapters), policy, Trials(database).of)
         metering = Metering(database, adapters.costs, book, meters, adapters.jobs, clock)
-        meter = Chore("meter", metering.once, _METER if settings.clock == "system" else _METER_FAST)
+        meter = Chore("meter", metering.once, _METER_FAST if fast else _METER)
         repeated = (*repeated, Chore("look while people are asked", looks.once, often), meter)
         spending = CostWatch(database, intake, adapters.costs, adapters.jobs, policy, clock)
         repeated = (*repeated, Chore("watch costs", spending.once, often))

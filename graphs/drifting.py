@@ -9,7 +9,7 @@ from datetime import datetime
 
 from agents.alerts import Alert
 from agents.drift.case import DriftCase, Rollout
-from agents.drift.causes import DriftObservations, Pair, explain, pairs
+from agents.drift.causes import DriftObservations, Pair, explain, labels_moved, pairs
 from agents.drift.performance import perform
 from agents.drift.verdicts import Comparison, compare
 from agents.policies import Drift, Policies
@@ -201,7 +201,8 @@ async def _by_label(
     rules: Drift,
     without: Sequence[LeftOut],
 ) -> dict[str, Pair]:
-    if before.label is None or now.label is None or "categorical" not in (before.label.kind, now.label.kind):
+    """By label: what the inputs are like. It takes some statements for each class, so only where the labels moved."""
+    if before.label is None or now.label is None or not await asyncio.to_thread(labels_moved, before, now, rules.rules):
         return {}
     counts = {
         str(value): min(count, now.label.values.get(value, 0))

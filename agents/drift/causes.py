@@ -72,6 +72,22 @@ def pairs(reference: Sequence[ColumnProfile], current: Sequence[ColumnProfile]) 
     return [(each, found[each.name]) for each in reference if each.name in found]
 
 
+def shares_moved(before: ColumnProfile, now: ColumnProfile, rules: DriftRules) -> tuple[float, bool]:
+    """How far the shares of two categorical columns are apart, 0 to 1; and whether that is beyond chance and policy."""
+    found = categories(before, now)
+    distance = found.total_variation()
+    return distance, distance >= rules.min_label_shift and homogeneity(found.reference, found.current) < rules.significance
+
+
+def labels_moved(reference: Distributions, current: Distributions, rules: DriftRules) -> bool:
+    """Whether there are labels of classes enough, and other ones than before: only then does it matter what the inputs are like
+    within each class."""
+    before, now = reference.label, current.label
+    if before is None or now is None or min(before.count, now.count) < rules.min_labels:
+        return False
+    return before.kind == now.kind == "categorical" and shares_moved(before, now, rules)[1]
+
+
 def _answers(of: Distributions) -> list[ColumnProfile]:
     return [each for each in (of.prediction, of.score, of.label, of.residual) if each is not None]
 
@@ -121,9 +137,8 @@ class _Signs:
         if before.kind != "categorical" or now.kind != "categorical":
             moved = any(each.name == "label" and each.drifted for each in self._answers.features)
             return "the labels moved" if moved else None
-        found = categories(before, now)
-        distance, p = found.total_variation(), homogeneity(found.reference, found.current)
-        if distance < self._rules.min_label_shift or p >= self._rules.significance:
+        distance, moved = shares_moved(before, now, self._rules)
+        if not moved:
             self.considered.append(f"The shares of the labels moved by {distance:.1%} only.")
             return None
         return f"the shares of the labels moved by {distance:.1%}"

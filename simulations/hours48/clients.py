@@ -1,4 +1,4 @@
-"""The clients of the shop's model: once a minute they ask about whoever came, and hand in what came true once it is known.
+"""The clients of the shop's model: every five minutes they ask about whoever came, and hand in what came true once it is known.
 
 They keep book of the answers with their own eyes, to hold the platform's figures against.
 """
@@ -16,8 +16,13 @@ import numpy as np
 from simulations.hours48.world import CLASSES, FEATURES, HOURS, Rows
 from tools.clock import Clock
 
-_MINUTE = timedelta(minutes=1)
-_IN_FLIGHT = 16
+_HOUR = timedelta(hours=1)
+TURN = timedelta(minutes=5)
+"""Policy (`quantization.rows`) counts on the 200 customers who come within it."""
+_TURN_MICROS = TURN // timedelta(microseconds=1)
+_TURNS = HOURS * _HOUR // TURN
+_IN_FLIGHT = 2
+"""Of requests: where the clock has run ahead, what they make up for fits into the gateway's queue."""
 _LONGEST_NAP_S = 0.02
 
 
@@ -49,7 +54,7 @@ class Clients:
             start,
             clock,
         )
-        self._edges = np.searchsorted(self._rows.at, np.arange(HOURS * 60 + 1) * 60_000_000)
+        self._edges = np.searchsorted(self._rows.at, np.arange(_TURNS + 1) * _TURN_MICROS)
         self._client = httpx.AsyncClient(base_url=gateway, timeout=30)
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._due: list[tuple[int, str, str]] = []
@@ -59,14 +64,14 @@ class Clients:
 
     async def run(self, stop: asyncio.Event) -> None:
         async with self._client, asyncio.TaskGroup() as group:
-            for minute in range(HOURS * 60):
-                await self._until(self._start + (minute + 1) * _MINUTE, stop)
+            for turn in range(_TURNS):
+                await self._until(self._start + (turn + 1) * TURN, stop)
                 if stop.is_set():
                     break
                 await self._slots.acquire()
-                group.create_task(self._ask(minute))
-                self.asked_until = self._start + (minute + 1) * _MINUTE
-                if labels := self._known((minute + 1) * 60_000_000):
+                group.create_task(self._ask(turn))
+                self.asked_until = self._start + (turn + 1) * TURN
+                if labels := self._known((turn + 1) * _TURN_MICROS):
                     await self._slots.acquire()
                     group.create_task(self._label(labels))
 
@@ -78,13 +83,13 @@ class Clients:
             except TimeoutError:
                 continue
 
-    async def _ask(self, minute: int) -> None:
-        rows = self._rows.part(slice(self._edges[minute], self._edges[minute + 1]))
-        hour, count = minute // 60, len(rows.at)
+    async def _ask(self, turn: int) -> None:
+        rows = self._rows.part(slice(self._edges[turn], self._edges[turn + 1]))
+        hour, count = turn * TURN // _HOUR, len(rows.at)
         try:
             if not count:
                 return
-            response = await self._client.post(f"/v2/models/{self._model}/infer", content=_request(rows))
+            response = await self._client.post(f"/v2/models/{self._model}/infer", content=request(rows))
             if response.status_code != httpx.codes.OK:
                 self.seen.failed += count
                 return
@@ -119,7 +124,7 @@ class Clients:
             self._slots.release()
 
 
-def _request(rows: Rows) -> bytes:
+def request(rows: Rows) -> bytes:
     count = len(rows.at)
     inputs = [
         {"name": name, "shape": [count], "datatype": "FP64", "data": rows.features[:, place].tolist()}

@@ -16,21 +16,20 @@ from typing import Any
 import httpx
 
 from simulations.checks import Checks
-from simulations.hours48.clients import Clients
+from simulations.hours48.clients import TURN, Clients
 from simulations.hours48.outcome import Told, judged
 from simulations.hours48.pace import Pace
-from simulations.hours48.prices import price_book
+from simulations.hours48.prices import price_book, seconds_per_row
 from simulations.hours48.record import Record
 from simulations.hours48.report import write
 from simulations.hours48.timeline import is_training
 from simulations.hours48.warehouse import Warehouse
-from simulations.hours48.world import HOURS, SHIFT_HOUR, World
+from simulations.hours48.world import HOURS, PAST, SHIFT_HOUR, World
 from simulations.processes import Failed
 from simulations.stage import Stage
 from simulations.story import BOUND_S, Options, Story, approving, ended, perform
 from tools.clock import SharedClock
 from tools.costs.meters.idle import WORKLOAD as IDLE
-from tools.registry.port import Alias
 
 MODEL = "shop"
 BEGINS = datetime(2025, 3, 3, 9, tzinfo=UTC)
@@ -43,9 +42,11 @@ _QUIET, _WATCHED = 3600 / 0.7, 3600 / 3.0
 """Simulated seconds per real second, at most: where nothing is on its way, and where something is."""
 _FOLLOWED = 20.0
 """So many times slower is what a person is to follow: a quarter of an hour, and their own time to decide."""
-_STRIDE, _STEP = timedelta(minutes=30), timedelta(minutes=5)
-"""How far the clock may go before it is looked whether all have come along."""
-_A_JOB, _A_JOB_S = timedelta(minutes=20), 6.0
+_STRIDE, _STEP_BUSY, _STEP = timedelta(minutes=30), timedelta(minutes=10), timedelta(minutes=5)
+"""How far the clock may go before it is looked whether all have come along: in quiet hours; while something is on its way, as
+often as rollouts are looked at (`rollouts.look_every`); and in the hours around the shift."""
+_AGAIN_S, _AGAIN_JOB_S = 0.06, 0.3
+_A_JOB, _A_JOB_S = timedelta(minutes=15), 8.0
 """So long a job of the shop takes at most, whatever the machine makes of it; and the real seconds in which the clock goes two
 thirds of that way."""
 _A_MOVE = timedelta(minutes=3)
@@ -59,6 +60,8 @@ _FEW = 4
 _EVERY = timedelta(minutes=15)
 """Policy's `monitors.every`."""
 _STORED_EVERY = timedelta(minutes=10)
+_CLOSELY, _NOW_AND_THEN = 14, 3
+"""Until which hour somebody looks at drift every hour, and every how many hours after that."""
 _CAREFUL = timedelta(hours=SHIFT_HOUR) - _EVERY, timedelta(hours=SHIFT_HOUR + 1)
 """Hours in which the clock goes slowly in any case: with a fault in them and without."""
 
@@ -129,17 +132,16 @@ class Hours(Story):
         gateway = self._programs.start(
             "gateway", ["gateway", "--model", MODEL], self._installation.gateway_environment, options.home / "gateway.log"
         )
+        await asyncio.to_thread(gateway.wait_ready, f"{self._installation.gateway_url}/v2/models/{MODEL}/ready", BOUND_S)
+        taken = await seconds_per_row(self._installation.gateway_url, MODEL, rows.between(-PAST, timedelta(0)))
+        say(f"the gateway takes {1e6 * taken:.1f} microseconds of a processor for a customer")
         prices = options.home.absolute() / "prices.yaml"
-        prices.write_text(await asyncio.to_thread(price_book, options.width))
+        prices.write_text(price_book(taken))
         self._installation.environment |= {"OPPEN_PRICES": str(prices), "OPPEN_LOAD_BALANCERS": "1"}
         self._operator, self._approver = await self.open_platform()
         await asyncio.to_thread(training.wait_done, BOUND_S)
         first = str(json.loads(training.results.read_text().splitlines()[-1])["version"])
-        registry = await self._installation.registry(self._resources)
-        await registry.set_alias(
-            MODEL, Alias.CHAMPION, first, expected=None, key="release/1", actor="release-pipeline", reason="first release"
-        )
-        await asyncio.to_thread(gateway.wait_ready, f"{self._installation.gateway_url}/v2/models/{MODEL}/ready", BOUND_S)
+        await self._installation.shift_traffic(MODEL, {first: 100}, f"release/{first}")
         say(f"version {first} serves as champion")
         self._clients = Clients(self._installation.gateway_url, MODEL, rows, self._start, self._clock)
         self._stop = asyncio.Event()
@@ -150,38 +152,50 @@ class Hours(Story):
         self._due: dict[str, datetime] = {}
         self._noted_down: set[str] = set()
         self._drift: list[dict[str, Any]] = []
+        self._horizon = self._start
         self._metrics = httpx.AsyncClient(base_url=self._installation.gateway_url, timeout=15)
         self._resources.push_async_callback(self._metrics.aclose)
 
     async def _live(self) -> None:
         end, told = self._start + HOURS * _HOUR, 0
         with Pace(SharedClock(self._options.home / "clock.json")) as pace:
-            while (now := self._clock.now()) < end:
+            while (now := self._clock.now()) < end or not await self._billed(end):
                 if self._traffic.done():
                     await self._traffic
                 self._warehouse.store(_floor(now, _STORED_EVERY))
-                await self._go(pace, now)
+                again = await self._go(pace, now)
                 if (hour := int((now - self._start) / _HOUR)) > told:
                     await self._look(hour)
                     told = hour
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(again)
 
-    async def _go(self, pace: Pace, now: datetime) -> None:
-        """Answer what is asked, and let the clock go on as far as all have come along."""
+    async def _go(self, pace: Pace, now: datetime) -> float:
+        """Answer what is asked, and let the clock go on as far as all have come along. Returns in how many real seconds to look
+        again: each look is some requests, and takes from the processors what the platform works with."""
         careful = _CAREFUL[0] <= now - self._start < _CAREFUL[1]
-        busy, limits, job = await self._answered(now)
-        careful = careful or busy
-        came_along = await self._stored(careful) and now - self._clients.asked_until < (_STEP if careful else _STRIDE)
-        if not came_along:
-            return
-        horizon = min([now + (_STEP if careful else _STRIDE), *limits, await self._looked(careful)])
-        rate = _WATCHED if careful else _QUIET
+        (busy, limits, due, job), looked, waiting = await asyncio.gather(
+            self._answered(now), self._looked(careful), self._waiting()
+        )
+        step = _STEP if careful else _STEP_BUSY if busy else _STRIDE
+        again = _AGAIN_JOB_S if job is not None else _AGAIN_S
+        if waiting > (0 if careful or busy else _FEW) or now - self._clients.asked_until >= max(step, TURN):
+            # No further than it was allowed, and not past what has come up since.
+            pace.allow(min([self._horizon, *limits, *due]), _WATCHED)
+            return again
+        horizon = self._horizon = min([now + step, *limits, *due, looked])
+        rate = _WATCHED if careful or busy else _QUIET
         if not self._options.approve:
             rate /= _FOLLOWED
         if job is not None:
             rate = min(rate, (job - now) / timedelta(seconds=_A_JOB_S))
             horizon = min(horizon, job)
         pace.allow(horizon, rate)
+        return again
+
+    async def _billed(self, until: datetime) -> bool:
+        """Whether the platform has read its meters up to then."""
+        found = (await self._operator.get(f"/v1/costs?start={_iso(until - _HOUR)}&end={_iso(until)}"))["metered_until"]
+        return found is not None and datetime.fromisoformat(found) >= until
 
     async def _looked(self, careful: bool) -> datetime:
         """How far the clock may go for the platform's monitors to look at each of their windows, or at all."""
@@ -190,30 +204,42 @@ class Hours(Story):
         ticks = [datetime.fromisoformat(each["tick"]) for each in found if each["monitor"] in ("drift", "data_quality")]
         return min((tick + _EVERY + lag for tick in ticks), default=self._start + _EVERY)
 
-    async def _stored(self, careful: bool) -> bool:
-        """Whether what was asked is in the store, but for what comes in just now."""
+    async def _waiting(self) -> float:
+        """Files of what was asked, or came true, that are not in the store yet: of each kind, at most."""
         waiting = [
             float(line.rsplit(" ", 1)[1])
             for line in (await self._metrics.get("/metrics")).text.splitlines()
             if line.startswith(f"{_WAITS}{{")
         ]
-        return max(waiting, default=0.0) <= (0 if careful else _FEW)
+        return max(waiting, default=0.0)
 
-    async def _answered(self, now: datetime) -> tuple[bool, list[datetime], datetime | None]:
-        """What is asked is answered at its time. Whether anything is on its way; what the clock may not pass; and by when a job
-        that runs has to have ended."""
-        operator, limits, job_ends = self._operator, list[datetime](), None
+    async def _answered(self, now: datetime) -> tuple[bool, list[datetime], list[datetime], datetime | None]:
+        """What is asked is answered at its time. Whether anything is on its way; what the clock may not pass because of it, and
+        because a run will wake by then; and by when a job that runs has to have ended."""
+        operator, limits, due, job_ends = self._operator, list[datetime](), list[datetime](), None
         open_ = (await operator.get("/v1/incidents?open=true"))["items"]
-        for job in (await operator.get("/v1/jobs"))["items"]:
+        if not open_:  # whatever is asked, runs or is rolled out belongs to an incident
+            await self._noted(set(), now)
+            return False, [], [], None
+        asked, jobs, rolled, *incidents = await asyncio.gather(
+            operator.get("/v1/approvals?status=pending"),
+            operator.get("/v1/jobs"),
+            operator.get("/v1/rollouts?open=true"),
+            *(operator.get(f"/v1/incidents/{incident['id']}") for incident in open_),
+        )
+        for job in jobs["items"]:
             if job["phase"] in ("pending", "running"):
                 job_ends = self._jobs_seen.setdefault(job["name"], now) + _A_JOB
-        for incident in open_:
-            for run in (await operator.get(f"/v1/incidents/{incident['id']}"))["runs"]:
-                due = run["due_at"] is not None and datetime.fromisoformat(run["due_at"]) <= now
-                if run["status"] == "running" or (run["status"] in ("queued", "waiting") and due):
+        for incident in incidents:
+            for run in incident["runs"]:
+                wakes = datetime.fromisoformat(run["due_at"]) if run["due_at"] is not None else None
+                moves = run["status"] == "running" or (run["status"] == "queued" and wakes is None)
+                if moves or (run["status"] in ("queued", "waiting") and wakes is not None and wakes <= now):
                     seen = self._moving_since.setdefault(f"{run['id']}/{run['event']}/{run['due_at']}", now)
                     limits.append(seen + _A_MOVE)
-        pending = (await operator.get("/v1/approvals?status=pending"))["items"]
+                elif run["status"] in ("queued", "waiting") and wakes is not None:
+                    due.append(wakes + _A_MOVE)
+        pending = asked["items"]
         await self._noted({approval["id"] for approval in pending}, now)
         for approval in pending:
             if approval["id"] not in self._due:
@@ -226,10 +252,10 @@ class Hours(Story):
                 limits.append(now)
             elif now >= self._due[approval["id"]]:
                 await self._decide(approval, now)
+                limits.append(now + _A_MOVE)
             else:
                 limits.append(self._due[approval["id"]] + timedelta(minutes=1))
-        rolling = (await operator.get("/v1/rollouts?open=true"))["items"]
-        return bool(rolling or limits or job_ends), limits, job_ends
+        return bool(rolled["items"] or limits or job_ends), limits, due, job_ends
 
     def _when(self, approval: dict[str, Any], now: datetime) -> datetime:
         """The operator looks at trainings at once, and releases what serves at full hours, when everybody is at their desk."""
@@ -265,7 +291,7 @@ class Hours(Story):
         """Once an hour, as somebody with a dashboard would."""
         end = self._start + hour * _HOUR
         query = f"model={MODEL}&start={_iso(end - _HOUR)}&end={_iso(end)}"
-        if hour > 1:
+        if hour > 1 and (hour <= _CLOSELY or hour % _NOW_AND_THEN == 0):
             reference = self._start + min(max(hour - 1, 1), SHIFT_HOUR) * _HOUR
             query += f"&reference_start={_iso(self._start)}&reference_end={_iso(reference)}"
             try:
@@ -343,5 +369,5 @@ def _iso(moment: datetime) -> str:
 
 
 async def play(options: HoursOptions, stage: Stage) -> tuple[Checks, dict[str, Any]]:
-    """Raises Failed when a part of the platform does not come up or answer."""
-    return await perform(Hours, options, stage, begins=BEGINS, policies="hours48.yaml", rate=1.0)
+    """Raises Failed when a part of the platform does not come up or answer. It comes up in the hour before."""
+    return await perform(Hours, options, stage, begins=BEGINS - _HOUR, policies="hours48.yaml", rate=1.0)

@@ -37,8 +37,9 @@ _DAY = 0.45
 """Of the mean, by which the busiest minute of a day is above it and the quietest below."""
 _OPENS_AT = 9.0
 """The hour of the day at which the clock starts."""
-LABEL_DELAY = timedelta(minutes=8), timedelta(minutes=20)
-"""Between them what came true is known, evenly spread. Policy (`rollouts.label_delay`) counts on the longer one."""
+LABEL_DELAY = timedelta(minutes=5), timedelta(minutes=15)
+"""Between them what came true is known, evenly spread. The clients hand it in at their next turn, within five
+minutes more."""
 
 
 class Rows(NamedTuple):

@@ -78,5 +78,14 @@ async def test_two_windows_of_one_world_agree_on_the_same_grids() -> None:
         assert (one.grid is None) == (other.grid is None)
         if one.grid is not None and other.grid is not None:
             assert np.isclose(one.grid.low, other.grid.low)
-    assert set(seen.by_label) == {"yes", "no"}
     assert CURRENT.length == timedelta(hours=6)
+
+
+@pytest.mark.parametrize(("cause", "classes"), [("none", set[str]()), ("label_shift", {"yes", "no"})])
+async def test_the_inputs_within_each_class_are_asked_for_only_where_the_labels_moved(cause: str, classes: set[str]) -> None:
+    world = World(5, cause)
+    store = TwinPredictions()
+    store.add(world.draw(REFERENCE, 2_000, 0.5, hit=False))
+    store.add(world.draw(CURRENT, 1_000, 0.5, hit=True))
+    seen = await observe_drift(world.model, REFERENCE, CURRENT, store, RULES)
+    assert set(seen.by_label) == classes

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from agents.policies import parse_policies
+from simulations.hours48.clients import TURN
 from simulations.hours48.pace import Pace
 from simulations.hours48.warehouse import KNOWN, Warehouse, as_table, learnable
 from simulations.hours48.world import FEATURES, LABEL_DELAY, PAST, RISE, SHIFT_HOUR, Rows, World, share_by_chance
@@ -107,4 +108,4 @@ def test_the_scenarios_policies_are_policies() -> None:
     for name, value in {"{python}": "python", "{warehouse}": "/data/shop", "{environment}": "{}"}.items():
         text = text.replace(name, value)
     policies = parse_policies(yaml.safe_load(text))
-    assert policies.rollouts_of("shop").label_delay == LABEL_DELAY[1]
+    assert policies.rollouts_of("shop").label_delay == LABEL_DELAY[1] + TURN
