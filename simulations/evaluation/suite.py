@@ -82,7 +82,7 @@ async def _play(tasks: list[Task], stage: Stage) -> list[Score]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What the platform logs of its work is not what is measured here; whoever plays in their own process logs on afterwards."""
+    """What the platform logs of its work is not measured here; whoever plays in their own process logs on afterwards."""
     import logging
 
     import structlog
